@@ -1,0 +1,59 @@
+# Every command that a person needs; `make help` lists them.
+SHELL    := /bin/bash
+PGVER    ?= 15
+PGBIN    := /usr/lib/postgresql/$(PGVER)/bin
+BUILD    ?= build
+JOBS     ?= $(shell nproc)
+SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+SOURCES   = $(shell git ls-files '*.cpp' '*.h' ':!:extension/concord.h' ':!:extension/bridge/*.h' ':!:extension/*/*.h')
+
+.DEFAULT_GOAL := all
+.PHONY: all deps install uninstall check check-unit check-sql check-tap check-long bench demo demo-stop format tidy clean help
+
+help:            ## this list
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+deps:            ## install the Debian packages that Concord is built and tested with
+	@scripts/deps.sh
+
+$(BUILD)/build.ninja: CMakeLists.txt
+	@cmake -G Ninja -S . -B $(BUILD) -DCMAKE_BUILD_TYPE=RelWithDebInfo >/dev/null
+
+all: $(BUILD)/build.ninja  ## build the extension, the sidecar and the unit tests
+	@cmake --build $(BUILD) -j $(JOBS)
+
+install: all     ## install into PostgreSQL's directories
+	@SUDO="$(SUDO)" scripts/install.sh $(BUILD) $(PGBIN)
+
+uninstall:       ## remove what install put there
+	@SUDO="$(SUDO)" scripts/install.sh --remove $(BUILD) $(PGBIN)
+
+check:           ## install what is needed, build, run every test
+	@scripts/check.sh
+
+check-unit:      ## unit tests with the address and undefined behaviour sanitizers
+	@scripts/check.sh unit
+
+check-sql:       ## pg_regress and isolation tests
+	@scripts/check.sh regress isolation
+
+check-tap:       ## tests with real processes, crashes and restarts
+	@scripts/check.sh tap
+
+bench: install   ## compare with heap tables on one server, in one run
+	@bench/bench.sh
+
+demo:            ## install everything, start a server, show pgbench on Concord and on heap
+	@scripts/demo.sh start
+
+demo-stop:       ## stop the server that `make demo` left running and remove it
+	@scripts/demo.sh stop
+
+format:          ## clang-format over the C++ sources
+	@clang-format -i $$(git ls-files '*.cpp' 'core/*.h' 'sidecar/*.h')
+
+tidy: $(BUILD)/build.ninja  ## clang-tidy over the C++ sources
+	@clang-tidy -p $(BUILD) --quiet $$(git ls-files 'core/*.cpp' 'sidecar/*.cpp' 'extension/bridge/*.cpp')
+
+clean:           ## remove what was built
+	@rm -rf $(BUILD) build-asan

@@ -1,0 +1,108 @@
+#include "core/wire.h"
+
+#include <cassert>
+
+namespace concord {
+
+void AppendMutation(std::string* to, MutationOp op, std::string_view key, std::string_view value, Lsn explicit_lsn) {
+  assert(key.size() <= UINT16_MAX && value.size() <= kMaxValueBytes);
+  const bool has_lsn = explicit_lsn != kNoLsn;
+  to->push_back(static_cast<char>(static_cast<uint8_t>(op) | (has_lsn ? kExplicitLsn : 0)));
+  AppendLe(to, static_cast<uint16_t>(key.size()));
+  AppendLe(to, static_cast<uint32_t>(value.size()));
+  if (has_lsn) AppendLe(to, explicit_lsn);
+  to->append(key);
+  to->append(value);
+}
+
+void AppendCheck(std::string* to, const Check& check) {
+  AppendLe(to, check.key_hash);
+  AppendLe(to, check.observed);
+  AppendLe(to, static_cast<uint8_t>(check.mode));
+}
+
+Status MutationReader::Next(Mutation* out) {
+  if (rest_.size() < kMutationHeaderSize) return {Code::kInvalid, "mutation cut short in its header"};
+  const auto raw_op = static_cast<uint8_t>(rest_[0]);
+  const auto op = static_cast<uint8_t>(raw_op & ~kExplicitLsn);
+  const size_t key_size = LoadLe<uint16_t>(rest_.data() + 1);
+  const size_t value_size = LoadLe<uint32_t>(rest_.data() + 3);
+  const size_t lsn_size = raw_op & kExplicitLsn ? sizeof(Lsn) : 0;
+  if (op < 1 || op > 3) return {Code::kInvalid, "unknown mutation op " + std::to_string(op)};
+  if (value_size > kMaxValueBytes) return {Code::kTooLarge, "mutation value over the limit"};
+  if (rest_.size() < kMutationHeaderSize + lsn_size + key_size + value_size)
+    return {Code::kInvalid, "mutation cut short in its body"};
+  out->op = static_cast<MutationOp>(op);
+  out->explicit_lsn = lsn_size != 0 ? LoadLe<Lsn>(rest_.data() + kMutationHeaderSize) : kNoLsn;
+  out->key = rest_.substr(kMutationHeaderSize + lsn_size, key_size);
+  out->value = rest_.substr(kMutationHeaderSize + lsn_size + key_size, value_size);
+  rest_.remove_prefix(kMutationHeaderSize + lsn_size + key_size + value_size);
+  return Status::Ok();
+}
+
+Status WriteSetView::Parse(std::string_view bytes, WriteSetView* out) {
+  if (bytes.size() < kWriteSetHeaderSize) return {Code::kInvalid, "write set shorter than its header"};
+  const char* p = bytes.data();
+  if (static_cast<uint8_t>(p[0]) != kWriteSetVersion)
+    return {Code::kInvalid, "unknown write set version " + std::to_string(static_cast<uint8_t>(p[0]))};
+  if (p[1] != 0 || LoadLe<uint16_t>(p + 2) != 0) return {Code::kInvalid, "unknown flags of a write set"};
+  out->check_count_ = LoadLe<uint32_t>(p + 4);
+  memcpy(out->token_.data(), p + 8, out->token_.size());
+  out->read_lsn_ = LoadLe<Lsn>(p + 24);
+  out->chunk_count_ = LoadLe<uint32_t>(p + 32);
+  out->mutation_count_ = LoadLe<uint32_t>(p + 36);
+  const size_t checks_size = static_cast<size_t>(out->check_count_) * kCheckSize;
+  if (bytes.size() - kWriteSetHeaderSize < checks_size) return {Code::kInvalid, "write set cut short in its checks"};
+  out->checks_ = bytes.substr(kWriteSetHeaderSize, checks_size);
+  out->mutations_ = bytes.substr(kWriteSetHeaderSize + checks_size);
+  for (uint32_t i = 0; i < out->check_count_; i++) {
+    if (static_cast<uint8_t>(out->checks_[i * kCheckSize + 16]) >= kLockModes)
+      return {Code::kInvalid, "unknown lock mode in a check"};
+  }
+  return Status::Ok();
+}
+
+Check WriteSetView::check(uint32_t index) const {
+  assert(index < check_count_);
+  const char* p = checks_.data() + static_cast<size_t>(index) * kCheckSize;
+  return {LoadLe<uint64_t>(p), LoadLe<Lsn>(p + 8), static_cast<LockMode>(p[16])};
+}
+
+std::string EncodeWriteSet(const Token& token, Lsn read_lsn, uint32_t chunk_count, uint32_t check_count,
+                           std::string_view checks, uint32_t mutation_count, std::string_view mutations) {
+  assert(checks.size() == check_count * kCheckSize);
+  std::string out;
+  out.reserve(kWriteSetHeaderSize + checks.size() + mutations.size());
+  AppendLe(&out, kWriteSetVersion);
+  AppendLe(&out, uint8_t{0});
+  AppendLe(&out, uint16_t{0});
+  AppendLe(&out, check_count);
+  out.append(reinterpret_cast<const char*>(token.data()), token.size());
+  AppendLe(&out, read_lsn);
+  AppendLe(&out, chunk_count);
+  AppendLe(&out, mutation_count);
+  out.append(checks);
+  out.append(mutations);
+  return out;
+}
+
+Status ChunkView::Parse(std::string_view bytes, ChunkView* out) {
+  if (bytes.size() < kChunkHeaderSize) return {Code::kInvalid, "chunk shorter than its header"};
+  memcpy(out->token.data(), bytes.data(), out->token.size());
+  out->sequence = LoadLe<uint32_t>(bytes.data() + 16);
+  out->flags = static_cast<uint8_t>(bytes[20]);
+  out->mutations = bytes.substr(kChunkHeaderSize);
+  return Status::Ok();
+}
+
+std::string EncodeChunk(const Token& token, uint32_t sequence, uint8_t flags, std::string_view mutations) {
+  std::string out;
+  out.reserve(kChunkHeaderSize + mutations.size());
+  out.append(reinterpret_cast<const char*>(token.data()), token.size());
+  AppendLe(&out, sequence);
+  AppendLe(&out, flags);
+  out.append(mutations);
+  return out;
+}
+
+}  // namespace concord

@@ -1,0 +1,124 @@
+// What travels from a query processor through adjudicator and journal to the storage replicas: one encoding, made once
+// in the backend, read in place everywhere after. All integers little-endian.
+//
+//   write_set := version u8 (= 1) | flags u8 (= 0) | reserved u16 (= 0) | check_count u32
+//                | token 16 bytes | read_lsn u64 | chunk_count u32 | mutation_count u32
+//                | check{check_count} | mutations                          (header: 40 bytes)
+//   check     := key_hash u64 | observed_lsn u64 | mode u8                 (17 bytes)
+//   mutations := mutation{mutation_count}
+//   mutation  := op u8 | key_size u16 | value_size u32 | [lsn u64 if op & kExplicitLsn] | key | value
+//   op        := 1 put | 2 delete | 3 drop storage (key: a storage's prefix, no value)
+//
+//   chunk     := token 16 bytes | sequence u32 | flags u8 | mutations     a piece of a large transaction, cut between
+//                                                                         mutations; `chunk_count` of them precede a
+//                                                                         write set with the same token
+//   flags     := kChunkImmediate: applied at once, under the chunk's own LSN; only for storage that nobody but the
+//                writing transaction can see yet. Such chunks are not counted in chunk_count.
+//
+//   record    := type u8 | body                                            what the journal stores; see journal/
+//   type      := 1 epoch start (empty body) | 2 commit (write_set) | 3 chunk (chunk) | 4 abandon (token 16 bytes)
+//
+// A mutation's version is the LSN of the record that carries it, or its explicit LSN if that is lower (index builds and
+// rewrites keep the age of the rows they copy).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "core/bytes.h"
+#include "core/lock_mode.h"
+#include "core/lsn.h"
+#include "core/status.h"
+
+namespace concord {
+
+using Token = std::array<uint8_t, 16>;  // random; names one attempt to commit, over all its retries
+
+enum class MutationOp : uint8_t { kPut = 1, kDelete = 2, kDropStorage = 3 };
+inline constexpr uint8_t kExplicitLsn = 0x80;
+
+enum class RecordType : uint8_t { kEpochStart = 1, kCommit = 2, kChunk = 3, kAbandon = 4 };
+
+inline constexpr uint8_t kWriteSetVersion = 1;
+inline constexpr size_t kWriteSetHeaderSize = 40;
+inline constexpr size_t kCheckSize = 17;
+inline constexpr size_t kMutationHeaderSize = 7;
+inline constexpr size_t kChunkHeaderSize = 21;
+inline constexpr uint8_t kChunkImmediate = 0x01;
+
+// Limits that every part may rely on.
+inline constexpr size_t kMaxValueBytes = 64u << 20;         // one row or index entry
+inline constexpr size_t kMaxChunkBytes = 1u << 20;          // above it a chunk holds one mutation only
+inline constexpr size_t kMaxRecordBytes = (64u << 20) + (1u << 16);  // any journal record
+
+struct Check {
+  uint64_t key_hash;
+  Lsn observed;
+  LockMode mode;
+};
+
+struct Mutation {
+  MutationOp op;
+  Lsn explicit_lsn;  // kNoLsn if none
+  std::string_view key;
+  std::string_view value;
+};
+
+// Appends one mutation to an encoded stream. `explicit_lsn` of kNoLsn leaves the field out.
+void AppendMutation(std::string* to, MutationOp op, std::string_view key, std::string_view value,
+                    Lsn explicit_lsn = kNoLsn);
+// Appends one check.
+void AppendCheck(std::string* to, const Check& check);
+
+// Reads mutations one after another; refuses malformed bytes, never reads past the end.
+class MutationReader {
+ public:
+  explicit MutationReader(std::string_view bytes) : rest_(bytes) {}
+  bool AtEnd() const { return rest_.empty(); }
+  Status Next(Mutation* out);
+
+ private:
+  std::string_view rest_;
+};
+
+// A view of an encoded write set; valid while the bytes are.
+class WriteSetView {
+ public:
+  // Checks the header, the sizes and each check's mode; mutations are checked as they are read.
+  static Status Parse(std::string_view bytes, WriteSetView* out);
+
+  const Token& token() const { return token_; }
+  Lsn read_lsn() const { return read_lsn_; }
+  uint32_t chunk_count() const { return chunk_count_; }
+  uint32_t mutation_count() const { return mutation_count_; }
+  uint32_t check_count() const { return check_count_; }
+  Check check(uint32_t index) const;
+  std::string_view mutations() const { return mutations_; }
+
+ private:
+  Token token_;
+  Lsn read_lsn_;
+  uint32_t chunk_count_;
+  uint32_t mutation_count_;
+  uint32_t check_count_;
+  std::string_view checks_;
+  std::string_view mutations_;
+};
+
+// Builds the header in front of already encoded checks and mutations.
+std::string EncodeWriteSet(const Token& token, Lsn read_lsn, uint32_t chunk_count, uint32_t check_count,
+                           std::string_view checks, uint32_t mutation_count, std::string_view mutations);
+
+struct ChunkView {
+  Token token;
+  uint32_t sequence;
+  uint8_t flags;
+  std::string_view mutations;
+  static Status Parse(std::string_view bytes, ChunkView* out);
+};
+
+std::string EncodeChunk(const Token& token, uint32_t sequence, uint8_t flags, std::string_view mutations);
+
+}  // namespace concord

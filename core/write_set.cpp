@@ -1,0 +1,341 @@
+#include "core/write_set.h"
+
+#include <algorithm>
+#include <cassert>
+
+#include "core/hash.h"
+
+namespace concord {
+
+namespace {
+
+constexpr size_t kFirstBlockBytes = 8u << 10;
+constexpr size_t kMaxBlockBytes = 1u << 20;
+
+// What the containers take beside the arena, by and large; for the limit.
+constexpr size_t kMapNodeOverhead = 48;
+constexpr size_t kCheckOverhead = 48;
+
+// Makes room for one more element, so that the push that follows cannot fail.
+template <typename T>
+void ReserveOne(std::vector<T>* vector) {
+  if (vector->size() == vector->capacity()) vector->reserve(std::max<size_t>(16, vector->size() * 2));
+}
+
+}  // namespace
+
+char* Arena::Allocate(size_t size) {
+  size = (size + 7) & ~size_t{7};
+  if (blocks_.empty() || blocks_.back().size - offset_ < size) {
+    const size_t grown = blocks_.empty() ? kFirstBlockBytes : std::min(kMaxBlockBytes, blocks_.back().size * 2);
+    const size_t block = std::max(size, grown);
+    ReserveOne(&blocks_);
+    blocks_.push_back({std::make_unique_for_overwrite<char[]>(block), block});
+    offset_ = 0;
+  }
+  char* at = blocks_.back().bytes.get() + offset_;
+  offset_ += size;
+  used_ += size;
+  return at;
+}
+
+char* Arena::Copy(std::string_view bytes) {
+  char* at = Allocate(bytes.size());
+  memcpy(at, bytes.data(), bytes.size());
+  return at;
+}
+
+void Arena::Release(const Mark& mark) {
+  blocks_.erase(blocks_.begin() + static_cast<ptrdiff_t>(mark.blocks), blocks_.end());
+  offset_ = mark.offset;
+  used_ = mark.used;
+}
+
+WriteSet::Key::Key(std::string_view key_body) : body(key_body) {
+  if (body.size() >= 8) {
+    head = LoadBe64(body.data());
+  } else {
+    char padded[8] = {};
+    memcpy(padded, body.data(), body.size());
+    head = LoadBe64(padded);
+  }
+}
+
+WriteSet::Storage* WriteSet::FindStorage(uint64_t prefix) const {
+  if (last_storage_ != nullptr && last_storage_->prefix == prefix) return last_storage_;
+  const auto found = storages_.find(prefix);
+  if (found == storages_.end()) return nullptr;
+  return last_storage_ = const_cast<Storage*>(&found->second);
+}
+
+size_t WriteSet::bytes() const {
+  return arena_.used() + key_count_ * (sizeof(KeyMap::value_type) + kMapNodeOverhead) +
+         checks_.size() * (sizeof(Check) + kCheckOverhead) + aliases_.size() * sizeof(Alias) +
+         undo_.size() * sizeof(Undo);
+}
+
+Status WriteSet::CheckLimit(size_t more) const {
+  const size_t used = bytes();
+  if (used <= limit_ && more <= limit_ - used) return Status::Ok();
+  return {Code::kTooLarge,
+          "the transaction's write set would grow over its limit of " + std::to_string(limit_) + " bytes"};
+}
+
+Status WriteSet::Put(uint64_t prefix, std::string_view body, std::string_view value, uint32_t cid, bool base_absent,
+                     uint64_t* alias) {
+  // An empty value is how storage writes a tombstone.
+  if (value.empty()) return {Code::kInvalid, "empty value put into the write set"};
+  return Add(prefix, body, &value, cid, base_absent, alias);
+}
+
+Status WriteSet::Delete(uint64_t prefix, std::string_view body, uint32_t cid) {
+  return Add(prefix, body, nullptr, cid, false, nullptr);
+}
+
+Status WriteSet::Add(uint64_t prefix, std::string_view body, const std::string_view* value, uint32_t cid,
+                     bool base_absent, uint64_t* alias) {
+  const size_t value_size = value != nullptr ? value->size() : 0;
+  if (kPrefixSize + body.size() > kMaxKey) return {Code::kTooLarge, "key longer than storage can hold"};
+  if (value_size > kMaxValueBytes) return {Code::kTooLarge, "row or index entry larger than storage can hold"};
+  const size_t more = sizeof(Version) + value_size + body.size() + sizeof(KeyMap::value_type) + kMapNodeOverhead;
+  if (Status status = CheckLimit(more); !status.ok()) return status;
+
+  // Everything that can fail for want of memory comes before anything that would have to be taken back.
+  if (!subs_.empty()) ReserveOne(&undo_);
+  if (alias != nullptr) ReserveOne(&aliases_);
+  Storage* storage = FindStorage(prefix);
+  if (storage == nullptr) storage = &storages_.try_emplace(prefix, Storage{prefix, {}}).first->second;
+  auto* version = new (arena_.Allocate(sizeof(Version))) Version{};
+  if (value != nullptr) {
+    version->value = arena_.Copy(*value);
+    version->size = static_cast<uint32_t>(value_size);
+  }
+  version->cid = cid;
+
+  // Bulk loads come with growing rowids: their place is the end.
+  KeyMap& keys = storage->keys;
+  const Key sought(body);
+  const bool at_end = !keys.empty() && keys.rbegin()->first < sought;
+  auto key = at_end ? keys.end() : keys.lower_bound(sought);
+  if (key == keys.end() || sought < key->first) {
+    key = keys.emplace_hint(key, Key({arena_.Copy(body), body.size()}), Chain{version, version, base_absent});
+    key_count_++;
+    changes_++;
+  } else {
+    Chain& chain = key->second;
+    assert(chain.newest->cid <= cid);
+    version->older = chain.newest;
+    chain.newest->newer = version;
+    chain.newest = version;
+  }
+  if (alias != nullptr) {
+    aliases_.push_back({storage, &*key, version});
+    *alias = version->alias = aliases_.size();
+  }
+  if (!subs_.empty()) undo_.emplace_back(VersionUndo{storage, key});
+  return Status::Ok();
+}
+
+Status WriteSet::AddCheck(uint64_t prefix, std::string_view body, LockMode mode, Lsn observed) {
+  if (kPrefixSize + body.size() > kMaxKey) return {Code::kTooLarge, "key longer than storage can hold"};
+  char key[kMaxKey];
+  StoreBe64(key, prefix);
+  memcpy(key + kPrefixSize, body.data(), body.size());
+  const uint64_t hash = KeyHash({key, kPrefixSize + body.size()});
+
+  if (!subs_.empty()) ReserveOne(&undo_);
+  if (const auto found = check_index_.find(hash); found != check_index_.end()) {
+    Check& check = checks_[found->second];
+    if (mode <= check.mode && observed >= check.observed) return Status::Ok();
+    if (!subs_.empty()) undo_.emplace_back(CheckUndo{found->second, check, false});
+    check.mode = std::max(check.mode, mode);
+    check.observed = std::min(check.observed, observed);
+    return Status::Ok();
+  }
+  if (Status status = CheckLimit(sizeof(Check) + kCheckOverhead); !status.ok()) return status;
+  ReserveOne(&checks_);
+  check_index_.emplace(hash, checks_.size());
+  checks_.push_back({hash, observed, mode});
+  if (!subs_.empty()) undo_.emplace_back(CheckUndo{checks_.size() - 1, {}, true});
+  return Status::Ok();
+}
+
+const WriteSet::Chain* WriteSet::Find(uint64_t prefix, std::string_view body) const {
+  if (key_count_ == 0) return nullptr;
+  const Storage* storage = FindStorage(prefix);
+  if (storage == nullptr) return nullptr;
+  const auto key = storage->keys.find(Key(body));
+  return key == storage->keys.end() ? nullptr : &key->second;
+}
+
+bool WriteSet::FindAlias(uint64_t alias, uint64_t* prefix, uint64_t* rowid, const Chain** chain,
+                         const Version** version) const {
+  if (alias == 0 || alias > aliases_.size()) return false;
+  const Alias& named = aliases_[alias - 1];
+  if (named.version == nullptr) return false;
+  *prefix = named.storage->prefix;
+  *rowid = named.key->first.head;
+  *chain = &named.key->second;
+  *version = named.version;
+  return true;
+}
+
+const WriteSet::KeyMap* WriteSet::Keys(uint64_t prefix) const {
+  if (key_count_ == 0) return nullptr;
+  const Storage* storage = FindStorage(prefix);
+  return storage == nullptr || storage->keys.empty() ? nullptr : &storage->keys;
+}
+
+void WriteSet::SubBegin(uint32_t subid) {
+  assert(subs_.empty() || subs_.back().id < subid);
+  subs_.push_back({subid, undo_.size(), arena_.mark()});
+}
+
+void WriteSet::SubCommit(uint32_t subid) {
+  while (!subs_.empty() && subs_.back().id >= subid) subs_.pop_back();
+  if (subs_.empty()) undo_.clear();
+}
+
+void WriteSet::SubAbort(uint32_t subid) {
+  // Ids of nested subtransactions grow: what is open with a higher id is a child.
+  const auto first = std::find_if(subs_.begin(), subs_.end(), [&](const auto& sub) { return sub.id >= subid; });
+  if (first == subs_.end()) return;
+  while (undo_.size() > first->undo_size) {
+    const Undo& undo = undo_.back();
+    if (const auto* version = std::get_if<VersionUndo>(&undo)) {
+      UndoVersion(*version);
+    } else if (const auto* check = std::get_if<CheckUndo>(&undo)) {
+      UndoCheck(*check);
+    } else {
+      UndoForget(std::get<ForgetUndo>(undo));
+    }
+    undo_.pop_back();
+  }
+  arena_.Release(first->arena);
+  subs_.erase(first, subs_.end());
+}
+
+void WriteSet::UndoVersion(const VersionUndo& undo) {
+  Chain& chain = undo.key->second;
+  Version* undone = chain.newest;
+  if (undone->alias != 0) aliases_[undone->alias - 1].version = nullptr;
+  if (undone->older != nullptr) {
+    chain.newest = undone->older;
+    chain.newest->newer = nullptr;
+    return;
+  }
+  undo.storage->keys.erase(undo.key);
+  key_count_--;
+  changes_++;
+  erasures_++;
+}
+
+void WriteSet::UndoCheck(const CheckUndo& undo) {
+  if (undo.added) {
+    check_index_.erase(checks_.back().key_hash);
+    checks_.pop_back();
+  } else {
+    checks_[undo.index] = undo.before;
+  }
+}
+
+void WriteSet::UndoForget(const ForgetUndo& undo) {
+  undo.storage->keys.swap(*undo.keys);
+  key_count_ += undo.storage->keys.size();
+  changes_++;
+  erasures_++;
+  for (const auto& [key, chain] : undo.storage->keys) {
+    for (Version* version = chain.newest; version != nullptr; version = version->older) {
+      if (version->alias != 0) aliases_[version->alias - 1].version = version;
+    }
+  }
+}
+
+void WriteSet::Forget(uint64_t prefix) {
+  Storage* storage = FindStorage(prefix);
+  if (storage == nullptr || storage->keys.empty()) return;
+  std::unique_ptr<KeyMap> kept;
+  if (!subs_.empty()) {
+    kept = std::make_unique<KeyMap>();
+    ReserveOne(&undo_);
+  }
+  for (const auto& [key, chain] : storage->keys) {
+    for (const Version* version = chain.newest; version != nullptr; version = version->older) {
+      if (version->alias != 0) aliases_[version->alias - 1].version = nullptr;
+    }
+  }
+  key_count_ -= storage->keys.size();
+  changes_++;
+  erasures_++;
+  if (kept == nullptr) {
+    storage->keys.clear();
+  } else {
+    kept->swap(storage->keys);  // a rollback gives them back
+    undo_.emplace_back(ForgetUndo{storage, std::move(kept)});
+  }
+}
+
+void WriteSet::Reset() {
+  undo_.clear();
+  subs_.clear();
+  last_storage_ = nullptr;
+  storages_.clear();
+  checks_.clear();
+  check_index_.clear();
+  aliases_.clear();
+  arena_.Release({});
+  key_count_ = 0;
+  changes_++;
+  erasures_++;
+}
+
+WriteSetEncoder::WriteSetEncoder(const WriteSet* write_set, const Token& token, Lsn read_lsn)
+    : write_set_(write_set), token_(token), read_lsn_(read_lsn), storage_(write_set->storages_.begin()) {}
+
+bool WriteSetEncoder::Fill() {
+  mutations_.clear();
+  mutation_count_ = 0;
+  std::string key;
+  for (; storage_ != write_set_->storages_.end(); ++storage_, in_storage_ = false) {
+    if (!in_storage_) key_ = storage_->second.keys.begin();
+    in_storage_ = true;
+    key.clear();
+    AppendBe64(&key, storage_->first);
+    for (; key_ != storage_->second.keys.end(); ++key_) {
+      const WriteSet::Version* newest = key_->second.newest;
+      if (newest->deleted() && key_->second.base_absent) continue;
+      const std::string_view body = key_->first.body;
+      const size_t size = kMutationHeaderSize + kPrefixSize + body.size() + newest->size;
+      if (mutation_count_ > 0 && kChunkHeaderSize + mutations_.size() + size > kMaxChunkBytes) return true;
+      key.resize(kPrefixSize);
+      key.append(body);
+      AppendMutation(&mutations_, newest->deleted() ? MutationOp::kDelete : MutationOp::kPut, key, newest->bytes());
+      mutation_count_++;
+    }
+  }
+  return false;
+}
+
+Status WriteSetEncoder::Next(std::string_view* part, bool* is_write_set) {
+  if (done_) return {Code::kNotFound, "the write set is encoded"};
+  const bool more = Fill();
+  // A record is a type byte and the write set. Checks cannot be cut; mutations that do not fit beside them go ahead.
+  const size_t head = 1 + kWriteSetHeaderSize + write_set_->checks().size() * kCheckSize;
+  if (head > kMaxRecordBytes) return {Code::kTooLarge, "the transaction checks more keys than one commit can carry"};
+  if (more || (mutation_count_ > 0 && head + mutations_.size() > kMaxRecordBytes)) {
+    part_ = EncodeChunk(token_, chunk_count_++, 0, mutations_);
+    *is_write_set = false;
+  } else {
+    std::string checks;
+    checks.reserve(write_set_->checks().size() * kCheckSize);
+    for (const Check& check : write_set_->checks()) AppendCheck(&checks, check);
+    part_ = EncodeWriteSet(token_, read_lsn_, chunk_count_, static_cast<uint32_t>(write_set_->checks().size()), checks,
+                           mutation_count_, mutations_);
+    *is_write_set = true;
+    done_ = true;
+  }
+  *part = part_;
+  return Status::Ok();
+}
+
+}  // namespace concord

@@ -1,0 +1,216 @@
+// The write set of one transaction: every version that it made of every key, and the keys to be checked when it
+// commits.
+//
+//   storages   prefix -> ordered map of key body -> chain of versions, newest first; values and bodies lie in an arena
+//   checks     key hash -> (mode, observed LSN), in order of first use; checks of one key merge
+//   undo       what open subtransactions did, newest last; a subtransaction is a mark in it and in the arena
+//
+// Invariants: a chain in a map is never empty. Versions of one key are made in order of time with command ids that
+// never fall, so the newest version made before a command is the first such in the chain. Whatever was allocated in the
+// arena after a mark belongs to what is undone with the mark, so rolling back gives its memory back. Without an open
+// subtransaction nothing is logged: the whole write set is reset instead.
+//
+// Pointers into the arena are good until their version is rolled back, forgotten or reset. Iterators of a KeyMap stay
+// valid while versions are added and until erasures() changes.
+//
+// Pure: no I/O. Not thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "core/key.h"
+#include "core/status.h"
+#include "core/wire.h"
+
+namespace concord {
+
+// Bump allocation of 8-aligned pieces; all that came after a mark is released at once.
+class Arena {
+ public:
+  struct Mark {
+    size_t blocks = 0;
+    size_t offset = 0;
+    size_t used = 0;
+  };
+
+  char* Allocate(size_t size);
+  char* Copy(std::string_view bytes);
+  Mark mark() const { return {blocks_.size(), offset_, used_}; }
+  void Release(const Mark& mark);
+  size_t used() const { return used_; }
+
+ private:
+  struct Block {
+    std::unique_ptr<char[]> bytes;
+    size_t size;
+  };
+  std::vector<Block> blocks_;
+  size_t offset_ = 0;  // in the last block
+  size_t used_ = 0;
+};
+
+class WriteSet {
+ public:
+  static constexpr uint32_t kAllCommands = UINT32_MAX;  // sees every own version
+
+  struct Version {
+    Version* older;
+    Version* newer;
+    const char* value;  // nullptr: deletion
+    uint32_t size;
+    uint32_t cid;
+    uint64_t alias;  // 0: none
+
+    bool deleted() const { return value == nullptr; }
+    std::string_view bytes() const { return {value, size}; }
+  };
+
+  struct Chain {
+    Version* newest;
+    Version* oldest;
+    bool base_absent;  // the oldest version was put where nothing was
+
+    // The newest version made before command `curcid`; nullptr if there is none.
+    const Version* Visible(uint32_t curcid) const {
+      const Version* version = newest;
+      if (curcid == kAllCommands) return version;
+      while (version != nullptr && version->cid >= curcid) version = version->older;
+      return version;
+    }
+  };
+
+  // A key body with its first eight bytes as a number: a row's body compares as one integer.
+  struct Key {
+    explicit Key(std::string_view body);
+
+    uint64_t head;
+    std::string_view body;
+
+    friend bool operator<(const Key& a, const Key& b) { return a.head != b.head ? a.head < b.head : a.body < b.body; }
+  };
+  using KeyMap = std::map<Key, Chain>;
+
+  // Adds a version. `base_absent` counts only for the key's first own version. `alias` may be nullptr; then the version
+  // gets none. kTooLarge over the limit, or for a key or value that no record may carry.
+  Status Put(uint64_t prefix, std::string_view body, std::string_view value, uint32_t cid, bool base_absent,
+             uint64_t* alias);
+  Status Delete(uint64_t prefix, std::string_view body, uint32_t cid);
+  Status AddCheck(uint64_t prefix, std::string_view body, LockMode mode, Lsn observed);
+
+  // nullptr if the transaction has no version of the key.
+  const Chain* Find(uint64_t prefix, std::string_view body) const;
+  // The version that an alias names, with its row; false if it was rolled back, forgotten or never was.
+  bool FindAlias(uint64_t alias, uint64_t* prefix, uint64_t* rowid, const Chain** chain, const Version** version) const;
+
+  // The keys of a storage; nullptr if there are none. The map's address lasts until Reset.
+  const KeyMap* Keys(uint64_t prefix) const;
+
+  bool empty() const { return key_count_ == 0 && checks_.empty(); }
+  bool has_writes() const { return key_count_ != 0; }
+  size_t bytes() const;
+  void set_limit(size_t bytes) { limit_ = bytes; }
+  const std::vector<Check>& checks() const { return checks_; }
+
+  // Grows whenever a key appears or disappears.
+  uint64_t changes() const { return changes_; }
+  // Grows whenever a key disappears, and with it the iterators that stood on it.
+  uint64_t erasures() const { return erasures_; }
+
+  void SubBegin(uint32_t subid);
+  // What the subtransaction did is its parent's now.
+  void SubCommit(uint32_t subid);
+  // Undoes everything since the subtransaction began, released children too. An id that never began undoes nothing.
+  void SubAbort(uint32_t subid);
+  void Forget(uint64_t prefix);
+  void Reset();
+
+ private:
+  friend class WriteSetEncoder;
+
+  struct Storage {
+    uint64_t prefix;
+    KeyMap keys;
+  };
+  struct VersionUndo {
+    Storage* storage;
+    KeyMap::iterator key;
+  };
+  struct CheckUndo {
+    size_t index;
+    Check before;
+    bool added;
+  };
+  struct ForgetUndo {
+    Storage* storage;
+    std::unique_ptr<KeyMap> keys;
+  };
+  using Undo = std::variant<VersionUndo, CheckUndo, ForgetUndo>;
+  struct Subtransaction {
+    uint32_t id;
+    size_t undo_size;
+    Arena::Mark arena;
+  };
+  struct Alias {
+    Storage* storage;
+    const KeyMap::value_type* key;
+    Version* version;  // nullptr: gone
+  };
+
+  Status Add(uint64_t prefix, std::string_view body, const std::string_view* value, uint32_t cid, bool base_absent,
+             uint64_t* alias);
+  Status CheckLimit(size_t more) const;
+  Storage* FindStorage(uint64_t prefix) const;
+  void UndoVersion(const VersionUndo& undo);
+  void UndoCheck(const CheckUndo& undo);
+  void UndoForget(const ForgetUndo& undo);
+
+  Arena arena_;
+  std::map<uint64_t, Storage> storages_;  // never erased before Reset: undo records point into it
+  mutable Storage* last_storage_ = nullptr;
+  std::vector<Check> checks_;
+  std::unordered_map<uint64_t, size_t> check_index_;
+  std::vector<Alias> aliases_;  // alias n at n - 1
+  std::vector<Undo> undo_;
+  std::vector<Subtransaction> subs_;
+  size_t key_count_ = 0;
+  size_t limit_ = SIZE_MAX;
+  uint64_t changes_ = 0;
+  uint64_t erasures_ = 0;
+};
+
+// Encodes a write set for commit (core/wire.h): zero or more chunks, then the write set proper. Mutations come in key
+// order, rows before entries, because storage applies sorted keys fast. A key that the transaction both made and
+// deleted leaves none. The write set must not change between the parts.
+class WriteSetEncoder {
+ public:
+  WriteSetEncoder(const WriteSet* write_set, const Token& token, Lsn read_lsn);
+
+  // The next part, good until the next call. kNotFound after the last one, kTooLarge if the checks alone exceed a
+  // record.
+  Status Next(std::string_view* part, bool* is_write_set);
+
+ private:
+  // Appends mutations until a chunk is full; true if keys are left.
+  bool Fill();
+
+  const WriteSet* write_set_;
+  Token token_;
+  Lsn read_lsn_;
+  std::map<uint64_t, WriteSet::Storage>::const_iterator storage_;
+  WriteSet::KeyMap::const_iterator key_;
+  bool in_storage_ = false;
+  bool done_ = false;
+  uint32_t chunk_count_ = 0;
+  uint32_t mutation_count_ = 0;
+  std::string mutations_;
+  std::string part_;
+};
+
+}  // namespace concord

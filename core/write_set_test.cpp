@@ -1,0 +1,343 @@
+// The write set against a dumb model: plain maps, and a whole copy of them at every savepoint.
+#include "core/write_set.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+#include <optional>
+#include <random>
+
+#include "core/hash.h"
+
+namespace concord {
+namespace {
+
+constexpr uint64_t kRows = Prefix(Space::kRow, 7);
+constexpr uint64_t kEntries = Prefix(Space::kEntry, 8);
+
+std::string RowBody(uint64_t rowid) {
+  std::string body;
+  AppendBe64(&body, rowid);
+  return body;
+}
+
+struct ModelVersion {
+  std::optional<std::string> value;
+  uint32_t cid;
+  uint64_t alias;
+};
+
+struct Model {
+  struct Key {
+    std::vector<ModelVersion> versions;  // oldest first
+    bool base_absent = false;
+  };
+  std::map<std::pair<uint64_t, std::string>, Key> keys;
+  std::map<uint64_t, Check> checks;
+};
+
+class WriteSetModelTest : public testing::TestWithParam<uint32_t> {
+ protected:
+  uint32_t Random(uint32_t below) { return static_cast<uint32_t>(random_() % below); }
+
+  std::pair<uint64_t, std::string> RandomKey() {
+    const uint32_t which = Random(10);
+    if (which < 5) return {kRows, RowBody(Random(40))};
+    if (which < 6) return {kRows + 1, RowBody(Random(5))};
+    return {kEntries, std::string(1 + Random(12), 'a') + static_cast<char>('b' + Random(3))};
+  }
+
+  void Step() {
+    switch (Random(20)) {
+      case 0:
+        subs_.push_back({++last_sub_, model_});
+        set_.SubBegin(last_sub_);
+        break;
+      case 1:
+        if (subs_.empty()) break;
+        set_.SubCommit(subs_.back().first);
+        subs_.pop_back();
+        break;
+      case 2: {
+        if (subs_.empty()) break;
+        const size_t at = subs_.size() - 1 - Random(static_cast<uint32_t>(std::min<size_t>(2, subs_.size())));
+        set_.SubAbort(subs_[at].first);
+        model_ = subs_[at].second;
+        subs_.resize(at);
+        break;
+      }
+      case 3:
+        set_.SubAbort(last_sub_ + 1);  // never began
+        ++last_sub_;
+        break;
+      case 4: {
+        if (Random(8) != 0) break;
+        const uint64_t prefix = RandomKey().first;
+        set_.Forget(prefix);
+        std::erase_if(model_.keys, [&](const auto& key) { return key.first.first == prefix; });
+        break;
+      }
+      case 5: cid_ += Random(3); break;
+      case 6:
+      case 7: {
+        const auto [prefix, body] = RandomKey();
+        std::string key;
+        AppendBe64(&key, prefix);
+        key += body;
+        const Check check{KeyHash(key), 100 + Random(20), static_cast<LockMode>(Random(kLockModes))};
+        ASSERT_TRUE(set_.AddCheck(prefix, body, check.mode, check.observed).ok());
+        auto [at, added] = model_.checks.try_emplace(check.key_hash, check);
+        at->second.mode = std::max(at->second.mode, check.mode);
+        at->second.observed = std::min(at->second.observed, check.observed);
+        break;
+      }
+      case 8:
+      case 9:
+      case 10: {
+        const auto key = RandomKey();
+        ASSERT_TRUE(set_.Delete(key.first, key.second, cid_).ok());
+        model_.keys[key].versions.push_back({std::nullopt, cid_, 0});
+        break;
+      }
+      default: {
+        const auto key = RandomKey();
+        const std::string value(1 + Random(300), static_cast<char>(Random(256)));
+        const bool base_absent = Random(2) == 0;
+        const bool want_alias = key.first != kEntries && Random(2) == 0;
+        uint64_t alias = 0;
+        ASSERT_TRUE(set_.Put(key.first, key.second, value, cid_, base_absent, want_alias ? &alias : nullptr).ok());
+        if (want_alias) {
+          ASSERT_EQ(alias, ++last_alias_);
+        }
+        Model::Key& chain = model_.keys[key];
+        if (chain.versions.empty()) chain.base_absent = base_absent;
+        chain.versions.push_back({value, cid_, alias});
+      }
+    }
+  }
+
+  static void ExpectSame(const ModelVersion& expected, const WriteSet::Version* got) {
+    ASSERT_NE(got, nullptr);
+    ASSERT_EQ(got->deleted(), !expected.value.has_value());
+    if (expected.value) {
+      ASSERT_EQ(got->bytes(), *expected.value);
+    }
+    ASSERT_EQ(got->cid, expected.cid);
+    ASSERT_EQ(got->alias, expected.alias);
+  }
+
+  void CompareAll() {
+    std::map<uint64_t, size_t> sizes;
+    std::map<uint64_t, std::pair<std::pair<uint64_t, std::string>, size_t>> aliases;
+    for (const auto& [key, expected] : model_.keys) {
+      sizes[key.first]++;
+      const WriteSet::Chain* chain = set_.Find(key.first, key.second);
+      ASSERT_NE(chain, nullptr);
+      ASSERT_EQ(chain->base_absent, expected.base_absent);
+      ExpectSame(expected.versions.front(), chain->oldest);
+      const WriteSet::Version* at = chain->newest;
+      for (size_t i = expected.versions.size(); i-- > 0; at = at->older) {
+        ExpectSame(expected.versions[i], at);
+        ASSERT_EQ(at->newer == nullptr, i + 1 == expected.versions.size());
+        if (expected.versions[i].alias != 0) aliases[expected.versions[i].alias] = {key, i};
+      }
+      ASSERT_EQ(at, nullptr);
+      const uint32_t curcid = Random(cid_ + 2);
+      const ModelVersion* visible = nullptr;
+      for (const ModelVersion& version : expected.versions) {
+        if (version.cid < curcid) visible = &version;
+      }
+      if (visible == nullptr) {
+        ASSERT_EQ(chain->Visible(curcid), nullptr);
+      } else {
+        ExpectSame(*visible, chain->Visible(curcid));
+      }
+      ASSERT_EQ(chain->Visible(WriteSet::kAllCommands), chain->newest);
+    }
+    for (uint64_t prefix : {kRows, kRows + 1, kEntries}) {
+      const WriteSet::KeyMap* keys = set_.Keys(prefix);
+      ASSERT_EQ(keys == nullptr ? 0 : keys->size(), sizes[prefix]);
+      if (keys == nullptr) continue;
+      auto expected = model_.keys.lower_bound({prefix, ""});
+      for (const auto& [key, chain] : *keys) ASSERT_EQ(key.body, (expected++)->first.second);
+    }
+    ASSERT_EQ(set_.has_writes(), !model_.keys.empty());
+    ASSERT_EQ(set_.empty(), model_.keys.empty() && model_.checks.empty());
+    for (uint64_t alias = 0; alias <= last_alias_ + 1; alias++) {
+      uint64_t prefix, rowid;
+      const WriteSet::Chain* chain;
+      const WriteSet::Version* version;
+      const bool found = set_.FindAlias(alias, &prefix, &rowid, &chain, &version);
+      const auto expected = aliases.find(alias);
+      ASSERT_EQ(found, expected != aliases.end());
+      if (!found) continue;
+      const auto& [key, index] = expected->second;
+      ASSERT_EQ(std::make_pair(prefix, RowBody(rowid)), key);
+      ExpectSame(model_.keys[key].versions[index], version);
+    }
+  }
+
+  void CompareEncoded() {
+    std::map<std::string, std::optional<std::string>> expected;
+    for (const auto& [key, chain] : model_.keys) {
+      if (!chain.versions.back().value && chain.base_absent) continue;
+      std::string whole;
+      AppendBe64(&whole, key.first);
+      expected[whole + key.second] = chain.versions.back().value;
+    }
+    const Token token = {1, 2, 3};
+    WriteSetEncoder encoder(&set_, token, 77);
+    std::string_view part;
+    bool is_write_set = true;
+    ASSERT_TRUE(encoder.Next(&part, &is_write_set).ok());
+    ASSERT_TRUE(is_write_set);
+    WriteSetView view;
+    ASSERT_TRUE(WriteSetView::Parse(part, &view).ok());
+    ASSERT_EQ(view.token(), token);
+    ASSERT_EQ(view.read_lsn(), 77u);
+    ASSERT_EQ(view.chunk_count(), 0u);
+    ASSERT_EQ(view.mutation_count(), expected.size());
+    MutationReader reader(view.mutations());
+    for (const auto& [key, value] : expected) {
+      Mutation mutation;
+      ASSERT_TRUE(reader.Next(&mutation).ok());
+      ASSERT_EQ(mutation.key, key);
+      ASSERT_EQ(mutation.op, value ? MutationOp::kPut : MutationOp::kDelete);
+      ASSERT_EQ(mutation.value, value.value_or(""));
+      ASSERT_EQ(mutation.explicit_lsn, kNoLsn);
+    }
+    ASSERT_TRUE(reader.AtEnd());
+    ASSERT_EQ(view.check_count(), model_.checks.size());
+    for (uint32_t i = 0; i < view.check_count(); i++) {
+      const Check check = view.check(i);
+      const auto at = model_.checks.find(check.key_hash);
+      ASSERT_NE(at, model_.checks.end());
+      ASSERT_EQ(check.mode, at->second.mode);
+      ASSERT_EQ(check.observed, at->second.observed);
+    }
+    ASSERT_EQ(encoder.Next(&part, &is_write_set).code(), Code::kNotFound);
+  }
+
+  std::mt19937_64 random_{GetParam()};
+  WriteSet set_;
+  Model model_;
+  std::vector<std::pair<uint32_t, Model>> subs_;
+  uint32_t last_sub_ = 0;
+  uint32_t cid_ = 0;
+  uint64_t last_alias_ = 0;
+};
+
+TEST_P(WriteSetModelTest, DoesWhatTheModelDoes) {
+  SCOPED_TRACE("seed " + std::to_string(GetParam()));
+  for (int step = 0; step < 1500; step++) {
+    Step();
+    if (HasFatalFailure()) return;
+    if (step % 7 == 0) CompareAll();
+    if (step % 31 == 0) CompareEncoded();
+    if (HasFatalFailure()) return;
+  }
+  set_.Reset();
+  EXPECT_TRUE(set_.empty());
+  EXPECT_EQ(set_.bytes(), 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, WriteSetModelTest, testing::Range(1u, 21u));
+
+TEST(WriteSetTest, RollbackGivesMemoryBack) {
+  WriteSet set;
+  ASSERT_TRUE(set.Put(kRows, RowBody(1), "one", 0, true, nullptr).ok());
+  const size_t before = set.bytes();
+  for (uint32_t sub = 2; sub < 100; sub++) {
+    set.SubBegin(sub);
+    ASSERT_TRUE(set.Put(kRows, RowBody(sub), std::string(50000, 'x'), sub, true, nullptr).ok());
+    ASSERT_TRUE(set.Put(kRows, RowBody(1), "uno", sub, false, nullptr).ok());
+    ASSERT_TRUE(set.AddCheck(kRows, RowBody(1), LockMode::kUpdate, 5).ok());
+    set.SubAbort(sub);
+    ASSERT_EQ(set.bytes(), before);
+  }
+  EXPECT_EQ(set.Find(kRows, RowBody(1))->newest->bytes(), "one");
+}
+
+TEST(WriteSetTest, LimitIsKept) {
+  WriteSet set;
+  set.set_limit(10000);
+  uint64_t rowid = 0;
+  Status status;
+  while ((status = set.Put(kRows, RowBody(rowid), std::string(100, 'x'), 0, true, nullptr)).ok()) rowid++;
+  EXPECT_EQ(status.code(), Code::kTooLarge);
+  EXPECT_LE(set.bytes(), 10000u);
+  EXPECT_GT(rowid, 20u);
+  EXPECT_EQ(set.Put(kRows, std::string(kMaxKey, 'k'), "v", 0, true, nullptr).code(), Code::kTooLarge);
+  EXPECT_EQ(set.Put(kRows, RowBody(0), "", 0, true, nullptr).code(), Code::kInvalid);
+}
+
+TEST(WriteSetTest, LargeWriteSetsAreCutBetweenMutations) {
+  WriteSet set;
+  std::map<std::string, std::string> expected;
+  std::mt19937 random(11);
+  for (uint64_t rowid = 0; rowid < 4000; rowid++) {
+    const size_t size = rowid == 1234 ? 3 * kMaxChunkBytes : 1 + random() % 2000;
+    const std::string value(size, static_cast<char>('a' + rowid % 26));
+    ASSERT_TRUE(set.Put(kRows, RowBody(rowid), value, 0, true, nullptr).ok());
+    ASSERT_TRUE(set.AddCheck(kRows, RowBody(rowid), LockMode::kAbsent, 9).ok());
+    expected[RowKey(7, rowid)] = value;
+  }
+  const Token token = {9};
+  WriteSetEncoder encoder(&set, token, 5);
+  std::string_view part;
+  bool is_write_set = false;
+  uint32_t chunks = 0;
+  auto at = expected.begin();
+  const auto read = [&](std::string_view mutations) {
+    MutationReader reader(mutations);
+    uint32_t count = 0;
+    for (Mutation mutation; !reader.AtEnd(); count++) {
+      EXPECT_TRUE(reader.Next(&mutation).ok());
+      EXPECT_EQ(mutation.key, at->first);
+      EXPECT_EQ(mutation.value, at->second);
+      ++at;
+    }
+    return count;
+  };
+  while (!is_write_set) {
+    ASSERT_TRUE(encoder.Next(&part, &is_write_set).ok());
+    if (is_write_set) break;
+    ChunkView chunk;
+    ASSERT_TRUE(ChunkView::Parse(part, &chunk).ok());
+    ASSERT_EQ(chunk.token, token);
+    ASSERT_EQ(chunk.sequence, chunks++);
+    const uint32_t count = read(chunk.mutations);
+    if (count > 1) {
+      ASSERT_LE(part.size(), kMaxChunkBytes);
+    }
+  }
+  WriteSetView view;
+  ASSERT_TRUE(WriteSetView::Parse(part, &view).ok());
+  EXPECT_GT(chunks, 3u);
+  EXPECT_EQ(view.chunk_count(), chunks);
+  EXPECT_EQ(view.check_count(), 4000u);
+  EXPECT_EQ(read(view.mutations()), view.mutation_count());
+  EXPECT_EQ(at, expected.end());
+  EXPECT_EQ(encoder.Next(&part, &is_write_set).code(), Code::kNotFound);
+}
+
+TEST(WriteSetTest, ForgetInsideASavepointIsRolledBack) {
+  WriteSet set;
+  uint64_t alias = 0;
+  ASSERT_TRUE(set.Put(kRows, RowBody(1), "one", 0, false, &alias).ok());
+  set.SubBegin(5);
+  set.Forget(kRows);
+  EXPECT_EQ(set.Keys(kRows), nullptr);
+  uint64_t prefix, rowid;
+  const WriteSet::Chain* chain;
+  const WriteSet::Version* version;
+  EXPECT_FALSE(set.FindAlias(alias, &prefix, &rowid, &chain, &version));
+  ASSERT_TRUE(set.Put(kRows, RowBody(2), "two", 0, false, nullptr).ok());
+  set.SubAbort(5);
+  EXPECT_EQ(set.Keys(kRows)->size(), 1u);
+  EXPECT_TRUE(set.FindAlias(alias, &prefix, &rowid, &chain, &version));
+  EXPECT_EQ(version->bytes(), "one");
+}
+
+}  // namespace
+}  // namespace concord

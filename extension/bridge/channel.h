@@ -1,0 +1,122 @@
+/*
+ * The channel between backends and the gateway worker: a block of Postgres' shared memory, laid out and operated here, waited on
+ * by the callers. Requests of all backends are carried by one gateway to one gRPC stream.
+ *
+ * A backend owns one slot (its pgprocno). It hands a request over in pieces through the slot's buffer, then waits for the
+ * answer with its latch. The gateway's threads never call Postgres but SetLatch, through the function given to them: it is
+ * safe there because it is async-signal-safe: no memory, no elog.
+ *
+ * Same wall rules as replica.h. All functions may be called in any process that maps the block.
+ */
+#ifndef CONCORD_BRIDGE_CHANNEL_H
+#define CONCORD_BRIDGE_CHANNEL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct CcChannel CcChannel;	/* the shared block */
+
+typedef enum CcRequestKind
+{
+	CC_REQ_COMMIT = 1,		/* payload: write_set; answer: outcome, lsn, conflict hash */
+	CC_REQ_CHUNK,			/* payload: chunk; answer: outcome, lsn */
+	CC_REQ_ABANDON,			/* payload: token; no answer is waited for */
+	CC_REQ_READ_LSN,		/* no payload; answer: lsn */
+	CC_REQ_STATUS			/* no payload; answer: text, lines "part.name=value" */
+} CcRequestKind;
+
+/* Values of proto's Outcome, and what the channel itself can say. */
+typedef enum CcOutcome
+{
+	CC_OUTCOME_NONE = 0, CC_COMMITTED = 1, CC_CONFLICT = 2, CC_OUT_TOO_OLD = 3, CC_OUT_INVALID = 4,
+	CC_OUT_UNAVAILABLE = 5, CC_OUT_UNKNOWN = 6, CC_OUT_NO_SPACE = 7,
+	CC_OUT_LOST = 20		/* the gateway restarted and forgot the request: send it again, same token */
+} CcOutcome;
+
+typedef struct CcAnswer
+{
+	CcOutcome	outcome;
+	uint64_t	lsn;
+	uint64_t	conflict_hash;
+	char		message[256];
+	uint32_t	text_size;		/* of the slot's buffer, for CC_REQ_STATUS */
+} CcAnswer;
+
+/* ---- set-up ---- */
+size_t		cc_channel_size(int slots, size_t buffer_bytes);
+void		cc_channel_init(CcChannel *channel, int slots, size_t buffer_bytes);
+
+/* ---- backend side: one request at a time per slot ---- */
+/* Begins a request of `total` bytes. */
+void		cc_channel_begin(CcChannel *channel, int slot, CcRequestKind kind, size_t total);
+/* Copies as much of the rest as fits now; returns the number of bytes taken (0: the gateway has not emptied the buffer yet:
+ * wait on the latch, then call again). The request is complete when `total` bytes were taken. */
+size_t		cc_channel_put(CcChannel *channel, int slot, const void *data, size_t size);
+/* True when the answer is there. Spins for at most spin_us first. */
+bool		cc_channel_answered(CcChannel *channel, int slot, int spin_us, CcAnswer *answer);
+/* The text of a CC_REQ_STATUS answer. */
+const char *cc_channel_text(CcChannel *channel, int slot);
+/* Gives the request up: a late answer is dropped. The slot can be used again at once. */
+void		cc_channel_cancel(CcChannel *channel, int slot);
+/* True while a gateway is attached and its session to the adjudicator is open. */
+bool		cc_channel_connected(CcChannel *channel);
+/* True while a gateway is attached, with or without a session. */
+bool		cc_channel_attached(CcChannel *channel);
+/* True if no backend waits for the gateway. */
+bool		cc_channel_idle(CcChannel *channel);
+
+/* ---- drops: storage ids whose tables are gone; fire and forget, bounded ---- */
+bool		cc_channel_drop_storage(CcChannel *channel, uint32_t storage_id);	/* false if the queue is full */
+
+/* ---- read LSNs in use, for the horizon; lowest over all slots is reported by the gateway ---- */
+void		cc_channel_set_read_lsn(CcChannel *channel, int slot, uint64_t lsn);	/* 0: none */
+uint64_t	cc_channel_lowest_read_lsn(CcChannel *channel);
+
+/* ---- rowids and storage ids leased by this server ---- */
+/* Takes `count` consecutive ids of a counter from the lease; returns false if the lease has not that many left (then the
+ * caller leases more, under a lock of its own, and adds it). key: storage id for rowids, 0 for storage ids. */
+bool		cc_lease_take(CcChannel *channel, uint32_t key, uint64_t count, uint64_t *first);
+/* Replaces the lease: ids first..first+count-1. Returns false if the lease table is full (then the ids are the caller's own). */
+bool		cc_lease_add(CcChannel *channel, uint32_t key, uint64_t first, uint64_t count);
+/* The size last leased for the key, 0 if none: leases double up to a limit. */
+uint64_t	cc_lease_last_size(CcChannel *channel, uint32_t key);
+void		cc_lease_forget(CcChannel *channel, uint32_t key);
+
+/* ---- statistics shown by concord.status() ---- */
+typedef struct CcChannelStats { uint64_t commits, conflicts, chunks, batches, reconnects; } CcChannelStats;
+void		cc_channel_stats(CcChannel *channel, CcChannelStats *stats);
+
+/* ---- the LSN page (core/lsn_page.h) ---- */
+/* The committed LSN that a mapped page vouches for now, or 0. */
+uint64_t	cc_page_committed(const void *page);
+
+/* ---- gateway side (gateway/ only) ---- */
+/* Levels of CcGatewayOptions.log. */
+#define CC_LOG_DEBUG 0
+#define CC_LOG_INFO 1
+#define CC_LOG_WARNING 2
+typedef struct CcGatewayOptions
+{
+	const char *address;		/* "unix:/path" */
+	const char *page_path;		/* LSN page to offer */
+	const char *qp_id;
+	int			report_ms;		/* how often read LSNs are reported */
+	void		(*wake) (int slot);		/* sets the latch of the backend that owns the slot */
+	void		(*log) (int level, const char *message);	/* never called from a thread: see cc_gateway_drain_log */
+} CcGatewayOptions;
+/* Starts the threads; call with all signals blocked. NULL if they cannot be started. */
+typedef struct CcGateway CcGateway;
+CcGateway  *cc_gateway_start(CcChannel *channel, const CcGatewayOptions *options);
+/* Called by the worker's main loop every so often: passes on what the threads wanted logged. */
+void		cc_gateway_drain_log(CcGateway *gateway);
+void		cc_gateway_stop(CcGateway *gateway);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,88 @@
+// A cursor over the keys of one storage in the local replica, visible as of an LSN (replica.h, CcCursor).
+//
+// LMDB holds every version of a key, newest first. Forward, the first version not newer than the LSN is the visible one
+// and the rest of the key is passed over; backward, versions come oldest first and the last one not newer counts. More
+// than a few versions to pass over are skipped by a seek. The bodies of one storage are prefix-free (fixed columns in
+// self-delimiting encodings), hence the versions of one key are neighbours.
+//
+// The cursor holds a pinned view only while it stands on or beside a record. A position (position.h) is enough to place
+// it anew in another view, which it does from time to time so that a long scan does not keep LMDB from reusing pages.
+#pragma once
+
+#include <lmdb.h>
+
+#include <string>
+
+#include "bridge/position.h"
+#include "bridge/view.h"
+
+namespace concord::bridge {
+
+// When a scan moves to a fresh view. Variables, so that tests can make it happen at every step.
+struct CursorTuning {
+  unsigned steps_per_clock = 256;  // records between looks at the clock
+  int64_t view_ms = 100;           // how long a scan keeps a view
+};
+extern CursorTuning cursor_tuning;
+
+class ReplicaCursor {
+ public:
+  ReplicaCursor(uint64_t prefix, Lsn lsn) : prefix_(prefix), lsn_(lsn), database_(DatabaseOf(prefix)) {}
+  ReplicaCursor(const ReplicaCursor&) = delete;
+  ReplicaCursor& operator=(const ReplicaCursor&) = delete;
+  ~ReplicaCursor() { ReleaseView(); }
+
+  // Only notes the position; the key is copied. LMDB is asked at the next Next.
+  void Move(const Position& position);
+  CcStatus Next(bool backward, CcEntry* entry);
+  // Not to be mixed with Next without a Move between.
+  CcStatus NextVersion(CcEntry* entry);
+
+ private:
+  std::string_view key() const { return {static_cast<const char*>(key_.mv_data), key_.mv_size}; }
+  std::string_view body() const { return key().substr(kPrefixSize, key_.mv_size - kPrefixSize - kVersionSize); }
+  Lsn version() const { return VersionLsn(key()); }
+
+  // LMDB's operations: they load key_ and value_ and set found_ and past_end_.
+  CcStatus Step(MDB_cursor_op op);
+  CcStatus SeekRaw(std::string_view body, const uint64_t* version);
+  CcStatus Loaded(int rc);
+
+  // Loads the first record after the position (forward) or the last one before it.
+  CcStatus Place(bool backward);
+  CcStatus PlaceForward();
+  // Moves to a newer view if this one has been held for long; the position is kept, *moved says that nothing is loaded.
+  CcStatus RefreshView(bool* moved);
+  CcStatus Forward(CcEntry* entry);
+  CcStatus Backward(CcEntry* entry);
+  CcStatus Finish(bool backward);
+  void StandOn(std::string_view body) { position_ = {Position::Kind::kAt, body}; }
+  bool StandsOn(std::string_view body) const { return position_.kind == Position::Kind::kAt && position_.key == body; }
+  void Fill(const MDB_val& key, const MDB_val& value, CcEntry* entry) const;
+  void KeepPosition();
+  void ReleaseView();
+
+  const uint64_t prefix_;
+  const Lsn lsn_;
+  const int database_;
+  Position position_;  // its key lies in the map of view_, or in kept_key_
+  std::string kept_key_;
+  Lsn version_after_ = kNoLsn;  // NextVersion: the version of the position's key returned last
+  CcView* view_ = nullptr;
+  MDB_cursor* cursor_ = nullptr;
+  bool placed_ = false;  // LMDB's cursor agrees with the position
+  bool ahead_ = false;   // key_ and value_ are the next record to look at
+  bool backward_ = false;
+  bool found_ = false;     // key_ and value_ are a record of this storage
+  bool past_end_ = false;  // LMDB's cursor has run off the database
+  MDB_val key_ = {};
+  MDB_val value_ = {};
+  std::string seek_key_;
+  unsigned steps_ = 0;
+};
+
+// For cc_replica_reset.
+void CloseAllCursors();
+void CloseAllScans();
+
+}  // namespace concord::bridge

@@ -1,0 +1,90 @@
+#include "bridge/encode.h"
+
+#include <cstring>
+#include <string>
+#include <string_view>
+
+#include "bridge/error.h"
+#include "core/hash.h"
+#include "core/key.h"
+#include "core/wire.h"
+
+namespace concord::bridge {
+namespace {
+
+// Kept between chunks: a bulk load fills it again and again.
+std::string& Chunk() {
+  static std::string chunk;
+  return chunk;
+}
+
+std::string_view View(const void* data, size_t size) { return {static_cast<const char*>(data), size}; }
+
+Token MakeToken(const uint8_t bytes[16]) {
+  Token token;
+  std::memcpy(token.data(), bytes, token.size());
+  return token;
+}
+
+}  // namespace
+
+extern "C" {
+
+CcStatus cc_encode_counter(const uint8_t token[16], uint64_t read_lsn, const void* key, size_t key_size, uint64_t value,
+                           void* out, size_t capacity, size_t* size) {
+  return Guard([&] {
+    std::string checks;
+    AppendCheck(&checks, {KeyHash(View(key, key_size)), read_lsn, LockMode::kUpdate});
+    std::string bytes;
+    AppendLe(&bytes, value);
+    std::string mutations;
+    AppendMutation(&mutations, MutationOp::kPut, View(key, key_size), bytes);
+    const std::string encoded = EncodeWriteSet(MakeToken(token), read_lsn, 0, 1, checks, 1, mutations);
+    if (encoded.size() > capacity) return Fail(CC_TOO_LARGE, "counter of %zu bytes", key_size);
+    std::memcpy(out, encoded.data(), encoded.size());
+    *size = encoded.size();
+    return CC_OK;
+  });
+}
+
+CcStatus cc_chunk_begin(const uint8_t token[16], uint32_t sequence) {
+  return Guard([&] {
+    Chunk().reserve(kMaxChunkBytes);
+    Chunk().assign(EncodeChunk(MakeToken(token), sequence, kChunkImmediate, {}));
+    return CC_OK;
+  });
+}
+
+CcStatus cc_chunk_add(uint64_t prefix, const void* body, size_t body_size, const void* value, size_t value_size,
+                      uint64_t explicit_lsn) {
+  return Guard([&] {
+    if (body_size > kMaxKey - kPrefixSize || value_size > kMaxValueBytes)
+      return Fail(CC_TOO_LARGE, "row or index entry with a key of %zu and a value of %zu bytes", body_size, value_size);
+    char key[kMaxKey];
+    StoreBe64(key, prefix);
+    if (body_size > 0) std::memcpy(key + kPrefixSize, body, body_size);
+    Chunk().reserve(Chunk().size() + cc_chunk_mutation_size(body_size, value_size));
+    AppendMutation(&Chunk(), value != nullptr ? MutationOp::kPut : MutationOp::kDelete,
+                   View(key, kPrefixSize + body_size), value != nullptr ? View(value, value_size) : std::string_view{},
+                   explicit_lsn);
+    return CC_OK;
+  });
+}
+
+size_t cc_chunk_size(void) { return Chunk().size() > kChunkHeaderSize ? Chunk().size() : 0; }
+
+size_t cc_chunk_mutation_size(size_t body_size, size_t value_size) {
+  return kMutationHeaderSize + sizeof(Lsn) + kPrefixSize + body_size + value_size;
+}
+
+const void* cc_chunk_data(void) { return Chunk().data(); }
+
+void cc_chunk_reset(void) {
+  // One huge row must not keep its memory for the life of the backend.
+  if (Chunk().capacity() > 2 * kMaxChunkBytes) std::string().swap(Chunk());
+  Chunk().clear();
+}
+
+}  // extern "C"
+
+}  // namespace concord::bridge

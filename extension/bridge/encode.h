@@ -1,0 +1,37 @@
+/*
+ * Encoding what a backend sends besides its write set: the advance of an id counter, and the chunks of a bulk load
+ * (core/wire.h tells the bytes). Same wall rules as replica.h; one chunk under construction per backend.
+ */
+#ifndef CONCORD_BRIDGE_ENCODE_H
+#define CONCORD_BRIDGE_ENCODE_H
+
+#include "bridge/replica.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * A write set that sets the counter `key` (prefix and body) to `value` (u64le) if nobody has written it since `read_lsn`.
+ * CC_TOO_LARGE if it does not fit into `capacity` bytes.
+ */
+CcStatus	cc_encode_counter(const uint8_t token[16], uint64_t read_lsn, const void *key, size_t key_size,
+							  uint64_t value, void *out, size_t capacity, size_t *size);
+
+/* Begins a chunk that is applied at once (kChunkImmediate), under its own LSN. */
+CcStatus	cc_chunk_begin(const uint8_t token[16], uint32_t sequence);
+/* Adds a mutation: a put, or a deletion if `value` is NULL. explicit_lsn 0: the version has the chunk's LSN. */
+CcStatus	cc_chunk_add(uint64_t prefix, const void *body, size_t body_size, const void *value, size_t value_size,
+						 uint64_t explicit_lsn);
+/* Bytes so far, 0 if nothing has been added. */
+size_t		cc_chunk_size(void);
+/* Bytes that one more mutation would add at most. */
+size_t		cc_chunk_mutation_size(size_t body_size, size_t value_size);
+/* The encoded chunk, good until the next call of another function of this group. */
+const void *cc_chunk_data(void);
+void		cc_chunk_reset(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

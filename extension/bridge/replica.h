@@ -1,0 +1,103 @@
+/*
+ * The local storage replica as a backend sees it: LMDB's memory map, read-only, without RPC or copy.
+ *
+ * This header is the wall between C and C++ (docs/architecture.md, "The wall"): C callers are Postgres code and may longjmp;
+ * the C++ behind it never calls Postgres, never throws across, never longjmps. Errors come back as CcStatus; the text of
+ * the last one is cc_error().
+ *
+ * Views.  A CcView is one LMDB read transaction. LMDB keeps every page that an open view may reach, so a pointer into
+ * the map is good as long as its view is pinned. A tuple slot that holds a mapped row pins its view, exactly as a
+ * buffer heap slot pins its buffer. Views are pooled; the last unpin resets the transaction and frees LMDB's pages.
+ * The LSN in the keys, not the view, is the snapshot: a view serves any read LSN up to the applied LSN that it holds
+ * and not below the horizon that it holds.
+ *
+ * Not thread-safe; one backend, one thread. Nothing may be opened before fork.
+ */
+#ifndef CONCORD_BRIDGE_REPLICA_H
+#define CONCORD_BRIDGE_REPLICA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum CcStatus
+{
+	CC_OK = 0,
+	CC_END,				/* no (further) row */
+	CC_NOT_APPLIED,		/* the replica has not applied the read LSN yet: wait and ask again */
+	CC_TOO_OLD,			/* read LSN below the horizon: 72000 */
+	CC_UNAVAILABLE,		/* no replica there (yet); not made, or its map cannot be opened */
+	CC_READERS_FULL,	/* no LMDB reader slot free: 53300 */
+	CC_CORRUPT,			/* bytes that we cannot have written: XX001 */
+	CC_NO_MEMORY,
+	CC_TOO_LARGE,
+	CC_IO_ERROR
+} CcStatus;
+
+/* Text of the last error in this backend; never NULL. */
+const char *cc_error(void);
+
+typedef struct CcView CcView;
+
+/* Opens the map at `path` (a directory) if it is not open. Cheap when it is. */
+CcStatus	cc_replica_open(const char *path);
+/* A view that has applied `lsn`, pinned once. CC_NOT_APPLIED if the replica is not there yet. */
+CcStatus	cc_view_acquire(uint64_t lsn, CcView **view);
+void		cc_view_pin(CcView *view);
+void		cc_view_unpin(CcView *view);
+/* The applied LSN now (renews a view if none is fresh). CC_UNAVAILABLE without a replica. */
+CcStatus	cc_replica_applied(uint64_t *lsn);
+
+/* Live rows or entries and their bytes (keys and values) of a storage, as of about now. */
+CcStatus	cc_replica_counters(uint64_t prefix, uint64_t *rows, uint64_t *bytes);
+
+/*
+ * Visible value of one unversioned key (prefix and body) as of `lsn`; the value points into the map and is good while
+ * the view that comes with it, pinned for the caller, is. CC_END if there is none.
+ */
+CcStatus	cc_replica_get(uint64_t lsn, const void *key, size_t key_size, const void **value, size_t *value_size,
+						   uint64_t *version_lsn, CcView **view);
+
+/*
+ * A cursor over the keys of one storage, visible as of `lsn`, in either direction. It holds a pinned view while it is
+ * positioned and moves to a fresh one by itself every so many rows, so that a long scan does not keep LMDB from
+ * reusing pages; rows already returned stay good while the caller holds a pin of their view.
+ */
+typedef struct CcCursor CcCursor;
+
+typedef struct CcEntry
+{
+	const uint8_t *key;			/* body only: without prefix and version */
+	size_t		key_size;
+	const uint8_t *value;
+	size_t		value_size;
+	uint64_t	lsn;			/* commit LSN of this version */
+	CcView	   *view;			/* NOT pinned for the caller: pin to keep */
+} CcEntry;
+
+CcStatus	cc_cursor_open(uint64_t prefix, uint64_t lsn, CcCursor **cursor);
+/* Places the cursor so that the next call of cc_cursor_next with the same direction returns the first entry with
+ * body >= key (forward) or the last entry with body <= key (backward; a body that begins with all of `key` counts as
+ * <= key if `prefix_match`). key_size 0: from the start, or from the end. */
+CcStatus	cc_cursor_seek(CcCursor *cursor, const void *key, size_t key_size, bool backward, bool prefix_match);
+/* The next visible entry in the direction of the last seek. May change direction: then it continues from the last
+ * entry returned, exclusive. CC_END at the end, which may be asked again; the cursor then stands beyond the outermost
+ * entry, and the other direction begins with that one, as a heap scan does. */
+CcStatus	cc_cursor_next(CcCursor *cursor, bool backward, CcEntry *entry);
+void		cc_cursor_close(CcCursor *cursor);
+
+/* Every version of the storage's keys up to the cursor's LSN and not below the horizon, tombstones (value_size 0) too,
+ * newest first within a key. Forward only; not mixed with cc_cursor_next without a seek between. */
+CcStatus	cc_cursor_next_version(CcCursor *cursor, CcEntry *entry);
+
+/* Closes all views and cursors (end of transaction after an error). */
+void		cc_replica_reset(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

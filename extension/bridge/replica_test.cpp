@@ -1,0 +1,233 @@
+// Views and point reads of the local replica.
+#include "bridge/replica.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <thread>
+
+#include "bridge/test_replica.h"
+#include "bridge/view.h"
+
+namespace concord::bridge {
+namespace {
+
+constexpr uint64_t kRows = Prefix(Space::kRow, 5);
+
+std::optional<std::string> Get(Lsn lsn, const std::string& key, CcStatus expected_if_none = CC_END) {
+  const void* value;
+  size_t size;
+  uint64_t version;
+  CcView* view;
+  const CcStatus status = cc_replica_get(lsn, key.data(), key.size(), &value, &size, &version, &view);
+  if (status != CC_OK) {
+    EXPECT_EQ(status, expected_if_none) << cc_error();
+    return std::nullopt;
+  }
+  std::string copy(static_cast<const char*>(value), size);
+  cc_view_unpin(view);
+  return copy;
+}
+
+TEST(ReplicaTest, ReadsAsOf) {
+  TestReplica replica;
+  replica.Apply(
+      {{kRows, RowBody(1), 10, "ten"}, {kRows, RowBody(1), 20, "twenty"}, {kRows, RowBody(1), 30, std::nullopt}}, 40,
+      5);
+  ASSERT_EQ(cc_replica_open(replica.path()), CC_OK) << cc_error();
+  EXPECT_EQ(Get(9, RowKey(5, 1)), std::nullopt);
+  EXPECT_EQ(Get(10, RowKey(5, 1)), "ten");
+  EXPECT_EQ(Get(29, RowKey(5, 1)), "twenty");
+  EXPECT_EQ(Get(30, RowKey(5, 1)), std::nullopt);
+  EXPECT_EQ(Get(30, RowKey(5, 0)), std::nullopt);
+  EXPECT_EQ(Get(30, RowKey(5, 2)), std::nullopt);
+  EXPECT_EQ(Get(41, RowKey(5, 1), CC_NOT_APPLIED), std::nullopt);
+  EXPECT_EQ(Get(4, RowKey(5, 1), CC_TOO_OLD), std::nullopt);
+  uint64_t applied;
+  ASSERT_EQ(cc_replica_applied(&applied), CC_OK);
+  EXPECT_EQ(applied, 40u);
+  replica.Apply({}, 50);
+  ASSERT_EQ(cc_replica_applied(&applied), CC_OK);
+  EXPECT_EQ(applied, 50u);
+}
+
+TEST(ReplicaTest, Counters) {
+  TestReplica replica;
+  replica.Write([](TestReplica::Writer& writer) {
+    std::string key(1, kMetaCounter), value;
+    AppendBe64(&key, kRows);
+    AppendLe(&value, uint64_t{7});
+    AppendLe(&value, uint64_t{700});
+    writer.Put(writer.meta, key, value);
+    writer.PutLsn(kMetaHorizon, 1000);  // of no concern here
+  });
+  ASSERT_EQ(cc_replica_open(replica.path()), CC_OK);
+  uint64_t rows, bytes;
+  ASSERT_EQ(cc_replica_counters(kRows, &rows, &bytes), CC_OK);
+  EXPECT_EQ(rows, 7u);
+  EXPECT_EQ(bytes, 700u);
+  ASSERT_EQ(cc_replica_counters(kRows + 1, &rows, &bytes), CC_OK);
+  EXPECT_EQ(rows, 0u);
+}
+
+TEST(ReplicaTest, PinsKeepPointersGood) {
+  TestReplica replica;
+  const std::string old_value(2000, 'o');
+  replica.Apply({{kRows, RowBody(1), 10, old_value}}, 10);
+  ASSERT_EQ(cc_replica_open(replica.path()), CC_OK);
+  const void* value;
+  size_t size;
+  uint64_t version;
+  CcView* view;
+  const std::string key = RowKey(5, 1);
+  ASSERT_EQ(cc_replica_get(10, key.data(), key.size(), &value, &size, &version, &view), CC_OK);
+  // Rewrite and prune until LMDB has had every chance to reuse the page.
+  for (Lsn lsn = 11; lsn < 40; lsn++) {
+    replica.Write([&](TestReplica::Writer& writer) {
+      std::string old_key = RowKey(5, 1);
+      AppendVersion(&old_key, lsn - 1);
+      MDB_val k = {old_key.size(), old_key.data()};
+      TestReplica::Writer::Require(mdb_del(writer.txn, writer.rows, &k, nullptr));
+      writer.Apply({kRows, RowBody(1), lsn, std::string(2000, static_cast<char>('A' + lsn % 26))});
+      writer.PutLsn(kMetaApplied, lsn);
+    });
+  }
+  EXPECT_EQ(std::string(static_cast<const char*>(value), size), old_value);
+  EXPECT_EQ(Get(39, key), std::string(2000, 'N'));  // beside it, the newest
+  EXPECT_EQ(std::string(static_cast<const char*>(value), size), old_value);
+  cc_view_pin(view);
+  cc_view_unpin(view);
+  EXPECT_EQ(std::string(static_cast<const char*>(value), size), old_value);
+  cc_view_unpin(view);
+}
+
+TEST(ReplicaTest, ManyViewsAreReused) {
+  TestReplica replica;
+  ASSERT_EQ(cc_replica_open(replica.path()), CC_OK);
+  std::vector<CcView*> views;
+  for (Lsn lsn = 1; lsn <= 20; lsn++) {
+    replica.Apply({{kRows, RowBody(1), lsn, "v" + std::to_string(lsn)}}, lsn);
+    CcView* view;
+    ASSERT_EQ(cc_view_acquire(lsn, &view), CC_OK) << cc_error();
+    EXPECT_EQ(view->applied, lsn);
+    views.push_back(view);
+  }
+  CcView* same;
+  ASSERT_EQ(cc_view_acquire(3, &same), CC_OK);
+  EXPECT_EQ(same, views.back());
+  cc_view_unpin(same);
+  for (CcView* view : views) cc_view_unpin(view);
+  EXPECT_EQ(Replica::Get().active_views(), 0u);
+  for (Lsn lsn = 1; lsn <= 20; lsn++) EXPECT_EQ(Get(lsn, RowKey(5, 1)), "v" + std::to_string(lsn));
+}
+
+TEST(ReplicaTest, NotThereYet) {
+  TestReplica replica(false);
+  EXPECT_EQ(cc_replica_open((std::string(replica.path()) + "/nowhere").c_str()), CC_UNAVAILABLE);
+  EXPECT_EQ(cc_replica_open(replica.path()), CC_UNAVAILABLE);
+  CcView* view;
+  EXPECT_EQ(cc_view_acquire(0, &view), CC_UNAVAILABLE);
+  replica.Write([](TestReplica::Writer&) {});  // databases, no format yet
+  EXPECT_EQ(cc_replica_open(replica.path()), CC_UNAVAILABLE);
+  replica.Initialise();
+  EXPECT_EQ(cc_replica_open(replica.path()), CC_OK) << cc_error();
+  EXPECT_EQ(cc_view_acquire(1, &view), CC_NOT_APPLIED);
+  EXPECT_EQ(cc_view_acquire(0, &view), CC_OK);
+  cc_view_unpin(view);
+}
+
+TEST(ReplicaTest, WrongFormat) {
+  TestReplica replica(false);
+  replica.Initialise(99);
+  EXPECT_EQ(cc_replica_open(replica.path()), CC_CORRUPT);
+  EXPECT_NE(std::string(cc_error()).find("format 99"), std::string::npos);
+  replica.Initialise();
+  EXPECT_EQ(cc_replica_open(replica.path()), CC_OK);
+}
+
+TEST(ReplicaTest, ReopensWhenReplaced) {
+  TestReplica replica;
+  replica.Apply({{kRows, RowBody(1), 10, "old"}}, 10);
+  ASSERT_EQ(cc_replica_open(replica.path()), CC_OK);
+  CcView* view;
+  ASSERT_EQ(cc_view_acquire(10, &view), CC_OK);
+  std::filesystem::remove(std::string(replica.path()) + "/data.mdb");
+  std::filesystem::remove(std::string(replica.path()) + "/lock.mdb");
+  replica.Initialise();
+  replica.Apply({{kRows, RowBody(1), 20, "new"}}, 20);
+  std::this_thread::sleep_for(std::chrono::milliseconds(120));
+  EXPECT_EQ(cc_replica_open(replica.path()), CC_UNAVAILABLE);  // a view of the old one is pinned
+  EXPECT_EQ(Get(10, RowKey(5, 1)), "old");
+  cc_view_unpin(view);
+  EXPECT_EQ(cc_replica_open(replica.path()), CC_OK);
+  EXPECT_EQ(Get(20, RowKey(5, 1)), "new");
+}
+
+TEST(ReplicaTest, ForgottenAfterFork) {
+  TestReplica replica;
+  replica.Apply({{kRows, RowBody(1), 10, "ten"}}, 10);
+  ASSERT_EQ(cc_replica_open(replica.path()), CC_OK);
+  CcView* view;
+  ASSERT_EQ(cc_view_acquire(10, &view), CC_OK);
+  const pid_t child = TestReplica::Start([&] {
+    CcView* other;
+    if (cc_view_acquire(10, &other) != CC_UNAVAILABLE) _exit(3);
+    cc_view_unpin(view);  // the parent's: must not free its reader slot
+    if (cc_replica_open(replica.path()) != CC_OK) _exit(4);
+    if (Get(10, RowKey(5, 1)) != "ten") _exit(5);
+    cc_replica_reset();
+  });
+  TestReplica::Wait(child);
+  EXPECT_EQ(mdb_txn_id(view->txn), view->txn_id);
+  EXPECT_EQ(Get(10, RowKey(5, 1)), "ten");
+  cc_view_unpin(view);
+}
+
+TEST(ReplicaTest, ReaderSlotsOfTheDeadAreReclaimed) {
+  TestReplica replica;
+  replica.Apply({{kRows, RowBody(1), 10, "ten"}}, 10);
+  // The first to open makes the lock file; keep it open with few slots from another process.
+  int ready[2], done[2];
+  ASSERT_EQ(pipe(ready), 0);
+  ASSERT_EQ(pipe(done), 0);
+  std::filesystem::remove(std::string(replica.path()) + "/lock.mdb");
+  const auto open_with_few_slots = [&](int slots_taken) {
+    MDB_env* env;
+    mdb_env_create(&env);
+    mdb_env_set_maxreaders(env, 3);
+    mdb_env_set_maxdbs(env, kReplicaDatabases);
+    mdb_env_set_mapsize(env, kReplicaMapBytes);
+    if (mdb_env_open(env, replica.path(), MDB_RDONLY | MDB_NOTLS, 0600) != 0) _exit(3);
+    for (int i = 0; i < slots_taken; i++) {
+      MDB_txn* txn;
+      if (mdb_txn_begin(env, nullptr, MDB_RDONLY, &txn) != 0) _exit(4);
+    }
+  };
+  const pid_t holder = TestReplica::Start([&] {
+    open_with_few_slots(1);
+    char byte = 0;
+    if (write(ready[1], &byte, 1) != 1 || read(done[0], &byte, 1) != 1) _exit(5);
+  });
+  char byte;
+  ASSERT_EQ(read(ready[0], &byte, 1), 1);
+  TestReplica::Wait(TestReplica::Start([&] { open_with_few_slots(2); }));  // dies with two slots
+  EXPECT_EQ(cc_replica_open(replica.path()), CC_OK) << cc_error();
+  CcView *first, *second, *third;
+  ASSERT_EQ(cc_view_acquire(10, &first), CC_OK) << cc_error();
+  ASSERT_EQ(write(done[1], "x", 1), 1);
+  TestReplica::Wait(holder);
+  replica.Apply({}, 11);
+  ASSERT_EQ(cc_view_acquire(11, &second), CC_OK) << cc_error();
+  replica.Apply({}, 12);
+  ASSERT_EQ(cc_view_acquire(12, &third), CC_OK) << cc_error();
+  replica.Apply({}, 13);
+  CcView* fourth;
+  EXPECT_EQ(cc_view_acquire(13, &fourth), CC_READERS_FULL);
+  cc_view_unpin(first);
+  EXPECT_EQ(cc_view_acquire(13, &fourth), CC_OK) << cc_error();
+  for (CcView* view : {second, third, fourth}) cc_view_unpin(view);
+  for (int fd : {ready[0], ready[1], done[0], done[1]}) close(fd);
+}
+
+}  // namespace
+}  // namespace concord::bridge

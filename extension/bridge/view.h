@@ -1,0 +1,117 @@
+// The replica's LMDB environment as this process has it mapped, and its pool of views.
+//
+// A view is a read transaction with a pin count: active while pinned, reset (its LMDB pages given back, its reader slot
+// kept) at the last unpin, renewed when it is wanted again. Active views stand in order of age; the newest serves
+// whoever asks for an LSN that it has applied.
+//
+// Invariants: the environment is open whenever a view is active, and is closed or opened anew only when none is. LMDB
+// handles never outlive a fork: the child starts without a replica, and what it inherited is never touched again,
+// because ending an inherited transaction would free the parent's reader slot.
+//
+// Not thread-safe; one backend, one thread.
+#pragma once
+
+#include <lmdb.h>
+#include <sys/types.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "bridge/error.h"
+#include "core/key.h"
+#include "core/lsn.h"
+
+namespace concord::bridge {
+class Replica;
+inline constexpr int kVersionedDatabases = 2;  // rows, entries
+}  // namespace concord::bridge
+
+struct CcView {
+  concord::bridge::Replica* replica;
+  MDB_txn* txn = nullptr;
+  size_t txn_id = 0;
+  concord::Lsn applied = concord::kNoLsn;
+  concord::Lsn horizon = concord::kNoLsn;
+  int pins = 0;
+  int64_t since_ms = 0;  // when it became active
+  // For point reads; each belongs to the transaction once it was renewed after it.
+  MDB_cursor* cursors[concord::bridge::kVersionedDatabases] = {};
+  bool cursor_renewed[concord::bridge::kVersionedDatabases] = {};
+};
+
+namespace concord::bridge {
+
+// Coarse monotonic clock: some nanoseconds a call, some milliseconds exact.
+int64_t NowMs();
+
+// Which of the two versioned databases a storage lives in.
+inline int DatabaseOf(uint64_t prefix) { return static_cast<Space>(prefix >> 56) == Space::kRow ? 0 : 1; }
+
+class Replica {
+ public:
+  // This process' replica. After a fork, a new one.
+  static Replica& Get();
+
+  CcStatus Open(const char* path);
+  // A view that has applied `lsn`, pinned once for the caller.
+  CcStatus Acquire(Lsn lsn, CcView** view);
+  // The same from the newest state there is.
+  CcStatus AcquireFresh(Lsn lsn, CcView** view);
+  // The newest state, whatever it has applied.
+  CcStatus AcquireNewest(CcView** view);
+  void Pin(CcView* view) { view->pins++; }
+  void Unpin(CcView* view);
+  // Unpins everything.
+  void Reset();
+
+  // True if LMDB has committed anything since the view began.
+  bool HasNewer(const CcView& view) const;
+  size_t active_views() const { return active_.size(); }
+
+  // A cursor of the view's own for point reads; it may stand anywhere.
+  CcStatus PointCursor(CcView* view, int database, MDB_cursor** cursor);
+  // A cursor for one user, to be given back.
+  CcStatus TakeCursor(CcView* view, int database, MDB_cursor** cursor);
+  void GiveCursor(int database, MDB_cursor* cursor);
+
+  // A value of the meta database; CC_END if it is not there.
+  CcStatus ReadMeta(const CcView& view, std::string_view key, std::string_view* value) const;
+
+ private:
+  CcStatus EnsureOpen();
+  CcStatus OpenEnvironment();
+  CcStatus OpenDatabases();
+  void CloseEnvironment();
+  // Marks the environment stale if another file has taken its place.
+  void CheckReplaced();
+  // An activated view, not yet in active_. Its pin count is 0.
+  CcStatus Activate(CcView** view);
+  int Begin(CcView* view);
+  CcStatus LoadState(CcView* view);
+  void Deactivate(CcView* view);
+
+  std::string path_;
+  MDB_env* env_ = nullptr;
+  dev_t device_ = 0;
+  ino_t inode_ = 0;
+  bool stale_ = false;       // replaced on disk, or its reader slots are lost
+  bool slots_lost_ = false;  // transactions must not be ended: their slots may be somebody else's
+  int64_t checked_replaced_ms_ = 0;
+  MDB_dbi databases_[kVersionedDatabases] = {};
+  MDB_dbi meta_ = 0;
+  std::vector<std::unique_ptr<CcView>> views_;
+  std::vector<CcView*> active_;  // oldest first
+  std::vector<CcView*> idle_;
+  std::vector<MDB_cursor*> spare_cursors_[kVersionedDatabases];
+  // applied and horizon of the newest LMDB transaction seen
+  size_t known_txn_id_ = 0;
+  Lsn known_applied_ = kNoLsn;
+  Lsn known_horizon_ = kNoLsn;
+};
+
+// An LMDB error as a CcStatus with text.
+CcStatus LmdbError(int rc, const char* what);
+
+}  // namespace concord::bridge

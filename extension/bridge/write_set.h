@@ -1,0 +1,106 @@
+/*
+ * The write set of the running transaction: what it wrote and which keys are to be checked when it commits.
+ *
+ * C face of core/write_set.h (a pure core, tested against a dumb model). One write set per backend. Every version knows the
+ * command that made it; savepoints roll back exactly. Same wall rules as replica.h.
+ *
+ * A version that replaces another one of the same row gets an alias: a number by which the executor's TID names exactly
+ * this version (triggers need OLD and NEW at once). Aliases start at 1, are never reused within a transaction and
+ * never leave the backend.
+ */
+#ifndef CONCORD_BRIDGE_WRITE_SET_H
+#define CONCORD_BRIDGE_WRITE_SET_H
+
+#include "bridge/replica.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define CC_ALL_COMMANDS UINT32_MAX	/* sees every own write, whatever its command */
+
+/* Values of core/lock_mode.h. */
+typedef enum CcLockMode
+{
+	CC_KEY_SHARE = 0, CC_SHARE = 1, CC_NO_KEY_UPDATE = 2, CC_UPDATE = 3, CC_ABSENT = 4
+} CcLockMode;
+
+/* One own version of a key. Pointers are good until the version is rolled back or the write set is reset. */
+typedef struct CcOwn
+{
+	const uint8_t *value;		/* NULL for a deletion */
+	size_t		value_size;
+	bool		deleted;
+	bool		base_absent;	/* the key's oldest own version was put where nothing was: an insert */
+	bool		newest;			/* no later own version of this key */
+	uint32_t	cid;			/* command that made it */
+	uint32_t	next_cid;		/* command that made the next newer own version; CC_ALL_COMMANDS if newest */
+	uint64_t	alias;			/* 0: the key's own name reaches it */
+} CcOwn;
+
+/*
+ * Adds a version. `value` is copied. `base_absent` says that no version of this key is known below the write set (an
+ * insert); it matters only for the key's first own version. `want_alias` gives the version a number of its own, in *alias.
+ * CC_TOO_LARGE where the write set would outgrow its limit.
+ */
+CcStatus	cc_ws_put(uint64_t prefix, const void *body, size_t body_size, const void *value, size_t value_size,
+					  uint32_t cid, bool base_absent, bool want_alias, uint64_t *alias);
+CcStatus	cc_ws_delete(uint64_t prefix, const void *body, size_t body_size, uint32_t cid);
+/* Checks of one key merge: the stronger mode, the older observation. */
+CcStatus	cc_ws_check(uint64_t prefix, const void *body, size_t body_size, CcLockMode mode, uint64_t observed_lsn);
+
+/* Newest own version made before `curcid`. False if there is none (then the base version counts). */
+bool		cc_ws_lookup(uint64_t prefix, const void *body, size_t body_size, uint32_t curcid, CcOwn *own);
+/* Oldest own version of the key. False if there is none. */
+bool		cc_ws_oldest(uint64_t prefix, const void *body, size_t body_size, CcOwn *own);
+/* The version that an alias names, and its row. False if it was rolled back or never was. */
+bool		cc_ws_alias(uint64_t alias, uint64_t *prefix, uint64_t *rowid, CcOwn *own);
+
+bool		cc_ws_empty(void);				/* neither versions nor checks */
+bool		cc_ws_has_writes(void);			/* any version */
+bool		cc_ws_touches(uint64_t prefix);	/* any version of this storage */
+size_t		cc_ws_bytes(void);
+void		cc_ws_set_limit(size_t bytes);
+
+/* Subtransactions: begin, then exactly one of the two. Nested ids grow. */
+void		cc_ws_sub_begin(uint32_t subid);
+void		cc_ws_sub_commit(uint32_t subid);
+void		cc_ws_sub_abort(uint32_t subid);
+void		cc_ws_reset(void);
+
+/* Forgets all versions of a storage (it was created and dropped, or truncated, in this transaction). */
+void		cc_ws_forget(uint64_t prefix);
+
+/*
+ * The encoded parts for commit: zero or more chunks, then the write set itself (core/wire.h). Returns CC_END after the last.
+ * `is_write_set` is true for the last part. The memory is the write set's own, good until the next call.
+ * Start again with cc_ws_encode_begin. The write set must not change in between.
+ */
+void		cc_ws_encode_begin(const uint8_t token[16], uint64_t read_lsn);
+CcStatus	cc_ws_encode_next(const void **part, size_t *size, bool *is_write_set);
+
+/*
+ * Replica and write set as one: what this transaction sees of a storage. Same contract as CcCursor; an own version visible at
+ * `curcid` hides the replica's. Stays correct while the write set changes under it.
+ */
+typedef struct CcScan CcScan;
+
+typedef struct CcVisible
+{
+	CcEntry		entry;			/* lsn 0 and view NULL for an own version */
+	CcOwn		own;			/* set if is_own */
+	bool		is_own;
+} CcVisible;
+
+CcStatus	cc_scan_open(uint64_t prefix, uint64_t lsn, uint32_t curcid, CcScan **scan);
+CcStatus	cc_scan_seek(CcScan *scan, const void *key, size_t key_size, bool backward, bool prefix_match);
+CcStatus	cc_scan_next(CcScan *scan, bool backward, CcVisible *visible);
+void		cc_scan_close(CcScan *scan);
+/* One key; a mapped value comes with entry.view pinned for the caller. CC_END if nothing is visible. */
+CcStatus	cc_visible_get(uint64_t prefix, const void *body, size_t body_size, uint64_t lsn, uint32_t curcid,
+						   CcVisible *visible);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,186 @@
+/*
+ * What the C side of the extension shares. Files that include this one include Postgres and no C++; the C++ parts are
+ * reached through bridge/ only (the wall: docs/architecture.md).
+ */
+#ifndef CONCORD_H
+#define CONCORD_H
+
+#include "postgres.h"
+
+#include "access/tableam.h"
+#include "executor/tuptable.h"
+#include "nodes/execnodes.h"
+#include "storage/itemptr.h"
+#include "utils/rel.h"
+#include "utils/snapshot.h"
+
+#include "bridge/channel.h"
+#include "bridge/replica.h"
+#include "bridge/write_set.h"
+
+/* ---- settings (settings.c); docs/operations.md lists them ---- */
+extern bool concord_enabled;			/* preloaded: shared memory and hooks are there */
+extern int	concord_commit_timeout_ms;
+extern int	concord_read_timeout_ms;
+extern int	concord_max_write_set_kb;
+extern bool concord_allow_mixed_writes;
+extern int	concord_gateway_buffer_kb;
+extern int	concord_spin_us;
+extern bool concord_embedded;			/* launcher starts concordd */
+extern char *concord_directory;			/* sidecar's directory; default: <data directory>/concord */
+extern char *concord_address;			/* adjudicator's and storage's address; default: unix socket in the directory */
+extern char *concord_daemon_path;		/* concordd binary; default: beside the extension library */
+extern int	concord_retention_ms;
+extern int	concord_checkpoint_ms;
+extern char *concord_daemon_log_level;
+const char *concord_effective_directory(void);	/* absolute */
+const char *concord_effective_address(void);
+const char *concord_replica_path(void);			/* LMDB directory */
+const char *concord_page_path(void);			/* LSN page */
+void		concord_define_settings(void);
+
+/* ---- shared memory (worker/shmem.c) ---- */
+extern CcChannel *concord_channel;
+void		concord_shmem_request(void);
+void		concord_shmem_startup(void);
+uint64		concord_page_committed(void);		/* from the LSN page; 0 if no leader vouches for it */
+
+/* ---- errors (errors.c) ---- */
+/* Raises the error of a bridge status; never returns for anything but CC_OK. */
+void		concord_check(CcStatus status);
+/* 40001 change conflicts with another transaction (OC000) */
+void		concord_raise_conflict(const char *detail) pg_attribute_noreturn();
+void		concord_raise_unavailable(const char *what) pg_attribute_noreturn();
+
+/* ---- read points (xact/snapshot.c) ---- */
+typedef struct ConcordReadPoint
+{
+	uint64		lsn;			/* sees commits up to it */
+	uint32		curcid;			/* and own writes of commands before it; CC_ALL_COMMANDS: all */
+} ConcordReadPoint;
+
+/*
+ * How a snapshot reads. MVCC: read LSN (REPEATABLE READ: the transaction's; READ COMMITTED: the snapshot's, given at its first
+ * use) and the snapshot's command id. Dirty, Self, Any, NonVacuumable and no snapshot: newest committed, all own writes.
+ * Returns only when the local replica has applied the LSN. SERIALIZABLE is refused with 0A000.
+ */
+ConcordReadPoint concord_read_point(Snapshot snapshot);
+/* Newest committed LSN, confirmed by the leader and applied by the replica. */
+uint64		concord_newest_lsn(void);
+/* The LSN to read a given storage at: higher than the read point's for storage that this transaction bulk-loads. */
+ConcordReadPoint concord_read_point_for(Relation rel, Snapshot snapshot);
+/* Gives an MVCC snapshot its read LSN now if a leader vouches for one; never waits, never raises. */
+void		concord_snapshot_assign(Snapshot snapshot);
+/* The newest committed LSN as the leader confirms it, applied here or not. */
+uint64		concord_committed_lsn(void);
+void		concord_snapshot_at_xact_end(void);
+
+/* ---- the transaction (xact/) ---- */
+void		concord_xact_init(void);			/* registers callbacks */
+/* Called by both access methods before the first own write to a relation: refuses what must be refused (mixed writes,
+ * read-only transaction is Postgres' own check, parallel mode). */
+void		concord_note_write(Relation rel);
+void		concord_note_heap_write(const char *relname);
+/* Commits a small write set of its own at once, independent of the running transaction (leases). True if committed, false on
+ * conflict; raises for anything else. */
+bool		concord_commit_now(const void *write_set, size_t size);
+/* Submits one chunk of a bulk load; returns its LSN when durable. */
+uint64		concord_submit_chunk(const void *chunk, size_t size);
+/* Raw SQL-callable status text from the gateway; palloc'd. */
+char	   *concord_fetch_status(void);
+/* Token of the running transaction, made at first use. */
+const uint8 *concord_xact_token(void);
+
+/* ---- rowids and TIDs (tableam/rowid.c) ---- */
+#define CONCORD_TIDS_PER_BLOCK 291			/* tidbitmap.c accepts no higher offset */
+#define CONCORD_ALIAS_BLOCK ((BlockNumber) 0xFF000000)	/* blocks from here on name own versions, see write_set.h */
+
+static inline void
+concord_tid_from_rowid(ItemPointer tid, uint64 rowid)
+{
+	ItemPointerSet(tid, (BlockNumber) (rowid / CONCORD_TIDS_PER_BLOCK),
+				   (OffsetNumber) (rowid % CONCORD_TIDS_PER_BLOCK + 1));
+}
+
+static inline void
+concord_tid_from_alias(ItemPointer tid, uint64 alias)
+{
+	ItemPointerSet(tid, CONCORD_ALIAS_BLOCK + (BlockNumber) (alias / CONCORD_TIDS_PER_BLOCK),
+				   (OffsetNumber) (alias % CONCORD_TIDS_PER_BLOCK + 1));
+}
+
+/* True for a TID that we can have made. *is_alias says what *number is. */
+static inline bool
+concord_tid_parse(ItemPointer tid, uint64 *number, bool *is_alias)
+{
+	BlockNumber block = ItemPointerGetBlockNumberNoCheck(tid);
+	OffsetNumber offset = ItemPointerGetOffsetNumberNoCheck(tid);
+
+	if (offset < 1 || offset > CONCORD_TIDS_PER_BLOCK || block == InvalidBlockNumber)
+		return false;
+	*is_alias = block >= CONCORD_ALIAS_BLOCK;
+	if (*is_alias)
+		block -= CONCORD_ALIAS_BLOCK;
+	*number = (uint64) block * CONCORD_TIDS_PER_BLOCK + (offset - 1);
+	return true;
+}
+
+/* `count` consecutive fresh rowids of a storage; leases more from the cluster when needed. First rowid of a storage: 0. */
+uint64		concord_take_rowids(uint32 storage_id, uint64 count);
+/* The row that a TID names, aliases resolved. False if it names nothing. */
+bool		concord_tid_rowid(ItemPointer tid, uint64 *rowid);
+
+/* ---- storage ids (ddl/storage_map.c) ---- */
+/* The storage id of a table or index, read from its metapage once and kept in rd_amcache. */
+uint32		concord_storage_id(Relation rel);
+static inline uint64 concord_row_prefix(uint32 storage) { return UINT64CONST(1) << 56 | storage; }
+static inline uint64 concord_entry_prefix(uint32 storage) { return UINT64CONST(2) << 56 | storage; }
+/* Makes storage for a new relfilenode: allocates an id, writes the metapage (block 0 of the main fork, WAL-logged). */
+uint32		concord_storage_create(RelFileNode node, char persistence, bool create_file);
+/* Gives a new relfilenode the storage of an old one (ALTER TABLE SET TABLESPACE). */
+void		concord_storage_move(Relation rel, RelFileNode node);
+bool		concord_is_table(Relation rel);		/* uses our table access method */
+bool		concord_is_index(Relation rel);
+Oid			concord_table_am_oid(void);			/* InvalidOid if the extension is not created in this database */
+Oid			concord_index_am_oid(void);
+
+/* True if the storage was created in the running subtransaction, so that nobody else can see it. */
+bool		concord_storage_is_new(Relation rel);
+
+/* ---- DDL (ddl/) ---- */
+void		concord_ddl_init(void);				/* installs hooks */
+void		concord_ddl_pre_commit(void);		/* collects storage to be dropped */
+void		concord_ddl_xact_end(bool committed);
+void		concord_ddl_sub_end(bool committed, SubTransactionId subid, SubTransactionId parent);
+
+/* ---- bulk loads (tableam/bulk.c) ---- */
+/* Streams mutations of new storage through chunks; see docs/architecture.md, "Bulk loads". */
+void		concord_bulk_put(Relation rel, uint64 prefix, const void *body, size_t body_size,
+							 const void *value, size_t value_size, uint64 explicit_lsn);
+void		concord_bulk_flush(void);			/* returns when all is durable and applied locally */
+uint64		concord_bulk_lsn(uint32 storage_id, uint32 curcid);	/* newest chunk of commands before curcid, or 0 */
+void		concord_bulk_xact_end(void);
+
+/* ---- table access method (tableam/) ---- */
+extern const TupleTableSlotOps *concord_slot_ops(void);
+/* Puts a row into a slot of ours. For a mapped value the slot pins `view`. */
+void		concord_slot_store(TupleTableSlot *slot, Relation rel, const void *tuple, size_t size, CcView *view,
+							   ItemPointer tid, bool own);
+const TableAmRoutine *concord_table_routine(void);
+
+/* ---- index access method (indexam/) ---- */
+/*
+ * Encodes index columns order-preserving. Appends to `out`. `has_null` tells whether a key column is NULL (then a unique
+ * entry gets the rowid suffix). Raises 54000 if the entry's key would be too long.
+ */
+struct StringInfoData;
+void		concord_index_encode(Relation index, Datum *values, bool *isnull, struct StringInfoData *out, bool *has_null);
+/*
+ * Called by the table AM for UPDATE and DELETE: removes the index entries of the old version. For UPDATE `new_slot` is the new
+ * version; entries that stay the same are left. Returns true if any index needs a new entry (tuple_update's
+ * update_indexes), and in *key_changed whether a unique index's key changed (the lock mode).
+ */
+bool		concord_index_maintain(Relation rel, TupleTableSlot *old_slot, TupleTableSlot *new_slot, uint64 rowid,
+								   uint32 cid, uint64 observed_lsn, bool *key_changed);
+
+#endif

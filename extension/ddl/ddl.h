@@ -1,0 +1,60 @@
+/*
+ * ddl.h
+ *		What the files of ddl/ share: one file a hook, installed by hooks.c. Every hook gives way at once where the extension
+ *		is not created in the database (concord_ddl_active).
+ */
+#ifndef CONCORD_DDL_H
+#define CONCORD_DDL_H
+
+#include "concord.h"
+
+#include "ddl/storage_map.h"
+#include "nodes/parsenodes.h"
+#include "nodes/plannodes.h"
+#include "tcop/utility.h"
+
+/* ---- refuse.c ---- */
+
+/* An index whose entries would live in this server's files only. */
+void		concord_refuse_index_method(const char *amname) pg_attribute_noreturn();
+void		concord_refuse_index_on(const char *relname) pg_attribute_noreturn();
+void		concord_refuse_unlogged(const char *relname) pg_attribute_noreturn();
+void		concord_refuse_publication(List *objects, bool for_all_tables);
+void		concord_refuse_alter_table(AlterTableStmt *stmt, Oid relid);
+
+/* ---- flip.c ---- */
+void		concord_flip_init(void);
+
+/* ---- spoof.c ---- */
+typedef struct ConcordSpoof ConcordSpoof;
+
+/*
+ * A level of spoofs: begin it, then in PG_TRY spoof and do the work, and end it in PG_FINALLY. The tables must be locked, so
+ * that no index of theirs can go away.
+ */
+ConcordSpoof *concord_spoof_begin(void);
+void		concord_spoof_index(ConcordSpoof *spoof, Oid indexid);
+/* The indexes of a table; only the unique ones if asked. */
+void		concord_spoof_table(ConcordSpoof *spoof, Oid relid, bool unique_only);
+/* The same of a table and all that inherit from it, which are locked first. */
+void		concord_spoof_tree(ConcordSpoof *spoof, Oid relid, LOCKMODE lockmode, bool unique_only);
+void		concord_spoof_end(ConcordSpoof *spoof);
+/* Shows all indexes as they are (the planner would read a btree's metapage), and as spoofed again. These nest. */
+void		concord_spoof_suspend(void);
+void		concord_spoof_resume(void);
+bool		concord_spoof_any(void);
+void		concord_spoof_forget(Oid indexid);	/* the index is about to be dropped */
+void		concord_spoof_init(void);
+
+/* ---- heap_writes.c ---- */
+/* Marks the transaction if the relation is a permanent table of a user's that is not ours. */
+void		concord_note_if_heap(Relation rel);
+void		concord_note_if_heap_oid(Oid relid);
+void		concord_note_heap_tree(Oid relid);	/* it and what inherits from it */
+
+/* ---- the other hooks ---- */
+void		concord_utility_init(void);
+void		concord_executor_init(void);
+void		concord_planner_init(void);
+
+#endif

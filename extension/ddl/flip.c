@@ -1,0 +1,257 @@
+/*
+ * flip.c
+ *		Every index of a Concord table is a Concord index.
+ *
+ * Postgres makes btree indexes of its own accord in many places (constraints, partitions, LIKE, ALTER TYPE). All of them pass
+ * one point: object_access_hook at the end of index_create's catalog work, before the build. There a btree on a table of ours
+ * gets our access method; the operator classes stay btree's, so that everything which compares or depends on them goes on
+ * working. What comes in under our own name (REINDEX CONCURRENTLY, the reparse of ALTER TYPE, EXCLUDE USING) gets btree's
+ * operator classes for those copied only so that the name parses.
+ *
+ * The rows changed were inserted by the running command, so nobody else has seen them: they are overwritten in place.
+ */
+#include "concord.h"
+
+#include "access/amapi.h"
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/dependency.h"
+#include "catalog/indexing.h"
+#include "catalog/objectaccess.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_opclass.h"
+#include "commands/defrem.h"
+#include "ddl/ddl.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+
+static object_access_hook_type previous_hook = NULL;
+
+/* The row of `catalog` whose column `attnum` is `oid`, as the running command left it; a copy, or NULL. */
+static HeapTuple
+own_row(Relation catalog, Oid index, AttrNumber attnum, Oid oid)
+{
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+
+	ScanKeyInit(&key, attnum, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(oid));
+	scan = systable_beginscan(catalog, index, true, SnapshotSelf, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		tuple = heap_copytuple(tuple);
+	systable_endscan(scan);
+	return tuple;
+}
+
+/* Is this a table that our index method is for? Raises for indexes that cannot be. */
+static bool
+wants_flip(Oid tableid, Oid relam)
+{
+	HeapTuple	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(tableid));
+	Form_pg_class form;
+	bool		ours;
+	char		relname[NAMEDATALEN];
+
+	if (!HeapTupleIsValid(tuple))
+		return false;
+	form = (Form_pg_class) GETSTRUCT(tuple);
+	ours = form->relam == concord_table_am_oid();
+	strlcpy(relname, NameStr(form->relname), NAMEDATALEN);
+	ReleaseSysCache(tuple);
+
+	if (!ours && relam == concord_index_am_oid())
+		concord_refuse_index_on(relname);
+	if (ours && relam != BTREE_AM_OID && relam != concord_index_am_oid())
+		concord_refuse_index_method(get_am_name(relam));
+	return ours;
+}
+
+/* btree's operator class that a copy under our access method stands for; any other operator class is its own. */
+static Oid
+btree_opclass(Oid opclass)
+{
+	HeapTuple	tuple = SearchSysCache1(CLAOID, ObjectIdGetDatum(opclass));
+	Form_pg_opclass form;
+	Oid			found = opclass;
+
+	if (!HeapTupleIsValid(tuple))
+		elog(ERROR, "cache lookup failed for operator class %u", opclass);
+	form = (Form_pg_opclass) GETSTRUCT(tuple);
+	if (form->opcmethod == concord_index_am_oid())
+	{
+		found = GetSysCacheOid3(CLAAMNAMENSP, Anum_pg_opclass_oid, ObjectIdGetDatum(BTREE_AM_OID),
+								NameGetDatum(&form->opcname), ObjectIdGetDatum(form->opcnamespace));
+		if (!OidIsValid(found))
+			found = GetSysCacheOid3(CLAAMNAMENSP, Anum_pg_opclass_oid, ObjectIdGetDatum(BTREE_AM_OID),
+									NameGetDatum(&form->opcname), ObjectIdGetDatum(PG_CATALOG_NAMESPACE));
+		if (!OidIsValid(found))
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("operator class \"%s\" of access method concord_btree has no counterpart of access method btree",
+							NameStr(form->opcname)),
+					 errhint("Create the operator class for btree and the index without USING.")));
+	}
+	ReleaseSysCache(tuple);
+	return found;
+}
+
+/* Puts btree's operator classes into the pg_index row. */
+static void
+map_opclasses(Relation pg_index, HeapTuple row, Oid indexid)
+{
+	bool		isnull;
+	bool		changed = false;
+	Oid		   *copied;
+	oidvector  *classes = (oidvector *) DatumGetPointer(heap_getattr(row, Anum_pg_index_indclass,
+																	 RelationGetDescr(pg_index), &isnull));
+
+	copied = palloc0(classes->dim1 * sizeof(Oid));
+	for (int i = 0; i < classes->dim1; i++)
+	{
+		Oid			old = classes->values[i];
+
+		if (!OidIsValid(old))
+			continue;
+		classes->values[i] = btree_opclass(old);
+		if (classes->values[i] != old)
+		{
+			copied[i] = old;
+			changed = true;
+		}
+	}
+	if (!changed)
+		return;
+	heap_inplace_update(pg_index, row);
+
+	/* The dependencies were recorded by this command; to change them they must be seen. */
+	CommandCounterIncrement();
+	for (int i = 0; i < classes->dim1; i++)
+	{
+		bool		done = !OidIsValid(copied[i]);
+
+		/* One dependency for all columns of a class; it cannot be changed twice in one command. */
+		for (int j = 0; j < i; j++)
+			done = done || copied[j] == copied[i];
+		if (!done)
+			(void) changeDependencyFor(RelationRelationId, indexid, OperatorClassRelationId, copied[i], classes->values[i]);
+	}
+}
+
+/*
+ * Deferrable constraints count a command before the hook: the open relcache entry is a finished btree's, or one with copied
+ * operator classes, and a reload would keep both.
+ */
+static void
+correct_open_entry(Oid indexid, HeapTuple index_row, TupleDesc index_desc)
+{
+	Relation	index = RelationIdGetRelation(indexid);
+	IndexAmRoutine *routine;
+	oidvector  *classes;
+	oidvector  *kept;
+	bool		isnull;
+
+	if (!RelationIsValid(index))
+		return;
+	if (index->rd_indexcxt == NULL)
+	{
+		RelationClose(index);
+		return;
+	}
+
+	routine = GetIndexAmRoutine(concord_index_handler_oid());
+	index->rd_rel->relam = concord_index_am_oid();
+	index->rd_amhandler = concord_index_handler_oid();
+	memcpy(index->rd_indam, routine, sizeof(IndexAmRoutine));
+
+	classes = (oidvector *) DatumGetPointer(heap_getattr(index_row, Anum_pg_index_indclass, index_desc, &isnull));
+	kept = (oidvector *) DatumGetPointer(heap_getattr(index->rd_indextuple, Anum_pg_index_indclass, index_desc, &isnull));
+	for (int i = 0; i < IndexRelationGetNumberOfKeyAttributes(index); i++)
+	{
+		Oid			family = get_opclass_family(classes->values[i]);
+		Oid			type = get_opclass_input_type(classes->values[i]);
+
+		kept->values[i] = classes->values[i];
+		if (index->rd_opfamily[i] == family && index->rd_opcintype[i] == type)
+			continue;
+		index->rd_opfamily[i] = family;
+		index->rd_opcintype[i] = type;
+		for (int proc = 0; proc < routine->amsupport; proc++)
+		{
+			int			at = i * routine->amsupport + proc;
+
+			index->rd_support[at] = get_opfamily_proc(family, type, type, proc + 1);
+			memset(&index->rd_supportinfo[at], 0, sizeof(FmgrInfo));
+		}
+	}
+	RelationClose(index);
+}
+
+static void
+flip_index(Oid indexid)
+{
+	Relation	pg_class = table_open(RelationRelationId, RowExclusiveLock);
+	HeapTuple	class_row = own_row(pg_class, ClassOidIndexId, Anum_pg_class_oid, indexid);
+	Form_pg_class form = HeapTupleIsValid(class_row) ? (Form_pg_class) GETSTRUCT(class_row) : NULL;
+
+	/* A partitioned index stays btree's: partitions of both kinds can be below it. */
+	if (form != NULL && form->relkind == RELKIND_INDEX)
+	{
+		Relation	pg_index = table_open(IndexRelationId, RowExclusiveLock);
+		HeapTuple	index_row = own_row(pg_index, IndexRelidIndexId, Anum_pg_index_indexrelid, indexid);
+
+		if (!HeapTupleIsValid(index_row))
+			elog(ERROR, "could not find the pg_index row of index %u", indexid);
+		if (wants_flip(((Form_pg_index) GETSTRUCT(index_row))->indrelid, form->relam))
+		{
+			ObjectAddress index;
+			ObjectAddress method;
+
+			if (form->relam == BTREE_AM_OID)
+			{
+				form->relam = concord_index_am_oid();
+				heap_inplace_update(pg_class, class_row);
+			}
+			else
+				map_opclasses(pg_index, index_row, indexid);
+			correct_open_entry(indexid, index_row, RelationGetDescr(pg_index));
+
+			/* DROP EXTENSION must see the index. */
+			ObjectAddressSet(index, RelationRelationId, indexid);
+			ObjectAddressSet(method, AccessMethodRelationId, concord_index_am_oid());
+			recordDependencyOn(&index, &method, DEPENDENCY_NORMAL);
+		}
+		table_close(pg_index, RowExclusiveLock);
+	}
+	table_close(pg_class, RowExclusiveLock);
+}
+
+static void
+concord_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg)
+{
+	if (previous_hook)
+		previous_hook(access, class_id, object_id, sub_id, arg);
+	if (class_id != RelationRelationId || sub_id != 0 || !IsNormalProcessingMode())
+		return;
+	if (access == OAT_POST_CREATE && concord_ddl_active())
+		flip_index(object_id);
+	else if (access == OAT_DROP)
+		concord_spoof_forget(object_id);
+}
+
+void
+concord_flip_init(void)
+{
+	previous_hook = object_access_hook;
+	object_access_hook = concord_object_access;
+}

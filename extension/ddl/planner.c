@@ -1,0 +1,115 @@
+/*
+ * planner.c
+ *		Planner hooks: what the planner is told about our indexes, and when it must not use workers.
+ *
+ * Our indexes have the operator classes and the order of a btree, so the planner is shown a btree wherever that is true:
+ * row comparisons and probes for a column's actual range ask for btree's OID. It is not true if a key column's encoding does
+ * not have the order of its collation: then the index has no order for the planner, and stays what it is.
+ */
+#include "concord.h"
+
+#include "access/genam.h"
+#include "catalog/pg_am.h"
+#include "ddl/ddl.h"
+#include "indexam/indexam.h"
+#include "nodes/pathnodes.h"
+#include "optimizer/plancat.h"
+#include "optimizer/planner.h"
+
+/* Entries of an inner page, about. */
+#define FANOUT 256
+
+static planner_hook_type previous_planner = NULL;
+static get_relation_info_hook_type previous_relation_info = NULL;
+
+/* What a btree of that size has: costs, and so plans, come out as heap's. */
+static int
+tree_height(BlockNumber pages)
+{
+	int			height = 0;
+
+	for (BlockNumber level = pages > 0 ? pages - 1 : 0; level > 1; level /= FANOUT)
+		height++;
+	return height;
+}
+
+static void
+describe_index(IndexOptInfo *info, RelOptInfo *rel)
+{
+	Relation	index = index_open(info->indexoid, NoLock);
+	double		tuples;
+
+	concord_index_estimate(index, &info->pages, &tuples);
+	if (info->indpred != NIL)
+		info->tuples = Min(tuples, rel->tuples);
+	info->tree_height = tree_height(info->pages);
+	info->amcanparallel = false;
+	if (concord_index_is_ordered(index))
+		info->relam = BTREE_AM_OID;
+	else
+	{
+		info->sortopfamily = NULL;
+		info->reverse_sort = NULL;
+		info->nulls_first = NULL;
+	}
+	index_close(index, NoLock);
+}
+
+static void
+concord_get_relation_info(PlannerInfo *root, Oid relid, bool inhparent, RelOptInfo *rel)
+{
+	ListCell   *cell;
+
+	if (previous_relation_info)
+		previous_relation_info(root, relid, inhparent, rel);
+	if (rel->indexlist == NIL || !concord_ddl_active())
+		return;
+	foreach(cell, rel->indexlist)
+	{
+		IndexOptInfo *info = lfirst_node(IndexOptInfo, cell);
+
+		if (info->relam == concord_index_am_oid())
+			describe_index(info, rel);
+	}
+}
+
+static PlannedStmt *
+plan(Query *query, const char *query_string, int cursor_options, ParamListInfo params)
+{
+	if (previous_planner)
+		return previous_planner(query, query_string, cursor_options, params);
+	return standard_planner(query, query_string, cursor_options, params);
+}
+
+static PlannedStmt *
+concord_planner(Query *query, const char *query_string, int cursor_options, ParamListInfo params)
+{
+	PlannedStmt *result;
+
+	/* Workers do not see what this transaction has not committed. */
+	if (concord_has_own_state())
+		cursor_options &= ~CURSOR_OPT_PARALLEL_OK;
+	if (!concord_spoof_any())
+		return plan(query, query_string, cursor_options, params);
+
+	concord_spoof_suspend();
+	PG_TRY();
+	{
+		result = plan(query, query_string, cursor_options, params);
+	}
+	PG_FINALLY();
+	{
+		concord_spoof_resume();
+	}
+	PG_END_TRY();
+	return result;
+}
+
+void
+concord_planner_init(void)
+{
+	previous_relation_info = get_relation_info_hook;
+	get_relation_info_hook = concord_get_relation_info;
+	previous_planner = planner_hook;
+	planner_hook = concord_planner;
+}

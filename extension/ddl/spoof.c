@@ -1,0 +1,207 @@
+/*
+ * spoof.c
+ *		Showing our indexes as btree's where Postgres insists on btree's OID.
+ *
+ * ON CONFLICT, ADD CONSTRAINT USING INDEX, ATTACH PARTITION and REFRESH CONCURRENTLY compare pg_class.relam of an index, in
+ * the relcache, with btree's OID. For the time of such a statement the relcache entry of our indexes says btree. Nothing else
+ * changes: the access method's routines stay ours, and so does the catalog.
+ *
+ * Invariants:
+ * - A spoofed entry is pinned by the level that spoofed it, so the pointer is good as long as the level is there. The pin
+ *   belongs to the resource owner that was current; a level ends in PG_FINALLY, before any owner is released. So a spoof
+ *   never outlives its statement, and levels end in the reverse order of their beginning.
+ * - A reload of a pinned entry undoes the spoof; the relcache callback, which runs after it, does it again.
+ * - Nothing is planned with a spoof in force: the planner would read the metapage as a btree's. Planning suspends them all.
+ * - A pin would keep an index from being dropped; OAT_DROP gives it back first.
+ * Should a spoof be lost all the same, the statement fails with Postgres' own error and nothing is harmed.
+ */
+#include "concord.h"
+
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
+#include "ddl/ddl.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/relcache.h"
+#include "utils/resowner.h"
+
+typedef struct SpoofedIndex
+{
+	Relation	index;			/* NULL: given back */
+	ResourceOwner owner;		/* of the pin */
+	Oid			relam;			/* what it really is */
+} SpoofedIndex;
+
+struct ConcordSpoof
+{
+	ConcordSpoof *outer;
+	SpoofedIndex *indexes;
+	int			count;
+	int			capacity;
+};
+
+static ConcordSpoof *innermost = NULL;
+static int	suspended = 0;
+
+ConcordSpoof *
+concord_spoof_begin(void)
+{
+	ConcordSpoof *spoof = MemoryContextAllocZero(TopMemoryContext, sizeof(ConcordSpoof));
+
+	spoof->outer = innermost;
+	innermost = spoof;
+	return spoof;
+}
+
+static void
+show(Oid relid, bool as_btree)
+{
+	for (ConcordSpoof *spoof = innermost; spoof != NULL; spoof = spoof->outer)
+		for (int i = 0; i < spoof->count; i++)
+		{
+			SpoofedIndex *entry = &spoof->indexes[i];
+
+			if (entry->index != NULL && (!OidIsValid(relid) || RelationGetRelid(entry->index) == relid))
+				entry->index->rd_rel->relam = as_btree ? BTREE_AM_OID : entry->relam;
+		}
+}
+
+static void
+spoof_index(ConcordSpoof *spoof, Oid indexid, bool unique_only)
+{
+	Relation	index;
+
+	if (spoof->count == spoof->capacity)
+	{
+		int			capacity = Max(8, spoof->capacity * 2);
+		Size		size = capacity * sizeof(SpoofedIndex);
+
+		spoof->indexes = spoof->indexes == NULL ? MemoryContextAlloc(TopMemoryContext, size) : repalloc(spoof->indexes, size);
+		spoof->capacity = capacity;
+	}
+	index = RelationIdGetRelation(indexid);
+	if (!RelationIsValid(index))
+		return;
+	if (!concord_is_index(index) || (unique_only && !index->rd_index->indisunique))
+	{
+		RelationClose(index);
+		return;
+	}
+	spoof->indexes[spoof->count++] = (SpoofedIndex)
+	{
+		index, CurrentResourceOwner, concord_index_am_oid()
+	};
+	if (suspended == 0)
+		index->rd_rel->relam = BTREE_AM_OID;
+}
+
+void
+concord_spoof_index(ConcordSpoof *spoof, Oid indexid)
+{
+	spoof_index(spoof, indexid, false);
+}
+
+void
+concord_spoof_table(ConcordSpoof *spoof, Oid relid, bool unique_only)
+{
+	Relation	rel;
+	List	   *indexes;
+	ListCell   *cell;
+
+	if (!concord_is_table_oid(relid))
+		return;
+	rel = RelationIdGetRelation(relid);
+	if (!RelationIsValid(rel))
+		return;
+	indexes = RelationGetIndexList(rel);
+	RelationClose(rel);
+	foreach(cell, indexes)
+		spoof_index(spoof, lfirst_oid(cell), unique_only);
+	list_free(indexes);
+}
+
+void
+concord_spoof_tree(ConcordSpoof *spoof, Oid relid, LOCKMODE lockmode, bool unique_only)
+{
+	ListCell   *cell;
+
+	foreach(cell, find_all_inheritors(relid, lockmode, NULL))
+		concord_spoof_table(spoof, lfirst_oid(cell), unique_only);
+}
+
+/* Lets go of an entry; the same index may be spoofed by another level too. */
+static void
+release(SpoofedIndex *entry)
+{
+	Relation	index = entry->index;
+	Oid			indexid = RelationGetRelid(index);
+	ResourceOwner current = CurrentResourceOwner;
+
+	entry->index = NULL;
+	index->rd_rel->relam = entry->relam;
+	CurrentResourceOwner = entry->owner;
+	RelationClose(index);
+	CurrentResourceOwner = current;
+	if (suspended == 0)
+		show(indexid, true);
+}
+
+void
+concord_spoof_end(ConcordSpoof *spoof)
+{
+	if (spoof == NULL)
+		return;
+	Assert(innermost == spoof);
+	innermost = spoof->outer;
+	for (int i = 0; i < spoof->count; i++)
+		if (spoof->indexes[i].index != NULL)
+			release(&spoof->indexes[i]);
+	if (spoof->indexes != NULL)
+		pfree(spoof->indexes);
+	pfree(spoof);
+}
+
+void
+concord_spoof_forget(Oid indexid)
+{
+	for (ConcordSpoof *spoof = innermost; spoof != NULL; spoof = spoof->outer)
+		for (int i = 0; i < spoof->count; i++)
+			if (spoof->indexes[i].index != NULL && RelationGetRelid(spoof->indexes[i].index) == indexid)
+				release(&spoof->indexes[i]);
+}
+
+void
+concord_spoof_suspend(void)
+{
+	if (suspended++ == 0)
+		show(InvalidOid, false);
+}
+
+void
+concord_spoof_resume(void)
+{
+	Assert(suspended > 0);
+	if (--suspended == 0)
+		show(InvalidOid, true);
+}
+
+bool
+concord_spoof_any(void)
+{
+	return innermost != NULL;
+}
+
+static void
+relcache_invalidated(Datum arg, Oid relid)
+{
+	if (innermost != NULL && suspended == 0)
+		show(relid, true);
+}
+
+void
+concord_spoof_init(void)
+{
+	CacheRegisterRelcacheCallback(relcache_invalidated, (Datum) 0);
+}

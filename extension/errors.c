@@ -1,0 +1,82 @@
+/*
+ * errors.c
+ *		Errors of ours as users see them.
+ */
+#include "concord.h"
+
+void
+concord_raise_conflict(const char *detail)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("change conflicts with another transaction (OC000)"),
+			 detail != NULL ? errdetail_internal("%s", detail) : 0,
+			 errhint("Retry the transaction.")));
+	pg_unreachable();
+}
+
+void
+concord_raise_unavailable(const char *what)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CONNECTION_FAILURE),
+			 errmsg("Concord's sidecar is not available: %s", what),
+			 concord_embedded ?
+			 errhint("It is started with the server and again when it ends; the server log tells what became of it.") :
+			 errhint("Check that concordd runs and is reached at \"%s\".", concord_effective_address())));
+	pg_unreachable();
+}
+
+void
+concord_check(CcStatus status)
+{
+	switch (status)
+	{
+		case CC_OK:
+			return;
+		case CC_NOT_APPLIED:
+			concord_raise_unavailable("the storage replica has not applied the read LSN yet");
+			break;
+		case CC_UNAVAILABLE:
+			concord_raise_unavailable(cc_error());
+			break;
+		case CC_TOO_OLD:
+			ereport(ERROR,
+					(errcode(ERRCODE_SNAPSHOT_TOO_OLD),
+					 errmsg("snapshot too old"),
+					 errdetail("The storage replica has given up row versions that this snapshot needs."),
+					 errhint("Retry the transaction; for long reads consider a larger concord.retention.")));
+			break;
+		case CC_READERS_FULL:
+			ereport(ERROR,
+					(errcode(ERRCODE_TOO_MANY_CONNECTIONS),
+					 errmsg("the storage replica has no reader slot left"),
+					 errhint("Retry when other sessions have ended.")));
+			break;
+		case CC_CORRUPT:
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("the storage replica holds bytes that Concord cannot have written: %s", cc_error())));
+			break;
+		case CC_NO_MEMORY:
+			ereport(ERROR,
+					(errcode(ERRCODE_OUT_OF_MEMORY),
+					 errmsg("out of memory"),
+					 errdetail_internal("%s", cc_error())));
+			break;
+		case CC_TOO_LARGE:
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("the transaction's write set or one of its values is too large: %s", cc_error()),
+					 errhint("Write less in one transaction, or raise concord.max_write_set.")));
+			break;
+		case CC_IO_ERROR:
+			ereport(ERROR,
+					(errcode(ERRCODE_IO_ERROR),
+					 errmsg("could not read the storage replica: %s", cc_error())));
+			break;
+		case CC_END:
+			break;
+	}
+	elog(ERROR, "unexpected status %d of the storage replica: %s", (int) status, cc_error());
+}

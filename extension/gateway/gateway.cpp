@@ -1,0 +1,446 @@
+#include "gateway/gateway.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+
+#include "core/key.h"
+#include "core/wire.h"
+#include "gateway/status_text.h"
+
+namespace proto = concord::proto;
+using concord::OutRequest;
+using concord::OutRequestPtr;
+
+namespace {
+
+constexpr int kPumpSpinUs = 20;
+constexpr int kPumpSleepMs = 50;  // also the granularity of delayed sends
+constexpr int kCallTimeoutMs = 1000;
+constexpr int kReconnectPauseMs = 20;  // doubled up to the next
+constexpr int kReconnectPauseMaxMs = 250;
+constexpr int kResendPauseMs = 20;  // after a verdict that nothing can be decided now
+constexpr int kDropRetryMs = 1000;
+constexpr uint32_t kDropsPerCommit = 64;
+constexpr uint32_t kAbandonsPerMessage = 256;
+constexpr int kOfferEveryMs = 200;
+constexpr int kReadersLeaseMs = 10000;
+
+int64_t NowUs() { return concord::BoottimeUs(); }
+
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
+  grpc::ChannelArguments arguments;
+  arguments.SetMaxReceiveMessageSize(-1);
+  arguments.SetMaxSendMessageSize(-1);
+  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 20);
+  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectPauseMaxMs);
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  // Two gateways of one process (tests) must not share a connection and its fate.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+}
+
+const concord::LsnPage* MapPage(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return nullptr;
+  void* const memory = mmap(nullptr, concord::kLsnPageSize, PROT_READ, MAP_SHARED, fd, 0);
+  close(fd);
+  return memory == MAP_FAILED ? nullptr : static_cast<const concord::LsnPage*>(memory);
+}
+
+}  // namespace
+
+CcGateway::CcGateway(CcChannel& channel, const CcGatewayOptions& options)
+    : channel_(channel),
+      address_(options.address),
+      page_path_(options.page_path != nullptr ? options.page_path : ""),
+      qp_id_(options.qp_id),
+      report_ms_(std::max(options.report_ms, 10)),
+      wake_(options.wake),
+      log_function_(options.log),
+      outbox_(channel),
+      grpc_channel_(MakeChannel(address_)),
+      adjudicator_(proto::Adjudicator::NewStub(grpc_channel_)),
+      journal_(proto::Journal::NewStub(grpc_channel_)),
+      storage_(proto::Storage::NewStub(grpc_channel_)),
+      partial_(static_cast<size_t>(channel.slots)) {
+  if (!page_path_.empty()) page_ = MapPage(page_path_);
+  for (int slot : concord::AttachGateway(channel_)) wake_(slot);
+  threads_.emplace_back([this] { Pump(); });
+  threads_.emplace_back([this] { KeepSession(); });
+  threads_.emplace_back([this] { AnswerReadLsn(); });
+  threads_.emplace_back([this] { Keep(); });
+}
+
+CcGateway::~CcGateway() {
+  {
+    const std::lock_guard lock(mutex_);
+    stop_ = true;
+    stopping_ = true;
+    if (session_ != nullptr) session_->context.TryCancel();
+  }
+  changed_.notify_all();
+  calls_.End();
+  concord::BumpWork(channel_);
+  for (std::thread& thread : threads_) thread.join();
+  concord::DetachGateway(channel_);
+  if (page_ != nullptr) munmap(const_cast<concord::LsnPage*>(page_), concord::kLsnPageSize);
+}
+
+bool CcGateway::Pause(int ms) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, std::chrono::milliseconds(ms), [this] { return stop_; });
+  return !stop_;
+}
+
+// ---- pump ----
+
+void CcGateway::Pump() {
+  std::vector<int> ready;
+  while (!stopping_) {
+    const uint32_t seen = concord::WorkSeen(channel_);
+    ready.clear();
+    concord::CollectReady(channel_, &ready);
+    for (int slot : ready) Take(slot);
+    if (!Send() && ready.empty()) concord::AwaitWork(channel_, seen, kPumpSpinUs, kPumpSleepMs);
+  }
+}
+
+void CcGateway::Take(int slot) {
+  concord::Piece piece;
+  if (!concord::PeekPiece(channel_, slot, &piece)) return;
+  if (piece.kind == CC_REQ_READ_LSN || piece.kind == CC_REQ_STATUS) {
+    if (!concord::ReleasePiece(channel_, slot, piece)) return;
+    const std::lock_guard lock(mutex_);
+    (piece.kind == CC_REQ_STATUS ? status_waiters_ : read_lsn_waiters_).push_back({slot, piece.sequence});
+    changed_.notify_all();
+    return;
+  }
+  if (piece.total > concord::kMaxRecordBytes) {
+    CcAnswer answer = {};
+    answer.outcome = CC_OUT_INVALID;
+    snprintf(answer.message, sizeof answer.message, "a request of %llu bytes is over the limit of %zu",
+             static_cast<unsigned long long>(piece.total), concord::kMaxRecordBytes);
+    Reply(slot, piece.sequence, answer);
+    return;
+  }
+  OutRequestPtr& partial = partial_[static_cast<size_t>(slot)];
+  if (piece.first()) {
+    partial = std::make_shared<OutRequest>();
+    partial->slot = slot;
+    partial->sequence = piece.sequence;
+    partial->kind = piece.kind;
+    partial->payload().reserve(piece.total);
+  }
+  if (partial == nullptr || partial->sequence != piece.sequence) return;  // its beginning was given up as we looked
+  partial->payload().append(piece.bytes);
+  if (!concord::ReleasePiece(channel_, slot, piece)) {
+    partial.reset();
+    return;
+  }
+  if (piece.last())
+    outbox_.Add(std::move(partial));
+  else
+    wake_(slot);
+}
+
+// True if anything was sent.
+bool CcGateway::Send() {
+  std::shared_ptr<Session> session;
+  {
+    const std::lock_guard lock(mutex_);
+    session = session_;
+  }
+  if (session == nullptr) return false;
+  const std::lock_guard lock(session->write_mutex);
+  if (session->broken) return false;
+  concord::Batch batch;
+  outbox_.Fill(&batch, NowUs());
+  uint32_t abandons = 0;
+  concord::AbandonedToken token;
+  while (abandons < kAbandonsPerMessage && channel_.abandons.Peek(abandons, &token)) {
+    batch.message().add_abandons()->set_token(token.bytes, sizeof token.bytes);
+    abandons++;
+  }
+  if (batch.size() == 0 && abandons == 0) return false;
+  if (!session->stream->Write(batch.message())) {
+    session->broken = true;  // the session thread sees the end too; all is sent again in the next
+    return false;
+  }
+  channel_.abandons.Pop(abandons);
+  channel_.batches.fetch_add(1, std::memory_order_relaxed);
+  return true;
+}
+
+// ---- session ----
+
+// The channel being up is not enough: a leader must vouch for itself.
+bool CcGateway::IsLeaderThere() {
+  const auto deadline = std::chrono::system_clock::now() + std::chrono::milliseconds(100);
+  if (!grpc_channel_->WaitForConnected(deadline)) return false;
+  proto::ReadLsnReply reply;
+  const grpc::Status status = calls_.Run(kCallTimeoutMs, [&](grpc::ClientContext* context) {
+    return adjudicator_->ReadLsn(context, proto::ReadLsnRequest(), &reply);
+  });
+  if (status.ok()) known_committed_ = reply.committed_lsn();
+  return status.ok();
+}
+
+void CcGateway::KeepSession() {
+  int pause_ms = kReconnectPauseMs;
+  while (!stopping_) {
+    if (!IsLeaderThere()) {
+      if (!Pause(pause_ms)) return;
+      pause_ms = std::min(pause_ms * 2, kReconnectPauseMaxMs);
+      continue;
+    }
+    pause_ms = kReconnectPauseMs;
+    auto session = std::make_shared<Session>();
+    session->stream = adjudicator_->Session(&session->context);
+    RunSession(session);
+    if (!Pause(kReconnectPauseMs)) return;
+  }
+}
+
+void CcGateway::RunSession(const std::shared_ptr<Session>& session) {
+  page_refused_ = false;
+  OfferPage();
+  outbox_.SendAllAgain();
+  {
+    const std::lock_guard lock(mutex_);
+    if (stop_) session->context.TryCancel();
+    session_ = session;
+  }
+  concord::SetConnected(channel_, true);
+  if (ever_connected_) channel_.reconnects.fetch_add(1, std::memory_order_relaxed);
+  ever_connected_ = true;
+  log_.Add(CC_LOG_INFO, "connected to the adjudicator at \"" + address_ + "\"");
+  concord::BumpWork(channel_);
+
+  proto::SessionReply reply;
+  while (session->stream->Read(&reply))
+    for (const proto::Verdict& verdict : reply.verdicts()) OnVerdict(verdict);
+
+  concord::SetConnected(channel_, false);
+  {
+    const std::lock_guard lock(mutex_);
+    session_ = nullptr;
+  }
+  std::unique_lock write_lock(session->write_mutex, std::try_to_lock);
+  if (!write_lock.owns_lock()) {
+    session->context.TryCancel();  // ends the write that is under way
+    write_lock.lock();
+  }
+  session->broken = true;
+  const grpc::Status status = session->stream->Finish();
+  write_lock.unlock();
+  if (!stopping_)
+    log_.Add(CC_LOG_WARNING, "lost the session with the adjudicator at \"" + address_ +
+                                 "\": " + (status.error_message().empty() ? "closed" : status.error_message()) +
+                                 "; requests wait until it is back");
+}
+
+void CcGateway::OnVerdict(const proto::Verdict& verdict) {
+  const OutRequestPtr request = outbox_.Settle(verdict.request_id());
+  if (request == nullptr) return;
+  if (request->slot == outbox_.own_slot()) {
+    OnDropVerdict(request, verdict);
+    return;
+  }
+  if (verdict.outcome() == proto::UNAVAILABLE && request->sends > 1) {
+    // "Nothing was decided" speaks for this sending only; an earlier one may be in the journal. Ask until it is
+    // settled.
+    outbox_.Retry(request, NowUs() + kResendPauseMs * 1000);
+    return;
+  }
+  if (verdict.outcome() == proto::CONFLICT) channel_.conflicts.fetch_add(1, std::memory_order_relaxed);
+  if (verdict.outcome() == proto::COMMITTED)
+    (request->kind == CC_REQ_CHUNK ? channel_.chunks : channel_.commits).fetch_add(1, std::memory_order_relaxed);
+  CcAnswer answer = {};
+  answer.outcome = static_cast<CcOutcome>(verdict.outcome());
+  answer.lsn = verdict.lsn();
+  answer.conflict_hash = verdict.conflict_hash();
+  snprintf(answer.message, sizeof answer.message, "%s", verdict.message().c_str());
+  Reply(request->slot, request->sequence, answer);
+}
+
+void CcGateway::Reply(int slot, uint64_t sequence, const CcAnswer& answer, std::string_view text) {
+  bool answered;
+  {
+    const std::lock_guard lock(answer_mutex_);
+    answered = concord::Answer(channel_, slot, sequence, answer, text);
+  }
+  if (answered) wake_(slot);
+}
+
+// ---- read LSN ----
+
+void CcGateway::AnswerReadLsn() {
+  std::vector<Waiter> waiters;
+  for (;;) {
+    {
+      std::unique_lock lock(mutex_);
+      if (waiters.empty()) changed_.wait(lock, [this] { return stop_ || !read_lsn_waiters_.empty(); });
+      if (stop_) return;
+      waiters.insert(waiters.end(), read_lsn_waiters_.begin(), read_lsn_waiters_.end());
+      read_lsn_waiters_.clear();
+    }
+    proto::ReadLsnReply reply;
+    const grpc::Status status = calls_.Run(kCallTimeoutMs, [&](grpc::ClientContext* context) {
+      return adjudicator_->ReadLsn(context, proto::ReadLsnRequest(), &reply);
+    });
+    if (status.ok()) {
+      CcAnswer answer = {};
+      answer.outcome = CC_COMMITTED;
+      answer.lsn = reply.committed_lsn();
+      for (const Waiter& waiter : waiters) Reply(waiter.slot, waiter.sequence, answer);
+      waiters.clear();
+      continue;
+    }
+    std::erase_if(waiters, [this](const Waiter& w) { return !concord::IsWaited(channel_, w.slot, w.sequence); });
+    if (!Pause(kReconnectPauseMs)) return;
+  }
+}
+
+// ---- keeper ----
+
+void CcGateway::Keep() {
+  for (;;) {
+    std::vector<Waiter> waiters;
+    {
+      std::unique_lock lock(mutex_);
+      changed_.wait_for(lock, std::chrono::milliseconds(report_ms_),
+                        [this] { return stop_ || !status_waiters_.empty(); });
+      if (stop_) return;
+      waiters.swap(status_waiters_);
+    }
+    if (!waiters.empty()) {
+      CcAnswer answer = {};
+      answer.outcome = CC_COMMITTED;
+      const std::string text = StatusText();
+      for (const Waiter& waiter : waiters) Reply(waiter.slot, waiter.sequence, answer, text);
+      continue;
+    }
+    if (!cc_channel_connected(&channel_)) continue;
+    ReportReaders();
+    SendDrops();
+    // A new epoch's leader does not know the page; nor does one that was restarted.
+    if (page_ != nullptr && concord::ReadCommitted(*page_) == concord::kNoLsn && !page_refused_ &&
+        NowUs() - page_offered_us_ > kOfferEveryMs * 1000)
+      OfferPage();
+  }
+}
+
+void CcGateway::ReportReaders() {
+  proto::ReportReadersRequest request;
+  request.set_qp_id(qp_id_);
+  request.set_lowest_read_lsn(cc_channel_lowest_read_lsn(&channel_));
+  request.set_lease_ms(static_cast<uint64_t>(std::max(kReadersLeaseMs, report_ms_ * 10)));
+  proto::ReportReadersReply reply;
+  const grpc::Status status = calls_.Run(
+      kCallTimeoutMs, [&](grpc::ClientContext* context) { return storage_->ReportReaders(context, request, &reply); });
+  if (!status.ok() && !stopping_) log_.Add(CC_LOG_DEBUG, "could not report read LSNs: " + status.error_message());
+}
+
+void CcGateway::OfferPage() {
+  if (page_ == nullptr) return;
+  page_offered_us_ = NowUs();
+  proto::OfferPageRequest request;
+  request.set_path(page_path_);
+  proto::OfferPageReply reply;
+  const grpc::Status status = calls_.Run(
+      kCallTimeoutMs, [&](grpc::ClientContext* context) { return adjudicator_->OfferPage(context, request, &reply); });
+  switch (status.error_code()) {
+    case grpc::StatusCode::UNIMPLEMENTED:
+    case grpc::StatusCode::NOT_FOUND:
+    case grpc::StatusCode::INVALID_ARGUMENT:
+      page_refused_ = true;
+      log_.Add(CC_LOG_INFO,
+               "the adjudicator does not share a page with this server, so read LSNs are asked for by call: " +
+                   status.error_message());
+      break;
+    default: break;  // offered again while nobody vouches for the page
+  }
+}
+
+void CcGateway::SendDrops() {
+  if (drops_in_flight_) return;
+  std::string mutations;
+  uint32_t drops = 0, mutation_count = 0;
+  uint32_t storage_id;
+  while (drops < kDropsPerCommit && channel_.drops.Peek(drops, &storage_id)) {
+    // Whether the storage was a table's or an index's does not matter: its id was given out once.
+    for (concord::Space space : {concord::Space::kRow, concord::Space::kEntry}) {
+      std::string key;
+      concord::AppendBe64(&key, concord::Prefix(space, storage_id));
+      concord::AppendMutation(&mutations, concord::MutationOp::kDropStorage, key, {});
+      mutation_count++;
+    }
+    drops++;
+  }
+  if (drops == 0) return;
+  concord::Token token;
+  if (getrandom(token.data(), token.size(), 0) != static_cast<ssize_t>(token.size())) return;
+  auto request = std::make_shared<OutRequest>();
+  request->slot = outbox_.own_slot();
+  request->sequence = ++drop_sequence_;
+  request->kind = CC_REQ_COMMIT;
+  request->drops = drops;
+  request->payload() = concord::EncodeWriteSet(token, known_committed_, 0, 0, {}, mutation_count, mutations);
+  drops_in_flight_ = true;
+  outbox_.Add(std::move(request));
+  concord::BumpWork(channel_);
+}
+
+void CcGateway::OnDropVerdict(const OutRequestPtr& request, const proto::Verdict& verdict) {
+  if (verdict.outcome() != proto::COMMITTED && verdict.outcome() != proto::INVALID) {
+    outbox_.Retry(request, NowUs() + kDropRetryMs * 1000);
+    return;
+  }
+  if (verdict.outcome() == proto::INVALID)
+    log_.Add(CC_LOG_WARNING, "the adjudicator refused to drop storage: " + verdict.message());
+  channel_.drops.Pop(request->drops);
+  drops_in_flight_ = false;
+}
+
+std::string CcGateway::StatusText() {
+  std::string text = "gateway.connected=" + std::string(cc_channel_connected(&channel_) ? "1" : "0") + "\n";
+  const auto ask = [&](std::string_view part, auto call, auto request, auto reply) {
+    const grpc::Status status =
+        calls_.Run(kCallTimeoutMs, [&](grpc::ClientContext* context) { return call(context, request, &reply); });
+    if (status.ok())
+      concord::AppendStatus(&text, part, reply);
+    else
+      text.append(part).append(".error=").append(status.error_message()).append("\n");
+  };
+  ask(
+      "adjudicator", [&](auto... a) { return adjudicator_->GetStatus(a...); }, proto::AdjudicatorStatusRequest(),
+      proto::AdjudicatorStatus());
+  ask(
+      "journal", [&](auto... a) { return journal_->GetStatus(a...); }, proto::JournalStatusRequest(),
+      proto::JournalStatus());
+  ask(
+      "storage", [&](auto... a) { return storage_->GetStatus(a...); }, proto::StorageStatusRequest(),
+      proto::StorageStatus());
+  return text;
+}
+
+// ---- the C face ----
+
+CcGateway* cc_gateway_start(CcChannel* channel, const CcGatewayOptions* options) {
+  try {
+    return new CcGateway(*channel, *options);
+  } catch (...) {
+    return nullptr;
+  }
+}
+
+void cc_gateway_drain_log(CcGateway* gateway) { gateway->DrainLog(); }
+
+void cc_gateway_stop(CcGateway* gateway) { delete gateway; }

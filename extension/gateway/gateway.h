@@ -1,0 +1,116 @@
+// The gateway: carries the requests of all backends of one server to the sidecar (channel.h, "gateway side").
+//
+// Four threads, all signals blocked in them:
+//   pump      takes requests out of the slots and writes them to the session, as many in one message as there are
+//   session   connects, reads verdicts, gives them to the slots and wakes their backends; reconnects
+//   read LSN  one ReadLsn call answers all that waited for one when it began
+//   keeper    reports the lowest read LSN, offers the LSN page, sends drops, answers status requests
+//
+// While the sidecar is away nothing is refused: requests wait, and their backends' own time-outs bound that. What was
+// sent and not answered is sent again in the next session, with the same token.
+//
+// Locks: mutex_ guards the queues between the threads and the current session; Session::write_mutex serializes writes
+// with the end of the stream. answer_mutex_ serializes answers (channel_layout.h). None is held while another is taken.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "bridge/channel_layout.h"
+#include "core/lsn_page.h"
+#include "gateway/calls.h"
+#include "gateway/log_queue.h"
+#include "gateway/outbox.h"
+#include "proto/adjudicator.grpc.pb.h"
+#include "proto/journal.grpc.pb.h"
+#include "proto/storage.grpc.pb.h"
+
+struct CcGateway {
+ public:
+  CcGateway(CcChannel& channel, const CcGatewayOptions& options);
+  ~CcGateway();
+  CcGateway(const CcGateway&) = delete;
+  CcGateway& operator=(const CcGateway&) = delete;
+
+  void DrainLog() { log_.Drain(log_function_); }
+
+ private:
+  using Stream = grpc::ClientReaderWriter<concord::proto::SessionRequest, concord::proto::SessionReply>;
+  struct Session {
+    grpc::ClientContext context;
+    std::unique_ptr<Stream> stream;
+    std::mutex write_mutex;
+    bool broken = false;  // under write_mutex
+  };
+  struct Waiter {
+    int slot;
+    uint64_t sequence;
+  };
+
+  // pump
+  void Pump();
+  void Take(int slot);
+  bool Send();
+
+  // session
+  void KeepSession();
+  bool IsLeaderThere();
+  void RunSession(const std::shared_ptr<Session>& session);
+  void OnVerdict(const concord::proto::Verdict& verdict);
+  void OnDropVerdict(const concord::OutRequestPtr& request, const concord::proto::Verdict& verdict);
+  void Reply(int slot, uint64_t sequence, const CcAnswer& answer, std::string_view text = {});
+
+  void AnswerReadLsn();
+
+  // keeper
+  void Keep();
+  void ReportReaders();
+  void OfferPage();
+  void SendDrops();
+  std::string StatusText();
+
+  // Sleeps, unless the gateway is to stop; false if it is.
+  bool Pause(int ms);
+
+  CcChannel& channel_;
+  const std::string address_;
+  const std::string page_path_;
+  const std::string qp_id_;
+  const int report_ms_;
+  void (*const wake_)(int slot);
+  void (*const log_function_)(int level, const char* message);
+
+  concord::LogQueue log_;
+  concord::Calls calls_;
+  concord::Outbox outbox_;
+  std::shared_ptr<grpc::Channel> grpc_channel_;
+  std::unique_ptr<concord::proto::Adjudicator::Stub> adjudicator_;
+  std::unique_ptr<concord::proto::Journal::Stub> journal_;
+  std::unique_ptr<concord::proto::Storage::Stub> storage_;
+  const concord::LsnPage* page_ = nullptr;
+
+  std::mutex answer_mutex_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool stop_ = false;
+  std::shared_ptr<Session> session_;  // null while there is none
+  std::vector<Waiter> read_lsn_waiters_;
+  std::vector<Waiter> status_waiters_;
+  std::atomic<bool> stopping_ = false;      // stop_, for the pump
+  std::atomic<bool> page_refused_ = false;  // by this session's leader
+  std::atomic<uint64_t> known_committed_ = 0;
+  std::atomic<bool> drops_in_flight_ = false;
+  int64_t page_offered_us_ = 0;                  // keeper only
+  uint64_t drop_sequence_ = 0;                   // keeper only
+  bool ever_connected_ = false;                  // session only
+  std::vector<concord::OutRequestPtr> partial_;  // pump only: requests of which pieces are missing, by slot
+
+  std::vector<std::thread> threads_;  // last: they use all of the above
+};

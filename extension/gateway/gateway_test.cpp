@@ -1,0 +1,383 @@
+// The gateway against a scripted adjudicator on a real unix socket.
+#include <fcntl.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "bridge/channel_layout.h"
+#include "core/key.h"
+#include "core/lsn_page.h"
+#include "core/wire.h"
+#include "gateway/status_text.h"
+#include "proto/adjudicator.grpc.pb.h"
+#include "proto/storage.grpc.pb.h"
+
+namespace concord {
+namespace {
+
+constexpr int kSlots = 8;
+constexpr size_t kBuffer = 4096;
+
+std::atomic<int> wakes[kSlots];
+
+std::string WriteSet(uint8_t id, std::string_view value = "v") {
+  std::string mutations;
+  AppendMutation(&mutations, MutationOp::kPut, RowKey(1, id), value);
+  Token token = {};
+  token[0] = id;
+  return EncodeWriteSet(token, 1, 0, 0, {}, 1, mutations);
+}
+
+// Decides as the test says; by default commits everything, each token once.
+class FakeAdjudicator : public proto::Adjudicator::Service {
+ public:
+  // What to do with a commit: a verdict, or false to leave it unanswered.
+  std::function<bool(const proto::CommitRequest&, proto::Verdict*)> script;
+  std::atomic<bool> break_session = false;
+  std::atomic<int> offers = 0, read_lsn_calls = 0, abandons = 0, commits_seen = 0;
+  std::atomic<uint64_t> last_lsn = 100;
+  std::mutex mutex;
+  std::map<std::string, uint64_t> tokens;
+  std::set<uint32_t> dropped;
+
+  grpc::Status Session(grpc::ServerContext*,
+                       grpc::ServerReaderWriter<proto::SessionReply, proto::SessionRequest>* stream) override {
+    proto::SessionRequest request;
+    while (stream->Read(&request)) {
+      proto::SessionReply reply;
+      abandons += request.abandons_size();
+      for (const auto& commit : request.commits()) {
+        commits_seen++;
+        proto::Verdict verdict;
+        verdict.set_request_id(commit.request_id());
+        if (script ? script(commit, &verdict) : Decide(commit.write_set(), &verdict)) *reply.add_verdicts() = verdict;
+      }
+      for (const auto& chunk : request.chunks()) {
+        proto::Verdict* verdict = reply.add_verdicts();
+        verdict->set_request_id(chunk.request_id());
+        verdict->set_outcome(proto::COMMITTED);
+        verdict->set_lsn(chunk.chunk().size());
+      }
+      if (break_session) return {grpc::StatusCode::UNAVAILABLE, "scripted end"};
+      if (reply.verdicts_size() > 0) stream->Write(reply);
+    }
+    return grpc::Status::OK;
+  }
+
+  bool Decide(const std::string& bytes, proto::Verdict* verdict) {
+    WriteSetView view;
+    if (!WriteSetView::Parse(bytes, &view).ok()) {
+      verdict->set_outcome(proto::INVALID);
+      return true;
+    }
+    const std::lock_guard lock(mutex);
+    MutationReader reader(view.mutations());
+    for (Mutation mutation; !reader.AtEnd() && reader.Next(&mutation).ok();)
+      if (mutation.op == MutationOp::kDropStorage) dropped.insert(KeyStorage(mutation.key));
+    uint64_t& lsn = tokens[std::string(view.token().begin(), view.token().end())];
+    if (lsn == 0) lsn = ++last_lsn;
+    verdict->set_outcome(proto::COMMITTED);
+    verdict->set_lsn(lsn);
+    return true;
+  }
+
+  grpc::Status ReadLsn(grpc::ServerContext*, const proto::ReadLsnRequest*, proto::ReadLsnReply* reply) override {
+    read_lsn_calls++;
+    reply->set_committed_lsn(last_lsn);
+    reply->set_epoch(1);
+    return grpc::Status::OK;
+  }
+  grpc::Status OfferPage(grpc::ServerContext*, const proto::OfferPageRequest*, proto::OfferPageReply*) override {
+    offers++;
+    return grpc::Status::OK;
+  }
+  grpc::Status GetStatus(grpc::ServerContext*, const proto::AdjudicatorStatusRequest*,
+                         proto::AdjudicatorStatus* reply) override {
+    reply->set_epoch(7);
+    return grpc::Status::OK;
+  }
+};
+
+class FakeStorage : public proto::Storage::Service {
+ public:
+  std::atomic<uint64_t> lowest = 0;
+  grpc::Status ReportReaders(grpc::ServerContext*, const proto::ReportReadersRequest* request,
+                             proto::ReportReadersReply*) override {
+    lowest = request->lowest_read_lsn();
+    return grpc::Status::OK;
+  }
+};
+
+class GatewayTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    char pattern[] = "/tmp/gateway-test-XXXXXX";
+    ASSERT_NE(mkdtemp(pattern), nullptr);
+    directory_ = pattern;
+    address_ = "unix:" + directory_ + "/socket";
+    page_path_ = directory_ + "/page";
+    const int fd = open(page_path_.c_str(), O_RDWR | O_CREAT, 0600);
+    ASSERT_EQ(ftruncate(fd, kLsnPageSize), 0);
+    close(fd);
+    const size_t size = cc_channel_size(kSlots, kBuffer);
+    memory_.reset(static_cast<char*>(std::aligned_alloc(4096, (size + 4095) / 4096 * 4096)));
+    cc_channel_init(channel(), kSlots, kBuffer);
+  }
+  void TearDown() override {
+    StopGateway();
+    StopServer();
+    std::system(("rm -rf " + directory_).c_str());
+  }
+
+  CcChannel* channel() { return reinterpret_cast<CcChannel*>(memory_.get()); }
+
+  void StartServer() {
+    grpc::ServerBuilder builder;
+    builder.SetMaxReceiveMessageSize(-1);
+    builder.AddListeningPort(address_, grpc::InsecureServerCredentials());
+    builder.RegisterService(&adjudicator_);
+    builder.RegisterService(&storage_);
+    server_ = builder.BuildAndStart();
+    ASSERT_NE(server_, nullptr);
+  }
+  void StopServer() {
+    if (server_ != nullptr) server_->Shutdown(std::chrono::system_clock::now());
+    server_.reset();
+  }
+  void StartGateway() {
+    CcGatewayOptions options = {};
+    options.address = address_.c_str();
+    options.page_path = page_path_.c_str();
+    options.qp_id = "test";
+    options.report_ms = 20;
+    options.wake = [](int slot) { wakes[slot]++; };
+    options.log = [](int, const char*) {};
+    gateway_ = cc_gateway_start(channel(), &options);
+    ASSERT_NE(gateway_, nullptr);
+  }
+  void StopGateway() {
+    if (gateway_ != nullptr) cc_gateway_stop(gateway_);
+    gateway_ = nullptr;
+  }
+
+  static bool Eventually(const std::function<bool()>& condition, int timeout_ms = 10000) {
+    for (int i = 0; i < timeout_ms; i++) {
+      if (condition()) return true;
+      usleep(1000);
+    }
+    return condition();
+  }
+  void AwaitConnected() {
+    ASSERT_TRUE(Eventually([this] { return cc_channel_connected(channel()); }));
+  }
+
+  void Put(int slot, CcRequestKind kind, std::string_view bytes) {
+    cc_channel_begin(channel(), slot, kind, bytes.size());
+    while (!bytes.empty()) {
+      const size_t taken = cc_channel_put(channel(), slot, bytes.data(), bytes.size());
+      bytes.remove_prefix(taken);
+      if (taken == 0) usleep(100);
+    }
+  }
+  CcAnswer Await(int slot) {
+    CcAnswer answer = {};
+    answer.outcome = CC_OUTCOME_NONE;
+    Eventually([&] { return cc_channel_answered(channel(), slot, 0, &answer); });
+    return answer;
+  }
+  CcAnswer Commit(int slot, const std::string& write_set) {
+    Put(slot, CC_REQ_COMMIT, write_set);
+    return Await(slot);
+  }
+
+  struct Free {
+    void operator()(char* p) const { std::free(p); }
+  };
+  std::string directory_, address_, page_path_;
+  std::unique_ptr<char, Free> memory_;
+  FakeAdjudicator adjudicator_;
+  FakeStorage storage_;
+  std::unique_ptr<grpc::Server> server_;
+  CcGateway* gateway_ = nullptr;
+};
+
+TEST_F(GatewayTest, CommitsOfManySlots) {
+  StartServer();
+  StartGateway();
+  std::vector<std::thread> backends;
+  std::atomic<int> committed = 0;
+  for (int slot = 0; slot < kSlots; slot++)
+    backends.emplace_back([&, slot] {
+      for (int i = 0; i < 50; i++) {
+        std::string write_set = WriteSet(static_cast<uint8_t>(slot), std::string(static_cast<size_t>(i) * 500, 'x'));
+        write_set[9] = static_cast<char>(i);  // its own token
+        committed += Commit(slot, write_set).outcome == CC_COMMITTED;
+      }
+    });
+  for (auto& backend : backends) backend.join();
+  EXPECT_EQ(committed, kSlots * 50);
+  EXPECT_EQ(adjudicator_.tokens.size(), static_cast<size_t>(kSlots * 50));
+  EXPECT_GT(wakes[0].load(), 0);
+  CcChannelStats stats;
+  cc_channel_stats(channel(), &stats);
+  EXPECT_EQ(stats.commits, static_cast<uint64_t>(kSlots * 50));
+  EXPECT_LE(stats.batches, stats.commits);
+}
+
+TEST_F(GatewayTest, VerdictsReachTheirSlots) {
+  adjudicator_.script = [](const proto::CommitRequest&, proto::Verdict* verdict) {
+    verdict->set_outcome(proto::CONFLICT);
+    verdict->set_conflict_hash(42);
+    verdict->set_message(std::string(1000, 'm'));
+    return true;
+  };
+  StartServer();
+  StartGateway();
+  const CcAnswer answer = Commit(3, WriteSet(1));
+  EXPECT_EQ(answer.outcome, CC_CONFLICT);
+  EXPECT_EQ(answer.conflict_hash, 42u);
+  EXPECT_EQ(std::string(answer.message), std::string(255, 'm'));
+
+  Put(4, CC_REQ_CHUNK, std::string(10 * kBuffer + 1, 'c'));
+  EXPECT_EQ(Await(4).lsn, 10 * kBuffer + 1);
+}
+
+TEST_F(GatewayTest, RequestsWaitForTheSidecar) {
+  StartGateway();
+  Put(0, CC_REQ_COMMIT, WriteSet(1));
+  Put(1, CC_REQ_READ_LSN, "");
+  usleep(200000);
+  EXPECT_FALSE(cc_channel_connected(channel()));
+  StartServer();
+  EXPECT_EQ(Await(0).outcome, CC_COMMITTED);
+  const CcAnswer read = Await(1);
+  EXPECT_EQ(read.outcome, CC_COMMITTED);
+  EXPECT_GE(read.lsn, 100u);
+}
+
+TEST_F(GatewayTest, UnansweredCommitIsSentAgainWithItsToken) {
+  StartServer();
+  StartGateway();
+  AwaitConnected();
+  adjudicator_.break_session = true;  // decides, and the answer is lost
+  Put(0, CC_REQ_COMMIT, WriteSet(9));
+  ASSERT_TRUE(Eventually([this] { return adjudicator_.commits_seen >= 1; }));
+  adjudicator_.break_session = false;
+  const CcAnswer answer = Await(0);
+  EXPECT_EQ(answer.outcome, CC_COMMITTED);
+  EXPECT_GE(adjudicator_.commits_seen.load(), 2);
+  EXPECT_EQ(adjudicator_.tokens.size(), 1u);
+  EXPECT_EQ(answer.lsn, adjudicator_.tokens.begin()->second);
+}
+
+TEST_F(GatewayTest, UnavailableIsPassedOnOnlyIfNothingElseWasSent) {
+  std::atomic<int> seen = 0;
+  adjudicator_.script = [&](const proto::CommitRequest& commit, proto::Verdict* verdict) {
+    if (++seen % 3 != 0) {
+      verdict->set_outcome(proto::UNAVAILABLE);
+      return true;
+    }
+    return adjudicator_.Decide(commit.write_set(), verdict);
+  };
+  StartServer();
+  StartGateway();
+  AwaitConnected();
+  EXPECT_EQ(Commit(0, WriteSet(1)).outcome, CC_OUT_UNAVAILABLE);
+  seen = 0;
+  adjudicator_.break_session = true;
+  Put(0, CC_REQ_COMMIT, WriteSet(2));
+  ASSERT_TRUE(Eventually([&] { return seen >= 1; }));
+  adjudicator_.break_session = false;
+  EXPECT_EQ(Await(0).outcome, CC_COMMITTED);
+}
+
+TEST_F(GatewayTest, ServerRestart) {
+  StartServer();
+  StartGateway();
+  EXPECT_EQ(Commit(0, WriteSet(1)).outcome, CC_COMMITTED);
+  StopServer();
+  ASSERT_TRUE(Eventually([this] { return !cc_channel_connected(channel()); }));
+  Put(0, CC_REQ_COMMIT, WriteSet(2));
+  StartServer();
+  EXPECT_EQ(Await(0).outcome, CC_COMMITTED);
+  EXPECT_GE(adjudicator_.offers.load(), 2);
+  CcChannelStats stats;
+  cc_channel_stats(channel(), &stats);
+  EXPECT_EQ(stats.reconnects, 1u);
+}
+
+TEST_F(GatewayTest, GatewayRestartDisownsRequests) {
+  adjudicator_.script = [](const proto::CommitRequest&, proto::Verdict*) { return false; };
+  StartServer();
+  StartGateway();
+  Put(0, CC_REQ_COMMIT, WriteSet(1));
+  ASSERT_TRUE(Eventually([this] { return adjudicator_.commits_seen >= 1; }));
+  StopGateway();
+  EXPECT_FALSE(cc_channel_attached(channel()));
+  StartGateway();
+  EXPECT_EQ(Await(0).outcome, CC_OUT_LOST);
+}
+
+TEST_F(GatewayTest, CancelledRequestsAreForgotten) {
+  StartGateway();
+  for (int i = 0; i < 100; i++) {
+    Put(0, CC_REQ_COMMIT, WriteSet(static_cast<uint8_t>(i)));
+    usleep(500);
+    cc_channel_cancel(channel(), 0);
+  }
+  StartServer();
+  EXPECT_EQ(Commit(1, WriteSet(200)).outcome, CC_COMMITTED);
+  EXPECT_EQ(adjudicator_.tokens.size(), 1u);
+}
+
+TEST_F(GatewayTest, DropsAbandonsReadersAndPage) {
+  StartGateway();
+  for (uint32_t id = 1; id <= 150; id++) ASSERT_TRUE(cc_channel_drop_storage(channel(), id));
+  Put(2, CC_REQ_ABANDON, "0123456789abcdef");
+  cc_channel_set_read_lsn(channel(), 5, 77);
+  StartServer();
+  EXPECT_TRUE(Eventually([this] {
+    const std::lock_guard lock(adjudicator_.mutex);
+    return adjudicator_.dropped.size() == 150;
+  }));
+  EXPECT_TRUE(Eventually([this] { return adjudicator_.abandons == 1; }));
+  EXPECT_TRUE(Eventually([this] { return storage_.lowest == 77; }));
+  // Nobody vouches for the page, so it is offered again and again.
+  EXPECT_TRUE(Eventually([this] { return adjudicator_.offers >= 3; }));
+}
+
+TEST_F(GatewayTest, StatusNamesEachPart) {
+  StartServer();
+  StartGateway();
+  AwaitConnected();
+  Put(0, CC_REQ_STATUS, "");
+  const CcAnswer answer = Await(0);
+  ASSERT_EQ(answer.outcome, CC_COMMITTED);
+  const std::string text(cc_channel_text(channel(), 0), answer.text_size);
+  EXPECT_NE(text.find("gateway.connected=1\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("adjudicator.epoch=7\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("journal.error="), std::string::npos) << text;
+}
+
+TEST_F(GatewayTest, StopsQuicklyWithoutASidecar) {
+  StartGateway();
+  Put(0, CC_REQ_READ_LSN, "");
+  usleep(50000);
+  const int64_t start = BoottimeUs();
+  StopGateway();
+  EXPECT_LT(BoottimeUs() - start, 500000);
+}
+
+}  // namespace
+}  // namespace concord

@@ -1,0 +1,106 @@
+/*
+ * gateway_worker.c
+ *		Main function of the gateway worker: starts the gateway's threads and passes on what they want logged.
+ *
+ * This library is loaded by the worker only, so that no other process of the server ever maps gRPC. It uses what concord.so
+ * exports (concord_channel, the settings): the postmaster has that one preloaded.
+ */
+#include "concord.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "worker/worker.h"
+
+PG_MODULE_MAGIC;
+
+PGDLLEXPORT void concord_gateway_main(Datum argument) pg_attribute_noreturn();
+
+#define LOOP_MS 100
+#define REPORT_READERS_MS 100
+/* How long a stopping gateway serves commits that are under way. */
+#define DRAIN_MS 2000
+
+static CcGateway *gateway = NULL;
+
+/* Called by the gateway's threads: SetLatch is as good in a thread as it is in a signal handler. */
+static void
+wake_backend(int slot)
+{
+	SetLatch(&ProcGlobal->allProcs[slot].procLatch);
+}
+
+static void
+log_message(int level, const char *message)
+{
+	ereport(level == CC_LOG_WARNING ? WARNING : level == CC_LOG_INFO ? LOG : DEBUG1,
+			(errmsg_internal("concord gateway: %s", message), errhidestmt(true)));
+}
+
+static void
+stop_gateway(int code, Datum argument)
+{
+	if (gateway != NULL)
+		cc_gateway_stop(gateway);
+	gateway = NULL;
+}
+
+static void
+start_gateway(void)
+{
+	CcGatewayOptions options = {
+		.address = concord_effective_address(),
+		.page_path = concord_page_path(),
+		.report_ms = REPORT_READERS_MS,
+		.wake = wake_backend,
+		.log = log_message,
+	};
+	char		host[256] = "";
+	char	   *qp_id;
+	sigset_t	all,
+				before;
+
+	gethostname(host, sizeof(host) - 1);
+	qp_id = psprintf("%s:%s", host, DataDir);
+	options.qp_id = qp_id;
+
+	/* Signals are for the main thread alone: Postgres' handlers know of no other. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	gateway = cc_gateway_start(concord_channel, &options);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pfree(qp_id);
+
+	if (gateway == NULL)
+		ereport(FATAL,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("could not start the threads of the concord gateway")));
+	before_shmem_exit(stop_gateway, (Datum) 0);
+}
+
+void
+concord_gateway_main(Datum argument)
+{
+	concord_worker_start();
+	start_gateway();
+	while (!ShutdownRequestPending)
+	{
+		concord_worker_wait(LOOP_MS);
+		cc_gateway_drain_log(gateway);
+	}
+
+	/* At shutdown all processes are told at once; commits that are under way still deserve their verdict. */
+	for (int waited = 0; waited < DRAIN_MS && !cc_channel_idle(concord_channel); waited += 10)
+	{
+		pg_usleep(10 * 1000L);
+		cc_gateway_drain_log(gateway);
+	}
+	/* Not 0: if only this process was told to end, the postmaster starts it again. */
+	proc_exit(1);
+}

@@ -1,0 +1,80 @@
+#include "gateway/outbox.h"
+
+#include <algorithm>
+
+namespace concord {
+
+Batch::~Batch() {
+  // The message only borrowed its requests.
+  while (message_.commits_size() > 0) message_.mutable_commits()->UnsafeArenaReleaseLast();
+  while (message_.chunks_size() > 0) message_.mutable_chunks()->UnsafeArenaReleaseLast();
+}
+
+void Batch::Add(OutRequestPtr request) {
+  bytes_ += request->payload().size();
+  if (request->kind == CC_REQ_CHUNK)
+    message_.mutable_chunks()->UnsafeArenaAddAllocated(&request->chunk);
+  else
+    message_.mutable_commits()->UnsafeArenaAddAllocated(&request->commit);
+  requests_.push_back(std::move(request));
+}
+
+void Outbox::Add(OutRequestPtr request) {
+  const std::lock_guard lock(mutex_);
+  const uint64_t id = request->sequence * by_slot_.size() + static_cast<uint64_t>(request->slot);
+  if (request->kind == CC_REQ_CHUNK)
+    request->chunk.set_request_id(id);
+  else
+    request->commit.set_request_id(id);
+  by_slot_[static_cast<size_t>(request->slot)] = request;
+  queue_.push_back(std::move(request));
+}
+
+void Outbox::Fill(Batch* batch, int64_t now_us) {
+  const std::lock_guard lock(mutex_);
+  std::deque<OutRequestPtr> later;
+  while (!queue_.empty() && batch->size() < kBatchRequestsMax && batch->bytes() < kBatchBytesMax) {
+    OutRequestPtr request = std::move(queue_.front());
+    queue_.pop_front();
+    if (!IsCurrent(request)) continue;
+    if (request->slot != own_slot() && !IsWaited(channel_, request->slot, request->sequence)) {
+      by_slot_[static_cast<size_t>(request->slot)].reset();
+      continue;
+    }
+    if (request->not_before_us > now_us) {
+      later.push_back(std::move(request));
+      continue;
+    }
+    request->sends++;
+    batch->Add(std::move(request));
+  }
+  queue_.insert(queue_.end(), later.begin(), later.end());
+}
+
+OutRequestPtr Outbox::Settle(uint64_t request_id) {
+  const std::lock_guard lock(mutex_);
+  OutRequestPtr& place = by_slot_[request_id % by_slot_.size()];
+  if (place == nullptr || place->sequence != request_id / by_slot_.size()) return nullptr;
+  return std::exchange(place, nullptr);
+}
+
+void Outbox::Retry(OutRequestPtr request, int64_t not_before_us) {
+  const std::lock_guard lock(mutex_);
+  OutRequestPtr& place = by_slot_[static_cast<size_t>(request->slot)];
+  if (place != nullptr) return;  // its backend has begun a new request meanwhile
+  request->not_before_us = not_before_us;
+  place = request;
+  queue_.push_back(std::move(request));
+}
+
+void Outbox::SendAllAgain() {
+  const std::lock_guard lock(mutex_);
+  queue_.clear();
+  for (const OutRequestPtr& request : by_slot_) {
+    if (request == nullptr) continue;
+    request->not_before_us = 0;
+    queue_.push_back(request);
+  }
+}
+
+}  // namespace concord

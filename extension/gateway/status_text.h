@@ -1,0 +1,14 @@
+// Status messages as lines "part.field=value", for CC_REQ_STATUS.
+#pragma once
+
+#include <google/protobuf/message.h>
+
+#include <string>
+#include <string_view>
+
+namespace concord {
+
+// Appends every field of a flat message.
+void AppendStatus(std::string* to, std::string_view part, const google::protobuf::Message& message);
+
+}  // namespace concord

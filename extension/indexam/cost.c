@@ -1,0 +1,52 @@
+/*
+ * What an index looks like to the planner. Plans are to be those that btree would get, so btree's estimate is used, on the
+ * size that btree would have.
+ */
+#include "indexam/indexam.h"
+
+#include <math.h>
+
+#include "access/nbtree.h"
+#include "nodes/pathnodes.h"
+#include "utils/index_selfuncs.h"
+
+#define ENTRY_OVERHEAD 32		/* prefix, version, rowid twice */
+#define BTREE_ITEM_OVERHEAD 12	/* line pointer, tuple header */
+#define BTREE_FANOUT 256.0
+
+void
+concord_index_estimate(Relation index, BlockNumber *pages, double *tuples)
+{
+	uint64		entries = 0,
+				bytes = 0;
+
+	concord_check(cc_replica_open(concord_replica_path()));
+	if (cc_replica_counters(concord_entry_prefix(concord_storage_id(index)), &entries, &bytes) != CC_OK)
+		entries = bytes = 0;
+	*tuples = (double) entries;
+	/* One metapage, then leaves. An entry holds the columns twice, as key and as tuple. */
+	*pages = 1;
+	if (entries > 0)
+	{
+		double		payload = Max((double) bytes / entries - ENTRY_OVERHEAD, 8) / 2;
+		double		leaf = BLCKSZ * BTREE_DEFAULT_FILLFACTOR / 100.0;
+
+		*pages += (BlockNumber) ceil(entries * (MAXALIGN((Size) payload) + BTREE_ITEM_OVERHEAD) / leaf);
+	}
+}
+
+void
+concord_amcostestimate(struct PlannerInfo *root, struct IndexPath *path, double loop_count, Cost *startup_cost,
+					   Cost *total_cost, Selectivity *selectivity, double *correlation, double *pages)
+{
+	IndexOptInfo *index = path->indexinfo;
+	bool	   *reverse_sort = index->reverse_sort;
+
+	/* The planner knows these only of btree. */
+	if (index->tree_height < 0)
+		index->tree_height = index->pages > 2 ? (int) ceil(log(index->pages) / log(BTREE_FANOUT)) : 0;
+	if (reverse_sort == NULL)
+		index->reverse_sort = palloc0(index->nkeycolumns * sizeof(bool));
+	btcostestimate(root, path, loop_count, startup_cost, total_cost, selectivity, correlation, pages);
+	index->reverse_sort = reverse_sort;
+}

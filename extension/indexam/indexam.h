@@ -1,0 +1,188 @@
+/*
+ * The index access method: concord_btree. It takes btree's operator classes and keeps its entries in storage's ordered keyspace.
+ *
+ *   entry body  := column+ [rowid u64be]          columns as core/key_encoding.h, in index order
+ *   entry value := rowid u64le | index tuple      what index_form_tuple makes of key and INCLUDE columns
+ *
+ * The rowid is left out of the body of a unique, immediate index unless a key column is NULL (and NULLs are distinct): two
+ * inserters of one key then write the same key, and the adjudicator lets only one of them commit. An entry that is visible
+ * at a read point is exact, so nothing is ever rechecked against the row, and the columns need not be decoded.
+ */
+#ifndef CONCORD_INDEXAM_H
+#define CONCORD_INDEXAM_H
+
+#include "concord.h"
+
+#include "access/genam.h"
+#include "access/itup.h"
+#include "access/skey.h"
+
+#include "bridge/encoding.h"
+
+/* ---- columns (columns.c) ---- */
+typedef enum ConcordEncoding
+{
+	CONCORD_NONE = 0,
+	CONCORD_BOOL,
+	CONCORD_CHAR,				/* "char" */
+	CONCORD_INT2,
+	CONCORD_INT4,
+	CONCORD_INT8,				/* and money */
+	CONCORD_UINT4,				/* oid */
+	CONCORD_UINT8,				/* pg_lsn, xid8 */
+	CONCORD_FLOAT4,
+	CONCORD_FLOAT8,
+	CONCORD_NUMERIC,
+	CONCORD_TEXT,
+	CONCORD_NAME,
+	CONCORD_BPCHAR,
+	CONCORD_BYTEA,
+	CONCORD_BITS,
+	CONCORD_UUID,
+	CONCORD_DATE,
+	CONCORD_TIME,
+	CONCORD_TIMETZ,
+	CONCORD_TIMESTAMP,
+	CONCORD_TIMESTAMPTZ,
+	CONCORD_INTERVAL,
+	CONCORD_NETWORK,
+	CONCORD_MACADDR,
+	CONCORD_MACADDR8,
+	CONCORD_ENUM,
+	CONCORD_TID
+} ConcordEncoding;
+
+typedef struct ConcordColumn
+{
+	ConcordEncoding encoding;
+	Oid			type;			/* the operator class's input type */
+	bool		descending;
+	bool		nulls_first;
+	bool		ordered;		/* order of bytes is the order of values; otherwise only equality holds */
+} ConcordColumn;
+
+typedef struct ConcordIndex
+{
+	Oid			relid;			/* hash key */
+	bool		valid;
+	bool		unique;
+	bool		immediate;
+	bool		nulls_not_distinct;
+	bool		ordered;		/* all key columns are */
+	int			key_count;
+	ConcordColumn columns[INDEX_MAX_KEYS];
+} ConcordIndex;
+
+/*
+ * What the index's columns are; raises 0A000 for a column that cannot be indexed. The answer stays where it is for the
+ * backend's life and is refilled when the index changes.
+ */
+const ConcordIndex *concord_index_describe(Relation index);
+/* Raises 0A000 unless every key column can be indexed: for DDL that makes an index without building it. */
+void		concord_index_check(Relation index);
+/* False if some key column's collation does not order by bytes: then the planner must not take the index for ordered. */
+bool		concord_index_is_ordered(Relation index);
+
+/* ---- encoding (encode.c) ---- */
+/* An entry body on the stack; one byte more than fits, so that a bound just above the longest body can be made. */
+typedef struct ConcordBody
+{
+	CcKey		key;
+	uint8		bytes[CC_MAX_ENTRY_BODY];
+} ConcordBody;
+
+static inline void
+concord_body_init(ConcordBody *body)
+{
+	body->key.data = body->bytes;
+	body->key.size = 0;
+	body->key.capacity = CC_MAX_ENTRY_BODY;
+}
+
+static inline bool
+concord_body_fits(const ConcordBody *body)
+{
+	return body->key.size <= body->key.capacity;
+}
+
+/* Appends the key columns. */
+void		concord_encode_columns(const ConcordIndex *ix, Datum *values, bool *isnull, CcKey *key, bool *has_null);
+/* The whole entry body; *columns_size is its part without the rowid. Raises 54000 if it is too long. */
+void		concord_encode_body(Relation index, const ConcordIndex *ix, Datum *values, bool *isnull, uint64 rowid,
+								ConcordBody *body, size_t *columns_size, bool *has_null);
+/* True if the columns alone identify an entry, and so the body has no rowid. */
+static inline bool
+concord_key_is_whole_body(const ConcordIndex *ix, bool has_null)
+{
+	return ix->unique && ix->immediate && (!has_null || ix->nulls_not_distinct);
+}
+/* True if no two entries may have the same columns. */
+static inline bool
+concord_key_is_unique(const ConcordIndex *ix, bool has_null)
+{
+	return ix->unique && (!has_null || ix->nulls_not_distinct);
+}
+
+/*
+ * A comparison argument of a scan key, in the column's encoding.
+ * EXACT: `low` is the argument itself. BETWEEN: what compares equal lies in low..high, what is less is not above high, what is
+ * greater not below low (in the order of values, not of bytes). UNKNOWN: no bound can be given.
+ */
+typedef enum ConcordArgument
+{
+	CONCORD_ARGUMENT_EXACT, CONCORD_ARGUMENT_BETWEEN, CONCORD_ARGUMENT_UNKNOWN
+} ConcordArgument;
+ConcordArgument concord_encode_argument(const ConcordColumn *column, Oid type, Datum argument, CcKey *low, CcKey *high);
+
+/* ---- entry values (encode.c) ---- */
+#define CONCORD_ENTRY_HEADER sizeof(uint64)
+/* palloc'd */
+uint8	   *concord_form_entry(Relation index, Datum *values, bool *isnull, uint64 rowid, size_t *size);
+static inline uint64
+concord_entry_rowid(const uint8 *value)
+{
+	uint64		rowid;
+
+	memcpy(&rowid, value, sizeof(rowid));
+	return rowid;
+}
+
+/* ---- scans (scan.c; keys in scan_keys.h) ---- */
+IndexScanDesc concord_ambeginscan(Relation index, int nkeys, int norderbys);
+void		concord_amrescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys);
+bool		concord_amgettuple(IndexScanDesc scan, ScanDirection direction);
+int64		concord_amgetbitmap(IndexScanDesc scan, TIDBitmap *tbm);
+void		concord_amendscan(IndexScanDesc scan);
+void		concord_ammarkpos(IndexScanDesc scan);
+void		concord_amrestrpos(IndexScanDesc scan);
+
+/* ---- writes (insert.c, build.c, validate.c) ---- */
+bool		concord_aminsert(Relation index, Datum *values, bool *isnull, ItemPointer heap_tid, Relation table,
+							 IndexUniqueCheck check_unique, bool index_unchanged, struct IndexInfo *index_info);
+struct IndexBuildResult *concord_ambuild(Relation table, Relation index, struct IndexInfo *index_info);
+void		concord_ambuildempty(Relation index);
+
+/* ---- rows against entries (validate.c) ---- */
+/*
+ * CREATE INDEX CONCURRENTLY's last step, for index_validate_scan: makes the entries those of the rows. Rows keep their TID
+ * when they change, so comparing TIDs as heap does would find neither an entry that became wrong while the index was not
+ * maintained yet nor one that is missing beside it.
+ */
+void		concord_index_validate(Relation table, Relation index, struct IndexInfo *index_info, Snapshot snapshot,
+								   double *rows, double *added);
+/* Computes the entry body that a row should have. */
+typedef struct ConcordRowKey ConcordRowKey;
+ConcordRowKey *concord_row_key_begin(Relation table, Relation index, struct IndexInfo *index_info);
+/* Of the row as it is now. False if there is no such row or the index's predicate excludes it. */
+bool		concord_row_key_now(ConcordRowKey *row_key, uint64 rowid, ConcordBody *body);
+void		concord_row_key_end(ConcordRowKey *row_key);
+
+/* ---- planning (cost.c) ---- */
+/* Size for IndexOptInfo, as of about now. */
+void		concord_index_estimate(Relation index, BlockNumber *pages, double *tuples);
+struct PlannerInfo;
+struct IndexPath;
+void		concord_amcostestimate(struct PlannerInfo *root, struct IndexPath *path, double loop_count, Cost *startup_cost,
+								   Cost *total_cost, Selectivity *selectivity, double *correlation, double *pages);
+
+#endif

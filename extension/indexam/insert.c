@@ -1,0 +1,302 @@
+/*
+ * Index insertion and uniqueness.
+ *
+ * Uniqueness has two halves. What has been committed, or written by this transaction, is looked up here, at the newest
+ * committed LSN, and reported as btree reports it. What others commit between that LSN and our commit is found by the
+ * adjudicator, through a check that the key was observed absent.
+ */
+#include "indexam/indexam.h"
+
+#include "access/relscan.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "tableam/tableam.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+/* What aminsert works on. */
+typedef struct Insertion
+{
+	Relation	index;
+	Relation	table;
+	const ConcordIndex *ix;
+	Datum	   *values;
+	bool	   *isnull;
+	struct IndexInfo *index_info;
+	uint64		prefix;
+	uint64		rowid;
+	ItemPointer tid;
+	ConcordReadPoint newest;
+	ConcordBody body;
+	size_t		columns_size;
+	bool		has_null;
+} Insertion;
+
+static void
+release(CcVisible *visible)
+{
+	if (visible->entry.view != NULL)
+		cc_view_unpin(visible->entry.view);
+}
+
+static void
+close_cursor(void *cursor)
+{
+	cc_scan_close(cursor);
+}
+
+/* While CREATE INDEX CONCURRENTLY validates, the row to be inserted may be gone: then it violates nothing. */
+static bool
+row_is_live(Insertion *in)
+{
+	ItemPointerData tid = *in->tid;
+
+	return in->index->rd_index->indisvalid || table_index_fetch_tuple_check(in->table, &tid, SnapshotSelf, NULL);
+}
+
+/*
+ * CREATE INDEX CONCURRENTLY has built the index but not validated it: an entry may be of a row that changed while nobody
+ * maintained the index yet.
+ */
+static bool
+entry_is_stale(Insertion *in, uint64 rowid)
+{
+	ConcordRowKey *row_key;
+	ConcordBody body;
+	bool		stale;
+
+	if (in->index->rd_index->indisvalid)
+		return false;
+	row_key = concord_row_key_begin(in->table, in->index, in->index_info);
+	stale = !concord_row_key_now(row_key, rowid, &body) || body.key.size < in->columns_size ||
+		memcmp(body.bytes, in->body.bytes, in->columns_size) != 0;
+	concord_row_key_end(row_key);
+	return stale;
+}
+
+static void
+raise_duplicate(Insertion *in)
+{
+	char	   *key = BuildIndexValueDescription(in->index, in->values, in->isnull);
+
+	ereport(ERROR,
+			(errcode(ERRCODE_UNIQUE_VIOLATION),
+			 errmsg("duplicate key value violates unique constraint \"%s\"", RelationGetRelationName(in->index)),
+			 key != NULL ? errdetail("Key %s already exists.", key) : 0,
+			 errtableconstraint(in->table, RelationGetRelationName(in->index))));
+}
+
+/* The key must still be absent when we commit, but for what we write ourselves. */
+static void
+check_absent(Insertion *in)
+{
+	if (!concord_storage_is_new(in->index))
+		concord_check(cc_ws_check(in->prefix, in->body.bytes, in->columns_size, CC_ABSENT, in->newest.lsn));
+}
+
+static void
+put(Insertion *in, const uint8 *value, size_t size, bool base_absent)
+{
+	uint64		alias;
+
+	concord_check(cc_ws_put(in->prefix, in->body.bytes, in->body.key.size, value, size, GetCurrentCommandId(true),
+							base_absent, false, &alias));
+}
+
+/* True if the row was inserted by this transaction and not updated since: then it has no entry yet. */
+static bool
+row_is_fresh(Insertion *in)
+{
+	uint8		row_body[ROW_BODY_SIZE];
+	CcOwn		own;
+
+	concord_row_body(row_body, in->rowid);
+	return cc_ws_lookup(concord_rel_prefix(in->table), row_body, sizeof(row_body), CC_ALL_COMMANDS, &own) &&
+		own.base_absent && own.alias == 0;
+}
+
+/* Finds the entry with exactly our body. *same: it is what we would write. */
+static bool
+find_entry(Insertion *in, const uint8 *value, size_t size, uint64 *rowid, bool *same)
+{
+	CcVisible	visible;
+	CcStatus	status = cc_visible_get(in->prefix, in->body.bytes, in->body.key.size, in->newest.lsn, CC_ALL_COMMANDS,
+										&visible);
+
+	if (status == CC_END)
+		return false;
+	concord_check(status);
+	*rowid = concord_entry_rowid(visible.entry.value);
+	*same = visible.entry.value_size == size && memcmp(visible.entry.value, value, size) == 0;
+	release(&visible);
+	return true;
+}
+
+/* An index where any number of rows may have the key. */
+static bool
+insert_plain(Insertion *in, const uint8 *value, size_t size)
+{
+	uint64		rowid;
+	bool		same;
+
+	if (row_is_fresh(in))
+		put(in, value, size, true);
+	else
+	{
+		in->newest = concord_read_point_for(in->index, SnapshotAny);
+		if (!find_entry(in, value, size, &rowid, &same))
+			put(in, value, size, true);
+		else if (!same)
+			put(in, value, size, false);
+	}
+	return true;
+}
+
+/* An immediate unique index: the columns are the whole body. */
+static bool
+insert_unique(Insertion *in, IndexUniqueCheck check_unique, const uint8 *value, size_t size)
+{
+	uint64		rowid;
+	bool		same;
+	bool		found = find_entry(in, value, size, &rowid, &same);
+
+	if (found && rowid != in->rowid && !entry_is_stale(in, rowid))
+	{
+		if (check_unique == UNIQUE_CHECK_PARTIAL)
+			return false;
+		if (row_is_live(in))
+			raise_duplicate(in);
+		return true;
+	}
+	if (found && same)
+		return true;
+	if (!found || rowid != in->rowid)
+		check_absent(in);
+	put(in, value, size, !found);
+	return true;
+}
+
+/*
+ * A deferrable unique index: entries of one key lie side by side. Looks whether another row has the key, and for the row's
+ * own entry. An entry may lack the rowid: the index was not deferrable when it was made.
+ */
+static bool
+scan_key(Insertion *in, bool *own_found, const uint8 *value, size_t size, bool *own_same)
+{
+	CcScan	   *cursor;
+	ConcordResource resource;
+	CcVisible	visible;
+	CcStatus	status;
+	bool		others = false;
+
+	*own_found = *own_same = false;
+	concord_check(cc_scan_open(in->prefix, in->newest.lsn, CC_ALL_COMMANDS, &cursor));
+	resource = concord_resource_track(cursor, close_cursor);
+	concord_check(cc_scan_seek(cursor, in->body.bytes, in->columns_size, false, false));
+	while ((status = cc_scan_next(cursor, false, &visible)) == CC_OK)
+	{
+		const CcEntry *entry = &visible.entry;
+
+		if (entry->key_size < in->columns_size || memcmp(entry->key, in->body.bytes, in->columns_size) != 0)
+			break;
+		if (concord_entry_rowid(entry->value) != in->rowid)
+			others |= !entry_is_stale(in, concord_entry_rowid(entry->value));
+		else
+		{
+			*own_found = true;
+			*own_same = value != NULL && entry->value_size == size && memcmp(entry->value, value, size) == 0;
+			if (value != NULL && !*own_same && entry->key_size == in->columns_size)
+				concord_check(cc_ws_delete(in->prefix, in->body.bytes, in->columns_size, GetCurrentCommandId(true)));
+		}
+	}
+	if (status != CC_END)
+		concord_check(status);
+	concord_resource_release(&resource);
+	return others;
+}
+
+static bool
+insert_deferrable(Insertion *in, IndexUniqueCheck check_unique, const uint8 *value, size_t size)
+{
+	bool		own_found,
+				own_same;
+	bool		others = scan_key(in, &own_found, value, size, &own_same);
+
+	if (others && check_unique == UNIQUE_CHECK_YES)
+	{
+		if (row_is_live(in))
+			raise_duplicate(in);
+		return true;
+	}
+	if (!own_same)
+	{
+		check_absent(in);
+		put(in, value, size, !own_found);
+	}
+	return !others;
+}
+
+/* The check at the end of the statement or the transaction; nothing is inserted. */
+static void
+check_existing(Insertion *in)
+{
+	bool		own_found,
+				own_same;
+	bool		others = scan_key(in, &own_found, NULL, 0, &own_same);
+
+	if (others && row_is_live(in))
+		raise_duplicate(in);
+	if (!others && !own_found)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("failed to re-find tuple within index \"%s\"", RelationGetRelationName(in->index)),
+				 errhint("This may be because of a non-immutable index expression."),
+				 errtableconstraint(in->table, RelationGetRelationName(in->index))));
+}
+
+bool
+concord_aminsert(Relation index, Datum *values, bool *isnull, ItemPointer heap_tid, Relation table,
+				 IndexUniqueCheck check_unique, bool index_unchanged, struct IndexInfo *index_info)
+{
+	Insertion	in;
+	uint8	   *value;
+	size_t		size;
+	bool		satisfied;
+
+	in.index = index;
+	in.table = table;
+	in.ix = concord_index_describe(index);
+	in.values = values;
+	in.isnull = isnull;
+	in.index_info = index_info;
+	in.tid = heap_tid;
+	if (!concord_tid_rowid(heap_tid, &in.rowid))
+		elog(ERROR, "TID (%u,%u) names no row of table \"%s\"", ItemPointerGetBlockNumberNoCheck(heap_tid),
+			 ItemPointerGetOffsetNumberNoCheck(heap_tid), RelationGetRelationName(table));
+	in.prefix = concord_entry_prefix(concord_storage_id(index));
+	concord_encode_body(index, in.ix, values, isnull, in.rowid, &in.body, &in.columns_size, &in.has_null);
+
+	if (!concord_key_is_unique(in.ix, in.has_null))
+	{
+		if (check_unique == UNIQUE_CHECK_EXISTING)
+			return true;		/* a key with a NULL */
+		value = concord_form_entry(index, values, isnull, in.rowid, &size);
+		satisfied = insert_plain(&in, value, size);
+		pfree(value);
+		return satisfied;
+	}
+
+	in.newest = concord_read_point_for(index, SnapshotAny);
+	if (check_unique == UNIQUE_CHECK_EXISTING)
+	{
+		check_existing(&in);
+		return true;
+	}
+	value = concord_form_entry(index, values, isnull, in.rowid, &size);
+	if (concord_key_is_whole_body(in.ix, in.has_null))
+		satisfied = insert_unique(&in, check_unique, value, size);
+	else
+		satisfied = insert_deferrable(&in, check_unique, value, size);
+	pfree(value);
+	return satisfied;
+}

@@ -1,0 +1,319 @@
+/*
+ * Index scans: the ranges of the scan keys, one after another, over what the transaction sees of the index's storage.
+ *
+ * The cursor over replica and write set is opened at the first fetch, when the snapshot is known, and kept over rescans. The
+ * last entry's body is kept too, so that a mark costs nothing until it is set and a restore is one seek.
+ */
+#include "indexam/indexam.h"
+
+#include "access/relscan.h"
+#include "indexam/scan_keys.h"
+#include "miscadmin.h"
+#include "nodes/tidbitmap.h"
+#include "pgstat.h"
+#include "tableam/tableam.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+typedef struct ConcordPosition
+{
+	bool		valid;
+	size_t		size;
+	uint8		body[CC_MAX_ENTRY_BODY];
+} ConcordPosition;
+
+typedef struct ConcordIndexScanData
+{
+	ConcordScanKeys *keys;
+	bool		keys_started;	/* the keys of the last rescan were taken up */
+	bool		positioned;		/* the cursor stands in the range of the current elements */
+	CcScan	   *cursor;
+	ConcordResource resource;
+	ConcordReadPoint point;
+	ConcordPosition last;		/* the entry returned last */
+
+	ConcordPosition mark;
+	int		   *marked_elements;	/* per array */
+	bool		restored;		/* go on after `last`, in whatever direction comes */
+
+	IndexTuple	tuple;			/* aligned copy of the current entry's */
+	size_t		tuple_room;
+} ConcordIndexScanData;
+typedef ConcordIndexScanData *ConcordIndexScan;
+
+static void
+close_cursor(void *cursor)
+{
+	cc_scan_close(cursor);
+}
+
+IndexScanDesc
+concord_ambeginscan(Relation index, int nkeys, int norderbys)
+{
+	IndexScanDesc scan = RelationGetIndexScan(index, nkeys, norderbys);
+	ConcordIndexScan self = palloc0(sizeof(ConcordIndexScanData));
+
+	self->keys = concord_scan_keys_create(concord_index_describe(index), scan->keyData, nkeys);
+	self->marked_elements = palloc0(Max(nkeys, 1) * sizeof(int));
+	scan->opaque = self;
+	scan->xs_itupdesc = RelationGetDescr(index);
+	return scan;
+}
+
+void
+concord_amrescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys)
+{
+	ConcordIndexScan self = scan->opaque;
+
+	if (keys != NULL && scan->numberOfKeys > 0)
+		memmove(scan->keyData, keys, scan->numberOfKeys * sizeof(ScanKeyData));
+	self->keys_started = false;
+	self->positioned = false;
+	self->restored = false;
+	self->last.valid = false;
+	self->mark.valid = false;
+}
+
+void
+concord_amendscan(IndexScanDesc scan)
+{
+	ConcordIndexScan self = scan->opaque;
+
+	concord_resource_release(&self->resource);
+	concord_scan_keys_free(self->keys);
+	if (self->tuple != NULL)
+		pfree(self->tuple);
+	pfree(self->marked_elements);
+	pfree(self);
+}
+
+static void
+open_cursor(IndexScanDesc scan, ConcordIndexScan self)
+{
+	bool		fixed = IsMVCCSnapshot(scan->xs_snapshot);
+
+	if (concord_resource_held(self->resource))
+	{
+		ConcordReadPoint now;
+
+		if (fixed)
+			return;
+		now = concord_read_point_for(scan->indexRelation, scan->xs_snapshot);
+		if (now.lsn == self->point.lsn && now.curcid == self->point.curcid)
+			return;
+		concord_resource_release(&self->resource);
+	}
+	self->point = concord_read_point_for(scan->indexRelation, scan->xs_snapshot);
+	concord_check(cc_scan_open(concord_entry_prefix(concord_storage_id(scan->indexRelation)), self->point.lsn,
+							   self->point.curcid, &self->cursor));
+	self->resource = concord_resource_track(self->cursor, close_cursor);
+}
+
+static void
+start(IndexScanDesc scan, ConcordIndexScan self)
+{
+	pgstat_count_index_scan(scan->indexRelation);
+	concord_scan_keys_start(self->keys);
+	self->keys_started = true;
+	if (!self->keys->impossible)
+		open_cursor(scan, self);
+}
+
+/* Places the cursor at the near end of the range. */
+static void
+seek_range(ConcordIndexScan self, bool backward)
+{
+	ConcordScanKeys *keys = self->keys;
+
+	if (!backward)
+		concord_check(cc_scan_seek(self->cursor, keys->low.bytes, keys->low.key.size, false, false));
+	else if (keys->has_high)
+		concord_check(cc_scan_seek(self->cursor, keys->high.bytes, keys->high.key.size, true, false));
+	else
+		concord_check(cc_scan_seek(self->cursor, NULL, 0, true, false));
+}
+
+static int
+compare_body(const CcEntry *entry, const uint8 *bytes, size_t size)
+{
+	int			order = memcmp(entry->key, bytes, Min(entry->key_size, size));
+
+	if (order != 0)
+		return order;
+	return entry->key_size < size ? -1 : entry->key_size > size;
+}
+
+/* Copies the entry's index tuple: in the map it is not aligned, nor is it pinned. */
+static void
+copy_tuple(ConcordIndexScan self, MemoryContext context, const CcEntry *entry)
+{
+	size_t		size = entry->value_size - CONCORD_ENTRY_HEADER;
+
+	if (self->tuple_room < size)
+	{
+		if (self->tuple != NULL)
+			pfree(self->tuple);
+		self->tuple_room = Max(size, 128);
+		self->tuple = MemoryContextAlloc(context, self->tuple_room);
+	}
+	memcpy(self->tuple, entry->value + CONCORD_ENTRY_HEADER, size);
+}
+
+/* The next matching entry within the current range. */
+static bool
+next_in_range(IndexScanDesc scan, ConcordIndexScan self, bool backward, uint64 *rowid)
+{
+	ConcordScanKeys *keys = self->keys;
+	CcVisible	visible;
+	CcEntry    *entry = &visible.entry;
+
+	for (;;)
+	{
+		CcStatus	status;
+
+		CHECK_FOR_INTERRUPTS();
+		status = cc_scan_next(self->cursor, backward, &visible);
+		if (status == CC_END)
+			return false;
+		concord_check(status);
+
+		if (keys->has_high && compare_body(entry, keys->high.bytes, keys->high.key.size) >= 0)
+		{
+			if (backward)
+				continue;		/* the seek stops at the bound itself */
+			return false;
+		}
+		if (compare_body(entry, keys->low.bytes, keys->low.key.size) < 0)
+		{
+			if (backward)
+				return false;
+			continue;
+		}
+		if (self->restored && compare_body(entry, self->last.body, self->last.size) == 0)
+			continue;			/* was returned before the mark was set */
+		if (entry->value_size < CONCORD_ENTRY_HEADER + sizeof(IndexTupleData) || entry->key_size > CC_MAX_ENTRY_BODY)
+			ereport(ERROR,
+					(errcode(ERRCODE_DATA_CORRUPTED),
+					 errmsg("index \"%s\" has a malformed entry", RelationGetRelationName(scan->indexRelation))));
+
+		if (scan->xs_want_itup || keys->condition_count > 0)
+			copy_tuple(self, GetMemoryChunkContext(self), entry);
+		if (keys->condition_count > 0 && !concord_scan_keys_match(keys, self->tuple, scan->xs_itupdesc))
+			continue;
+
+		self->restored = false;
+		self->last.valid = true;
+		self->last.size = entry->key_size;
+		memcpy(self->last.body, entry->key, entry->key_size);
+		*rowid = concord_entry_rowid(entry->value);
+		return true;
+	}
+}
+
+static bool
+next_entry(IndexScanDesc scan, ScanDirection direction, uint64 *rowid)
+{
+	ConcordIndexScan self = scan->opaque;
+	bool		backward = ScanDirectionIsBackward(direction);
+	bool		in_range = self->positioned;
+
+	if (!self->keys_started)
+		start(scan, self);
+	if (self->keys->impossible)
+		return false;
+
+	if (self->restored)
+	{
+		/* The elements are those of the mark. */
+		in_range = concord_scan_keys_range(self->keys);
+		if (in_range)
+			concord_check(cc_scan_seek(self->cursor, self->last.body, self->last.size, backward, false));
+	}
+	else if (!self->positioned)
+	{
+		concord_scan_keys_rewind(self->keys, direction);
+		in_range = concord_scan_keys_range(self->keys);
+		if (in_range)
+			seek_range(self, backward);
+	}
+	self->positioned = true;
+
+	for (;;)
+	{
+		if (in_range && next_in_range(scan, self, backward, rowid))
+			return true;
+		self->restored = false;
+		if (!concord_scan_keys_advance(self->keys, direction))
+			break;
+		in_range = concord_scan_keys_range(self->keys);
+		if (in_range)
+			seek_range(self, backward);
+	}
+	/* As in btree, whoever asks again starts over. */
+	self->positioned = false;
+	self->last.valid = false;
+	return false;
+}
+
+bool
+concord_amgettuple(IndexScanDesc scan, ScanDirection direction)
+{
+	uint64		rowid;
+
+	/* The range and the conditions say all that the keys do. */
+	scan->xs_recheck = false;
+	if (!next_entry(scan, direction, &rowid))
+		return false;
+	concord_tid_from_rowid(&scan->xs_heaptid, rowid);
+	if (scan->xs_want_itup)
+		scan->xs_itup = ((ConcordIndexScan) scan->opaque)->tuple;
+	return true;
+}
+
+int64
+concord_amgetbitmap(IndexScanDesc scan, TIDBitmap *tbm)
+{
+	int64		count = 0;
+	uint64		rowid;
+
+	while (next_entry(scan, ForwardScanDirection, &rowid))
+	{
+		ItemPointerData tid;
+
+		concord_tid_from_rowid(&tid, rowid);
+		tbm_add_tuples(tbm, &tid, 1, false);
+		count++;
+	}
+	return count;
+}
+
+void
+concord_ammarkpos(IndexScanDesc scan)
+{
+	ConcordIndexScan self = scan->opaque;
+
+	self->mark.valid = self->last.valid;
+	if (!self->mark.valid)
+		return;
+	self->mark.size = self->last.size;
+	memcpy(self->mark.body, self->last.body, self->last.size);
+	for (int i = 0; i < self->keys->array_count; i++)
+		self->marked_elements[i] = self->keys->arrays[i].current;
+}
+
+void
+concord_amrestrpos(IndexScanDesc scan)
+{
+	ConcordIndexScan self = scan->opaque;
+
+	self->positioned = false;
+	self->restored = false;
+	self->last.valid = self->mark.valid;
+	if (!self->mark.valid)
+		return;
+	self->last.size = self->mark.size;
+	memcpy(self->last.body, self->mark.body, self->mark.size);
+	for (int i = 0; i < self->keys->array_count; i++)
+		self->keys->arrays[i].current = self->marked_elements[i];
+	self->restored = true;
+}

@@ -1,0 +1,70 @@
+/*
+ * The scan keys of an index scan as what storage can use: a range of entry bodies, and conditions that are left to be checked
+ * on the entries within it.
+ *
+ * Columns from the first on with one value each (=, IS NULL) give a prefix; the column after them may narrow the range. With
+ * array conditions (= ANY) on such columns there is one range for each combination of elements, visited in index order.
+ */
+#ifndef CONCORD_SCAN_KEYS_H
+#define CONCORD_SCAN_KEYS_H
+
+#include "indexam/indexam.h"
+
+#include "access/sdir.h"
+
+typedef struct ConcordArrayElement
+{
+	Datum		value;
+	uint8	   *bytes;			/* CC_PRESENT and the encoded value; NULL where it gives no single body */
+	size_t		size;
+} ConcordArrayElement;
+
+typedef struct ConcordArrayKey
+{
+	int			key;			/* its place in the scan's keys */
+	bool		points;			/* every element has bytes; then they are sorted by them and distinct */
+	int			count;
+	int			current;		/* if `points` and the column is part of the prefix */
+	bool		used;			/* is part of the prefix: its elements are visited one after another */
+	ConcordArrayElement *elements;
+} ConcordArrayKey;
+
+/* A condition that the range does not imply. */
+typedef struct ConcordCondition
+{
+	ScanKey		key;
+	ConcordArrayKey *array;		/* for SK_SEARCHARRAY */
+} ConcordCondition;
+
+typedef struct ConcordScanKeys
+{
+	const ConcordIndex *ix;
+	int			key_count;
+	ScanKey		keys;
+	MemoryContext context;		/* reset with each set of keys */
+	int			array_count;
+	ConcordArrayKey *arrays;	/* as many as there are keys */
+	int			condition_count;
+	ConcordCondition *conditions;	/* as many as there are keys */
+	bool		impossible;		/* nothing can match, whatever the elements */
+
+	/* low <= body < high */
+	ConcordBody low;
+	ConcordBody high;
+	bool		has_high;
+} ConcordScanKeys;
+
+ConcordScanKeys *concord_scan_keys_create(const ConcordIndex *ix, ScanKey keys, int key_count);
+void		concord_scan_keys_free(ConcordScanKeys *keys);
+/* Takes the keys as they are now. Sets `impossible`. */
+void		concord_scan_keys_start(ConcordScanKeys *keys);
+/* Places arrays at their first elements in the direction. */
+void		concord_scan_keys_rewind(ConcordScanKeys *keys, ScanDirection direction);
+/* Computes the range of the current elements. False if nothing lies in it. */
+bool		concord_scan_keys_range(ConcordScanKeys *keys);
+/* Goes on to the next elements. False after the last ones; then the arrays are at the start again. */
+bool		concord_scan_keys_advance(ConcordScanKeys *keys, ScanDirection direction);
+/* True if the entry meets the conditions. */
+bool		concord_scan_keys_match(ConcordScanKeys *keys, IndexTuple tuple, TupleDesc descriptor);
+
+#endif

@@ -1,0 +1,185 @@
+/*
+ * settings.c
+ *		The settings of the extension, and the paths and addresses that follow from them.
+ *
+ * They exist only when the extension is preloaded; the variables' initial values stand in for them otherwise.
+ */
+#include "concord.h"
+
+#include <sys/un.h>
+
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+int			concord_commit_timeout_ms = 30000;
+int			concord_read_timeout_ms = 30000;
+int			concord_max_write_set_kb = 1024 * 1024;
+bool		concord_allow_mixed_writes = false;
+int			concord_gateway_buffer_kb = 64;
+int			concord_spin_us = 20;
+bool		concord_embedded = true;
+char	   *concord_directory = "";
+char	   *concord_address = "";
+char	   *concord_daemon_path = "";
+int			concord_retention_ms = 1000;
+int			concord_checkpoint_ms = 1000;
+char	   *concord_daemon_log_level = "info";
+
+static bool
+check_log_level(char **newval, void **extra, GucSource source)
+{
+	static const char *const levels[] = {"trace", "debug", "info", "warning", "error"};
+
+	for (int i = 0; i < (int) lengthof(levels); i++)
+		if (strcmp(*newval, levels[i]) == 0)
+			return true;
+	GUC_check_errhint("Available values: trace, debug, info, warning, error.");
+	return false;
+}
+
+/* `path` in `buffer`, made absolute; a relative one is relative to the data directory. */
+static const char *
+data_path(char *buffer, const char *path)
+{
+	if (is_absolute_path(path))
+		strlcpy(buffer, path, MAXPGPATH);
+	else
+		snprintf(buffer, MAXPGPATH, "%s/%s", DataDir, path);
+	return buffer;
+}
+
+const char *
+concord_effective_directory(void)
+{
+	static char buffer[MAXPGPATH];
+
+	return data_path(buffer, concord_directory[0] != '\0' ? concord_directory : "concord");
+}
+
+const char *
+concord_effective_address(void)
+{
+	static char buffer[MAXPGPATH + 32];
+
+	if (concord_address[0] != '\0')
+		return concord_address;
+	snprintf(buffer, sizeof(buffer), "unix:%s/concordd.sock", concord_effective_directory());
+	return buffer;
+}
+
+const char *
+concord_replica_path(void)
+{
+	static char buffer[MAXPGPATH + 32];
+
+	snprintf(buffer, sizeof(buffer), "%s/storage", concord_effective_directory());
+	return buffer;
+}
+
+const char *
+concord_page_path(void)
+{
+	static char buffer[MAXPGPATH];
+
+	return data_path(buffer, "concord.page");
+}
+
+/* Found out here rather than by a sidecar that cannot listen, again and again. */
+static void
+check_socket_path(void)
+{
+	const char *address = concord_effective_address();
+	struct sockaddr_un socket_address;
+
+	if (strncmp(address, "unix:", 5) == 0 && strlen(address + 5) >= sizeof(socket_address.sun_path))
+		ereport(FATAL,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("the path of Concord's socket is too long: \"%s\"", address + 5),
+				 errdetail("A socket's path may have %zu bytes.", sizeof(socket_address.sun_path) - 1),
+				 errhint("Set concord.directory to a shorter path.")));
+}
+
+static void
+define_timeouts(void)
+{
+	DefineCustomIntVariable("concord.commit_timeout",
+							"Sets how long a commit waits for the adjudicator's verdict.",
+							"While no adjudicator can be reached the commit is tried again. After this time it fails: with "
+							"08006 if nothing can have been decided, with 08007 if the outcome cannot be known.",
+							&concord_commit_timeout_ms, 30000, 1, INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("concord.read_timeout",
+							"Sets how long a read waits for its read LSN and for a replica that has applied it.",
+							NULL,
+							&concord_read_timeout_ms, 30000, 1, INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("concord.spin",
+							"Sets for how many microseconds a backend spins for an answer before it sleeps.",
+							"A wake-up costs some tens of microseconds; spinning costs processor time. 0 never spins.",
+							&concord_spin_us, 20, 0, 10000, PGC_USERSET, 0, NULL, NULL, NULL);
+}
+
+static void
+define_limits(void)
+{
+	DefineCustomIntVariable("concord.max_write_set",
+							"Sets the most memory that the changes of one transaction may take.",
+							"Changes of Concord tables are kept in the backend's memory until commit. Loads into tables "
+							"created in the same transaction are not, and do not count.",
+							&concord_max_write_set_kb, 1024 * 1024, 64, MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomBoolVariable("concord.allow_mixed_writes",
+							 "Allows one transaction to write both Concord tables and others.",
+							 "Such a transaction is not atomic: a crash between the two commits can keep the Concord half "
+							 "and lose the other.",
+							 &concord_allow_mixed_writes, false, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable("concord.gateway_buffer",
+							"Sets the shared memory per backend through which write sets go to the gateway.",
+							"A larger write set goes through it in pieces.",
+							&concord_gateway_buffer_kb, 64, 4, 16 * 1024, PGC_POSTMASTER, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+}
+
+static void
+define_sidecar(void)
+{
+	DefineCustomBoolVariable("concord.embedded",
+							 "Starts the sidecar, concordd, with the server.",
+							 "Turn it off if concordd runs as a service of its own.",
+							 &concord_embedded, true, PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("concord.directory",
+							   "Sets the directory of the sidecar's durable data.",
+							   "A relative path is relative to the data directory. Default: \"concord\" in the data "
+							   "directory.",
+							   &concord_directory, "", PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("concord.address",
+							   "Sets the address of the adjudicator and the storage replica.",
+							   "\"unix:/path\" or \"host:port\". Default: the socket \"concordd.sock\" in concord.directory.",
+							   &concord_address, "", PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("concord.daemon_path",
+							   "Sets the path of the concordd binary.",
+							   "Default: beside the extension's library. A change counts when the sidecar is started next.",
+							   &concord_daemon_path, "", PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomIntVariable("concord.retention",
+							"Sets for how long old row versions are kept although no known reader needs them.",
+							NULL,
+							&concord_retention_ms, 1000, 0, INT_MAX, PGC_POSTMASTER, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("concord.checkpoint_interval",
+							"Sets how often the storage replica syncs its state to disk.",
+							"Commits are durable in the journal at once; this bounds how much of it is replayed after a "
+							"crash of the operating system.",
+							&concord_checkpoint_ms, 1000, 10, 3600 * 1000, PGC_POSTMASTER, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomStringVariable("concord.daemon_log_level",
+							   "Sets how much the sidecar writes to the server log.",
+							   "One of trace, debug, info, warning, error.",
+							   &concord_daemon_log_level, "info", PGC_POSTMASTER, 0, check_log_level, NULL, NULL);
+}
+
+void
+concord_define_settings(void)
+{
+	define_timeouts();
+	define_limits();
+	define_sidecar();
+	MarkGUCPrefixReserved("concord");
+	check_socket_path();
+}

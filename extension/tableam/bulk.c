@@ -1,0 +1,212 @@
+/*
+ * bulk.c
+ *		Bulk loads into storage that only this transaction can see.
+ *
+ * CREATE TABLE AS, rewrites, COPY into a new table and index builds write storage that was created in the same subtransaction.
+ * Nobody else can reach it before the commit, so its rows need no conflict check and no place in the write set: they go to the
+ * journal in chunks that replicas apply at once. If the transaction aborts, the storage is dropped as a whole.
+ *
+ * Rows of a chunk have the chunk's LSN, which is above the transaction's read LSN. So the transaction itself reads such storage
+ * at the newest LSN that commands before the reading one have written: concord_bulk_lsn().
+ */
+#include "concord.h"
+
+#include "access/xact.h"
+#include "bridge/encode.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+/* core/wire.h, kMaxChunkBytes */
+#define CHUNK_BYTES ((size_t) 1 << 20)
+
+/* A load without index builds has one; an index build may follow at once. */
+#define MAX_PENDING_STORAGES 8
+
+/* Pauses while the replica catches up, in microseconds. */
+#define NAP_MIN_US 50
+#define NAP_MAX_US 2000
+
+typedef struct BulkRecord
+{
+	uint32		storage_id;
+	uint32		cid;			/* newest command with rows in the chunk */
+	uint64		lsn;
+} BulkRecord;
+
+/* What durable chunks hold: one record per storage and command; in TopTransactionContext. */
+static BulkRecord *records = NULL;
+static int	record_count = 0;
+static int	record_capacity = 0;
+
+/* The chunk under construction belongs to one subtransaction. */
+static BulkRecord pending[MAX_PENDING_STORAGES];
+static int	pending_count = 0;
+static SubTransactionId pending_subid = InvalidSubTransactionId;
+static uint32 next_sequence = 0;
+static uint64 last_lsn = 0;
+
+static void
+add_record(const BulkRecord *record, uint64 lsn)
+{
+	for (int i = record_count - 1; i >= 0; i--)
+	{
+		if (records[i].storage_id == record->storage_id && records[i].cid == record->cid)
+		{
+			records[i].lsn = lsn;
+			return;
+		}
+	}
+	if (record_count == record_capacity)
+	{
+		int			capacity = Max(16, record_capacity * 2);
+		Size		size = capacity * sizeof(BulkRecord);
+
+		records = records == NULL ? MemoryContextAlloc(TopTransactionContext, size) : repalloc(records, size);
+		record_capacity = capacity;
+	}
+	records[record_count] = *record;
+	records[record_count++].lsn = lsn;
+}
+
+static void
+discard_chunk(void)
+{
+	cc_chunk_reset();
+	pending_count = 0;
+	pending_subid = InvalidSubTransactionId;
+}
+
+static void
+submit_chunk(void)
+{
+	if (pending_count == 0)
+		return;
+	last_lsn = concord_submit_chunk(cc_chunk_data(), cc_chunk_size());
+	for (int i = 0; i < pending_count; i++)
+		add_record(&pending[i], last_lsn);
+	discard_chunk();
+}
+
+static void
+bulk_subxact_callback(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
+{
+	if (pending_count == 0 || pending_subid != subid)
+		return;
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		discard_chunk();
+	else if (event == SUBXACT_EVENT_COMMIT_SUB)
+		pending_subid = parent;
+}
+
+/* Nothing may be left behind, whoever forgot to flush. */
+static void
+bulk_xact_callback(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_PRE_COMMIT)
+		submit_chunk();
+}
+
+/* Notes that the chunk holds rows of this storage. False if it has no place for another storage. */
+static bool
+note_pending(uint32 storage_id, uint32 cid)
+{
+	for (int i = 0; i < pending_count; i++)
+	{
+		if (pending[i].storage_id == storage_id && pending[i].cid == cid)
+			return true;
+	}
+	if (pending_count == MAX_PENDING_STORAGES)
+		return false;
+	pending[pending_count].storage_id = storage_id;
+	pending[pending_count].cid = cid;
+	pending_count++;
+	return true;
+}
+
+void
+concord_bulk_put(Relation rel, uint64 prefix, const void *body, size_t body_size, const void *value, size_t value_size,
+				 uint64 explicit_lsn)
+{
+	static bool callback_registered = false;
+	uint32		storage_id = (uint32) prefix;
+	SubTransactionId subid = GetCurrentSubTransactionId();
+	uint32		cid = GetCurrentCommandId(true);
+
+	if (!callback_registered)
+	{
+		RegisterSubXactCallback(bulk_subxact_callback, NULL);
+		RegisterXactCallback(bulk_xact_callback, NULL);
+		callback_registered = true;
+	}
+	if (pending_count > 0 &&
+		(pending_subid != subid ||
+		 cc_chunk_size() + cc_chunk_mutation_size(body_size, value_size) > CHUNK_BYTES ||
+		 !note_pending(storage_id, cid)))
+		submit_chunk();
+	if (pending_count == 0)
+	{
+		concord_check(cc_chunk_begin(concord_xact_token(), next_sequence++));
+		pending_subid = subid;
+		(void) note_pending(storage_id, cid);
+	}
+	concord_check(cc_chunk_add(prefix, body, body_size, value, value_size, explicit_lsn));
+	CHECK_FOR_INTERRUPTS();
+}
+
+void
+concord_bulk_flush(void)
+{
+	TimestampTz start = 0;
+	long		nap_us = NAP_MIN_US;
+	uint64		applied = 0;
+
+	submit_chunk();
+	if (last_lsn == 0)
+		return;
+	for (;;)
+	{
+		CcStatus	status = cc_replica_open(concord_replica_path());
+
+		if (status == CC_OK)
+			status = cc_replica_applied(&applied);
+		if (status == CC_OK && applied >= last_lsn)
+			return;
+		if (status != CC_OK && status != CC_UNAVAILABLE)
+			concord_check(status);
+
+		CHECK_FOR_INTERRUPTS();
+		if (start == 0)
+			start = GetCurrentTimestamp();
+		else if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), concord_read_timeout_ms))
+			concord_raise_unavailable("the storage replica has not applied a bulk load within concord.read_timeout");
+		pgstat_report_wait_start(PG_WAIT_EXTENSION);
+		pg_usleep(nap_us);
+		pgstat_report_wait_end();
+		nap_us = Min(nap_us * 3 / 2, NAP_MAX_US);
+	}
+}
+
+uint64
+concord_bulk_lsn(uint32 storage_id, uint32 curcid)
+{
+	uint64		lsn = 0;
+
+	for (int i = 0; i < record_count; i++)
+	{
+		if (records[i].storage_id == storage_id && (curcid == CC_ALL_COMMANDS || records[i].cid < curcid))
+			lsn = Max(lsn, records[i].lsn);
+	}
+	return lsn;
+}
+
+void
+concord_bulk_xact_end(void)
+{
+	discard_chunk();
+	records = NULL;
+	record_count = record_capacity = 0;
+	next_sequence = 0;
+	last_lsn = 0;
+}

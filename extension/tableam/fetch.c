@@ -1,0 +1,251 @@
+/*
+ * fetch.c
+ *		Single rows: by index entry, by TID, by the version that a TID names.
+ *
+ * An index entry that a snapshot sees is exact (docs/architecture.md): the row exists and its columns are the entry's. So for
+ * an MVCC snapshot an index scan gets a lazy slot, and an index-only scan never touches the row.
+ */
+#include "tableam/tableam.h"
+
+#include "access/xact.h"
+#include "utils/snapmgr.h"
+
+typedef struct ConcordIndexFetch
+{
+	IndexFetchTableData base;
+	uint64		prefix;
+	Snapshot	snapshot;		/* that `point` is of; MVCC only */
+	CommandId	curcid;
+	ConcordReadPoint point;
+} ConcordIndexFetch;
+
+struct IndexFetchTableData *
+concord_index_fetch_begin(Relation rel)
+{
+	ConcordIndexFetch *fetch = palloc0(sizeof(ConcordIndexFetch));
+
+	fetch->base.rel = rel;
+	fetch->prefix = concord_rel_prefix(rel);
+	return &fetch->base;
+}
+
+void
+concord_index_fetch_reset(struct IndexFetchTableData *data)
+{
+	((ConcordIndexFetch *) data)->snapshot = NULL;
+}
+
+void
+concord_index_fetch_end(struct IndexFetchTableData *data)
+{
+	pfree(data);
+}
+
+/* The row as of a read point; fills the slot if it is visible. */
+static bool
+get_row(Relation rel, uint64 prefix, uint64 rowid, ConcordReadPoint point, TupleTableSlot *slot)
+{
+	uint8		body[ROW_BODY_SIZE];
+	CcVisible	visible;
+	CcStatus	status;
+
+	concord_row_body(body, rowid);
+	status = cc_visible_get(prefix, body, sizeof(body), point.lsn, point.curcid, &visible);
+	if (status == CC_END)
+		return false;
+	concord_check(status);
+	concord_slot_store_visible(slot, rel, rowid, &visible, true);
+	return true;
+}
+
+/* Nobody's transaction is ever seen in progress: there is nothing to wait for. */
+static void
+no_one_to_wait_for(Snapshot snapshot)
+{
+	if (snapshot->snapshot_type == SNAPSHOT_DIRTY)
+	{
+		snapshot->xmin = snapshot->xmax = InvalidTransactionId;
+		snapshot->speculativeToken = 0;
+	}
+}
+
+bool
+concord_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
+						  bool *call_again, bool *all_dead)
+{
+	ConcordIndexFetch *fetch = (ConcordIndexFetch *) data;
+	ConcordReadPoint point;
+	uint64		rowid;
+
+	*call_again = false;
+	if (all_dead != NULL)
+		*all_dead = false;
+	if (!concord_tid_rowid(tid, &rowid))
+		return false;
+
+	if (IsMVCCSnapshot(snapshot))
+	{
+		if (fetch->snapshot != snapshot || fetch->curcid != snapshot->curcid)
+		{
+			fetch->point = concord_read_point_for(data->rel, snapshot);
+			fetch->snapshot = snapshot;
+			fetch->curcid = snapshot->curcid;
+		}
+		if (!cc_ws_touches(fetch->prefix))
+		{
+			concord_slot_store_lazy(slot, data->rel, fetch->prefix, rowid, fetch->point.lsn);
+			return true;
+		}
+		point = fetch->point;
+	}
+	else
+	{
+		no_one_to_wait_for(snapshot);
+		point = concord_read_point_for(data->rel, snapshot);
+	}
+	if (!get_row(data->rel, fetch->prefix, rowid, point, slot))
+		return false;
+	/* The caller is told which version it got, as a HOT chain does: deferred exclusion constraints must know their own. */
+	*tid = slot->tts_tid;
+	return true;
+}
+
+/* The committed version that SnapshotAny means by a rowid: the one that the running statement sees, or has locked. */
+static bool
+get_base_version(Relation rel, uint64 prefix, uint64 rowid, TupleTableSlot *slot)
+{
+	ConcordReadPoint point;
+	uint64		locked_lsn;
+	bool		direct;
+
+	if (ActiveSnapshotSet())
+	{
+		point = concord_read_point_for(rel, GetActiveSnapshot());
+		locked_lsn = concord_locked_lsn(prefix, rowid, &direct);
+		point.lsn = Max(point.lsn, locked_lsn);
+		point.curcid = 0;		/* the base, whatever became of it here */
+		if (get_row(rel, prefix, rowid, point, slot))
+			return true;
+	}
+	/* ON CONFLICT has found it with a dirty snapshot. */
+	point = concord_read_point_for(rel, SnapshotAny);
+	point.curcid = 0;
+	return get_row(rel, prefix, rowid, point, slot);
+}
+
+bool
+concord_fetch_any(Relation rel, ItemPointer tid, TupleTableSlot *slot)
+{
+	ItemPointerData name = *tid;	/* may be the slot's own */
+	uint64		prefix = concord_rel_prefix(rel);
+	uint64		row_prefix;
+	uint64		number;
+	uint64		rowid;
+	uint8		body[ROW_BODY_SIZE];
+	bool		is_alias;
+	bool		touched;
+	CcOwn		own;
+
+	if (!concord_tid_parse(&name, &number, &is_alias))
+		return false;
+	if (is_alias)
+	{
+		if (!cc_ws_alias(number, &row_prefix, &rowid, &own) || row_prefix != prefix || own.deleted)
+			return false;
+		concord_slot_store_own(slot, rel, &name, &own);
+		return true;
+	}
+
+	concord_row_body(body, number);
+	touched = !cc_ws_empty() && cc_ws_oldest(prefix, body, sizeof(body), &own);
+	if (touched && own.base_absent)
+	{
+		if (own.deleted)
+			return false;
+		concord_slot_store_own(slot, rel, &name, &own);
+		return true;
+	}
+	if (get_base_version(rel, prefix, number, slot))
+		return true;
+	if (touched)
+		concord_raise_conflict("A row written by this transaction was deleted by another one.");
+	return false;
+}
+
+bool
+concord_tuple_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
+{
+	uint64		rowid;
+
+	if (snapshot->snapshot_type == SNAPSHOT_ANY)
+		return concord_fetch_any(rel, tid, slot);
+	if (!concord_tid_rowid(tid, &rowid))
+		return false;
+	no_one_to_wait_for(snapshot);
+	return get_row(rel, concord_rel_prefix(rel), rowid, concord_read_point_for(rel, snapshot), slot);
+}
+
+bool
+concord_tuple_tid_valid(TableScanDesc sscan, ItemPointer tid)
+{
+	uint64		rowid;
+
+	return concord_tid_rowid(tid, &rowid) && rowid < concord_scan_row_end((ConcordScan) sscan);
+}
+
+void
+concord_tuple_get_latest_tid(TableScanDesc sscan, ItemPointer tid)
+{
+	ConcordReadPoint point = concord_read_point_for(sscan->rs_rd, sscan->rs_snapshot);
+	uint8		body[ROW_BODY_SIZE];
+	uint64		rowid;
+	CcVisible	visible;
+	CcStatus	status;
+
+	if (!concord_tid_rowid(tid, &rowid))
+		return;
+	concord_row_body(body, rowid);
+	status = cc_visible_get(concord_rel_prefix(sscan->rs_rd), body, sizeof(body), point.lsn, point.curcid, &visible);
+	if (status == CC_END)
+		return;
+	concord_check(status);
+	concord_visible_tid(tid, rowid, &visible);
+	if (visible.entry.view != NULL)
+		cc_view_unpin(visible.entry.view);
+}
+
+bool
+concord_tuple_satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snapshot)
+{
+	ConcordReadPoint point = concord_read_point_for(rel, snapshot);
+	uint64		slot_lsn = concord_slot_lsn(slot);
+	ItemPointerData visible_tid;
+	uint8		body[ROW_BODY_SIZE];
+	uint64		rowid;
+	CcVisible	visible;
+	CcStatus	status;
+
+	no_one_to_wait_for(snapshot);
+	if (!concord_tid_rowid(&slot->tts_tid, &rowid))
+		return false;
+	concord_row_body(body, rowid);
+	status = cc_visible_get(concord_rel_prefix(rel), body, sizeof(body), point.lsn, point.curcid, &visible);
+	if (status == CC_END)
+		return false;
+	concord_check(status);
+	if (visible.entry.view != NULL)
+		cc_view_unpin(visible.entry.view);
+
+	/* Visible is one version of the row: is it the slot's? */
+	concord_visible_tid(&visible_tid, rowid, &visible);
+	return ItemPointerEquals(&visible_tid, &slot->tts_tid) &&
+		(visible.is_own || slot_lsn == 0 || visible.entry.lsn == slot_lsn);
+}
+
+TransactionId
+concord_index_delete_tuples(Relation rel, TM_IndexDeleteOp *delstate)
+{
+	/* Entries go when their row version does; none is ever found dead. */
+	delstate->ndeltids = 0;
+	return InvalidTransactionId;
+}

@@ -1,0 +1,394 @@
+/*
+ * slot.c
+ *		Tuple slots of Concord tables.
+ *
+ * A slot holds one of: a version in the replica's map, used in place with its view pinned (as a buffer heap slot pins a
+ * buffer); an own version in the write set's memory; a copy of its own; a virtual tuple; or the promise of a row, fetched
+ * when somebody looks (an index-only scan asks for the row and never does). Neither the map nor the write set is written to.
+ */
+#include "tableam/tableam.h"
+
+#include "access/sysattr.h"
+#include "access/transam.h"
+#include "access/xact.h"
+
+static const TupleTableSlotOps slot_ops;
+
+static void
+unpin_view(void *view)
+{
+	cc_view_unpin((CcView *) view);
+}
+
+/* Makes the slot hold a pin of `view`, or none. `pinned`: the caller's pin is handed over. */
+static inline void
+set_view(ConcordSlot *cslot, CcView *view, bool pinned)
+{
+	if (view != NULL && cslot->view == view && concord_resource_held(cslot->pin))
+	{
+		/* Rows of a scan come from the same view mostly. */
+		if (pinned)
+			cc_view_unpin(view);
+		return;
+	}
+	concord_resource_release(&cslot->pin);
+	cslot->view = view;
+	if (view != NULL)
+	{
+		if (!pinned)
+			cc_view_pin(view);
+		cslot->pin = concord_resource_track(view, unpin_view);
+	}
+}
+
+/* Frees a copy and makes the slot ready for the next row; leaves the pin. */
+static inline void
+prepare(TupleTableSlot *slot)
+{
+	ConcordSlot *cslot = (ConcordSlot *) slot;
+
+	if (TTS_SHOULDFREE(slot))
+	{
+		heap_freetuple(cslot->base.tuple);
+		slot->tts_flags &= ~TTS_FLAG_SHOULDFREE;
+	}
+	cslot->base.tuple = NULL;
+	cslot->base.off = 0;
+	cslot->lazy = false;
+	cslot->own = false;
+	cslot->lsn = 0;
+	slot->tts_nvalid = 0;
+}
+
+static inline void
+point_at(TupleTableSlot *slot, const void *value, Size size)
+{
+	ConcordSlot *cslot = (ConcordSlot *) slot;
+
+	cslot->base.tupdata.t_len = size;
+	cslot->base.tupdata.t_self = slot->tts_tid;
+	cslot->base.tupdata.t_tableOid = slot->tts_tableOid;
+	cslot->base.tupdata.t_data = (HeapTupleHeader) unconstify(void *, value);
+	cslot->base.tuple = &cslot->base.tupdata;
+	cslot->base.off = 0;
+}
+
+/* Keeps the promise of a lazy slot. */
+static void
+fetch_promised(TupleTableSlot *slot)
+{
+	ConcordSlot *cslot = (ConcordSlot *) slot;
+	uint8		body[ROW_BODY_SIZE];
+	CcVisible	visible;
+	CcStatus	status;
+
+	concord_row_body(body, cslot->rowid);
+	status = cc_visible_get(cslot->prefix, body, sizeof(body), cslot->read_lsn, 0, &visible);
+	if (status == CC_END)
+		ereport(ERROR,
+				(errcode(ERRCODE_INDEX_CORRUPTED),
+				 errmsg("an index entry names row (%u,%u) of table %u, which does not exist",
+						ItemPointerGetBlockNumberNoCheck(&slot->tts_tid),
+						ItemPointerGetOffsetNumberNoCheck(&slot->tts_tid), slot->tts_tableOid)));
+	concord_check(status);
+	set_view(cslot, visible.entry.view, true);
+	cslot->lazy = false;
+	cslot->lsn = visible.entry.lsn;
+	point_at(slot, visible.entry.value, visible.entry.value_size);
+}
+
+static inline void
+ensure_tuple(TupleTableSlot *slot)
+{
+	if (unlikely(((ConcordSlot *) slot)->lazy))
+		fetch_promised(slot);
+}
+
+/* A copy of a stored tuple; of an own version, it says whose it is if that has a transaction id already. */
+static HeapTuple
+copy_tuple(TupleTableSlot *slot)
+{
+	ConcordSlot *cslot = (ConcordSlot *) slot;
+	HeapTuple	copy = heap_copytuple(cslot->base.tuple);
+
+	if (cslot->own)
+	{
+		TransactionId xid = GetTopTransactionIdIfAny();
+
+		if (TransactionIdIsValid(xid))
+		{
+			copy->t_data->t_infomask &= ~HEAP_XMIN_FROZEN;
+			HeapTupleHeaderSetXmin(copy->t_data, xid);
+			HeapTupleHeaderSetCmin(copy->t_data, cslot->cid);
+		}
+	}
+	return copy;
+}
+
+static void
+concord_slot_init(TupleTableSlot *slot)
+{
+	ConcordSlot *cslot = (ConcordSlot *) slot;
+
+	cslot->view = NULL;
+	cslot->pin.generation = 0;
+	cslot->own = cslot->lazy = false;
+	cslot->lsn = 0;
+}
+
+static void
+concord_slot_release(TupleTableSlot *slot)
+{
+}
+
+static void
+concord_slot_clear(TupleTableSlot *slot)
+{
+	ConcordSlot *cslot = (ConcordSlot *) slot;
+
+	prepare(slot);
+	set_view(cslot, NULL, false);
+	slot->tts_flags |= TTS_FLAG_EMPTY;
+	ItemPointerSetInvalid(&slot->tts_tid);
+}
+
+static void
+concord_slot_getsomeattrs(TupleTableSlot *slot, int natts)
+{
+	ensure_tuple(slot);
+	TTSOpsHeapTuple.getsomeattrs(slot, natts);
+}
+
+static Datum
+concord_slot_getsysattr(TupleTableSlot *slot, int attnum, bool *isnull)
+{
+	ConcordSlot *cslot = (ConcordSlot *) slot;
+
+	if (cslot->base.tuple == NULL && !cslot->lazy && !cslot->own)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot retrieve a system column in this context")));
+	*isnull = false;
+	switch (attnum)
+	{
+		case MinTransactionIdAttributeNumber:
+			if (!cslot->own)
+				return TransactionIdGetDatum(FrozenTransactionId);
+
+			/*
+			 * Foreign keys and ON CONFLICT ask whether the row is the transaction's own. Only now does it need an id for that.
+			 */
+			return TransactionIdGetDatum(IsInParallelMode() ? GetTopTransactionIdIfAny() : GetTopTransactionId());
+		case MaxTransactionIdAttributeNumber:
+			return TransactionIdGetDatum(InvalidTransactionId);
+		case MinCommandIdAttributeNumber:
+		case MaxCommandIdAttributeNumber:
+			return CommandIdGetDatum(cslot->own ? cslot->cid : FirstCommandId);
+		default:
+			elog(ERROR, "invalid attnum: %d", attnum);
+	}
+	return 0;
+}
+
+static void
+concord_slot_materialize(TupleTableSlot *slot)
+{
+	ConcordSlot *cslot = (ConcordSlot *) slot;
+	MemoryContext old_context;
+
+	if (TTS_SHOULDFREE(slot))
+		return;
+	ensure_tuple(slot);
+
+	/* Deform from scratch: tts_values may point into what is copied. */
+	old_context = MemoryContextSwitchTo(slot->tts_mcxt);
+	if (cslot->base.tuple != NULL)
+		cslot->base.tuple = copy_tuple(slot);
+	else
+	{
+		cslot->base.tuple = heap_form_tuple(slot->tts_tupleDescriptor, slot->tts_values, slot->tts_isnull);
+		cslot->base.tuple->t_self = slot->tts_tid;
+		cslot->base.tuple->t_tableOid = slot->tts_tableOid;
+	}
+	MemoryContextSwitchTo(old_context);
+	slot->tts_nvalid = 0;
+	cslot->base.off = 0;
+	slot->tts_flags |= TTS_FLAG_SHOULDFREE;
+	set_view(cslot, NULL, false);
+}
+
+static void
+concord_slot_copyslot(TupleTableSlot *dst, TupleTableSlot *src)
+{
+	ConcordSlot *cdst = (ConcordSlot *) dst;
+	ConcordSlot *csrc = (ConcordSlot *) src;
+
+	prepare(dst);
+	if (dst->tts_ops == src->tts_ops && !TTS_SHOULDFREE(src) && (csrc->base.tuple != NULL || csrc->lazy))
+	{
+		set_view(cdst, concord_resource_held(csrc->pin) ? csrc->view : NULL, false);
+		cdst->lazy = csrc->lazy;
+		cdst->prefix = csrc->prefix;
+		cdst->rowid = csrc->rowid;
+		cdst->read_lsn = csrc->read_lsn;
+		if (!csrc->lazy)
+		{
+			cdst->base.tupdata = *csrc->base.tuple;
+			cdst->base.tuple = &cdst->base.tupdata;
+		}
+	}
+	else
+	{
+		MemoryContext old_context = MemoryContextSwitchTo(dst->tts_mcxt);
+
+		cdst->base.tuple = ExecCopySlotHeapTuple(src);
+		MemoryContextSwitchTo(old_context);
+		dst->tts_flags |= TTS_FLAG_SHOULDFREE;
+		set_view(cdst, NULL, false);
+	}
+	if (dst->tts_ops == src->tts_ops)
+	{
+		cdst->own = csrc->own;
+		cdst->cid = csrc->cid;
+		cdst->lsn = csrc->lsn;
+	}
+	dst->tts_tid = src->tts_tid;
+	dst->tts_flags &= ~TTS_FLAG_EMPTY;
+}
+
+static HeapTuple
+concord_slot_get_heap_tuple(TupleTableSlot *slot)
+{
+	ConcordSlot *cslot = (ConcordSlot *) slot;
+
+	ensure_tuple(slot);
+	if (cslot->base.tuple == NULL)
+		concord_slot_materialize(slot);
+	return cslot->base.tuple;
+}
+
+static HeapTuple
+concord_slot_copy_heap_tuple(TupleTableSlot *slot)
+{
+	(void) concord_slot_get_heap_tuple(slot);
+	return copy_tuple(slot);
+}
+
+static MinimalTuple
+concord_slot_copy_minimal_tuple(TupleTableSlot *slot)
+{
+	return minimal_tuple_from_heap_tuple(concord_slot_get_heap_tuple(slot));
+}
+
+static const TupleTableSlotOps slot_ops = {
+	.base_slot_size = sizeof(ConcordSlot),
+	.init = concord_slot_init,
+	.release = concord_slot_release,
+	.clear = concord_slot_clear,
+	.getsomeattrs = concord_slot_getsomeattrs,
+	.getsysattr = concord_slot_getsysattr,
+	.materialize = concord_slot_materialize,
+	.copyslot = concord_slot_copyslot,
+	.get_heap_tuple = concord_slot_get_heap_tuple,
+	.get_minimal_tuple = NULL,
+	.copy_heap_tuple = concord_slot_copy_heap_tuple,
+	.copy_minimal_tuple = concord_slot_copy_minimal_tuple
+};
+
+const TupleTableSlotOps *
+concord_slot_ops(void)
+{
+	return &slot_ops;
+}
+
+void
+concord_slot_store(TupleTableSlot *slot, Relation rel, const void *tuple, size_t size, CcView *view, ItemPointer tid,
+				   bool own)
+{
+	ConcordSlot *cslot = (ConcordSlot *) slot;
+
+	prepare(slot);
+	set_view(cslot, view, false);
+	cslot->own = own;
+	cslot->cid = FirstCommandId;
+	slot->tts_tid = *tid;
+	slot->tts_tableOid = RelationGetRelid(rel);
+	point_at(slot, tuple, size);
+	slot->tts_flags &= ~TTS_FLAG_EMPTY;
+}
+
+void
+concord_slot_store_visible(TupleTableSlot *slot, Relation rel, uint64 rowid, const CcVisible *visible, bool pinned)
+{
+	ConcordSlot *cslot = (ConcordSlot *) slot;
+
+	Assert(slot->tts_ops == &slot_ops);
+	prepare(slot);
+	set_view(cslot, visible->entry.view, pinned);
+	concord_visible_tid(&slot->tts_tid, rowid, visible);
+	slot->tts_tableOid = RelationGetRelid(rel);
+	if (visible->is_own)
+	{
+		cslot->own = true;
+		cslot->cid = visible->own.cid;
+		point_at(slot, visible->own.value, visible->own.value_size);
+	}
+	else
+	{
+		cslot->lsn = visible->entry.lsn;
+		point_at(slot, visible->entry.value, visible->entry.value_size);
+	}
+	slot->tts_flags &= ~TTS_FLAG_EMPTY;
+}
+
+void
+concord_slot_store_own(TupleTableSlot *slot, Relation rel, ItemPointer tid, const CcOwn *own)
+{
+	concord_slot_store(slot, rel, own->value, own->value_size, NULL, tid, true);
+	((ConcordSlot *) slot)->cid = own->cid;
+}
+
+void
+concord_slot_store_lazy(TupleTableSlot *slot, Relation rel, uint64 prefix, uint64 rowid, uint64 read_lsn)
+{
+	ConcordSlot *cslot = (ConcordSlot *) slot;
+
+	Assert(slot->tts_ops == &slot_ops);
+	prepare(slot);
+	cslot->lazy = true;
+	cslot->prefix = prefix;
+	cslot->rowid = rowid;
+	cslot->read_lsn = read_lsn;
+	concord_tid_from_rowid(&slot->tts_tid, rowid);
+	slot->tts_tableOid = RelationGetRelid(rel);
+	slot->tts_flags &= ~TTS_FLAG_EMPTY;
+}
+
+void
+concord_slot_mark_own(TupleTableSlot *slot, Relation rel, ItemPointer tid, uint32 cid)
+{
+	ConcordSlot *cslot = (ConcordSlot *) slot;
+
+	slot->tts_tid = *tid;
+	slot->tts_tableOid = RelationGetRelid(rel);
+	if (slot->tts_ops != &slot_ops)
+		return;
+	cslot->own = true;
+	cslot->cid = cid;
+	cslot->lsn = 0;
+	if (cslot->base.tuple != NULL)
+	{
+		/* The HeapTupleData is the slot's in any case; only t_data may be somebody else's. */
+		cslot->base.tuple->t_self = *tid;
+		cslot->base.tuple->t_tableOid = slot->tts_tableOid;
+	}
+}
+
+uint64
+concord_slot_lsn(TupleTableSlot *slot)
+{
+	if (slot->tts_ops != &slot_ops)
+		return 0;
+	ensure_tuple(slot);
+	return ((ConcordSlot *) slot)->lsn;
+}

@@ -1,0 +1,93 @@
+/*
+ * target.c
+ *		What a TID means to UPDATE, DELETE and row locks.
+ *
+ * The TID names one version: an alias names an own version, a rowid names the version that the transaction inserted, or else the
+ * committed one. Whether that version is still current for a command is decided as heap's HeapTupleSatisfiesUpdate does
+ * for versions of the same transaction; what others committed is the caller's question.
+ */
+#include "tableam/tableam.h"
+
+#include "access/xact.h"
+#include "utils/snapmgr.h"
+
+TM_Result
+concord_target_resolve(Relation rel, ItemPointer tid, CommandId cid, ConcordTarget *target)
+{
+	uint64		number;
+	bool		is_alias;
+	CommandId	successor;
+
+	memset(target, 0, sizeof(*target));
+	target->prefix = concord_rel_prefix(rel);
+	if (!concord_tid_parse(tid, &number, &is_alias))
+		return TM_Invisible;
+
+	if (is_alias)
+	{
+		uint64		prefix;
+		CcOwn		oldest;
+
+		/* Rolled back with its savepoint, or of another table. */
+		if (!cc_ws_alias(number, &prefix, &target->rowid, &target->own) || prefix != target->prefix)
+			return TM_Invisible;
+		concord_row_body(target->body, target->rowid);
+		target->touched = target->is_own = true;
+		target->inserted = cc_ws_oldest(prefix, target->body, ROW_BODY_SIZE, &oldest) && oldest.base_absent;
+	}
+	else
+	{
+		target->rowid = number;
+		concord_row_body(target->body, number);
+		target->touched = !cc_ws_empty() &&
+			cc_ws_oldest(target->prefix, target->body, ROW_BODY_SIZE, &target->own);
+		target->inserted = target->is_own = target->touched && target->own.base_absent;
+	}
+
+	if (target->is_own)
+	{
+		if (target->own.cid >= cid)
+			return TM_Invisible;
+		if (target->own.newest)
+			return target->own.deleted ? TM_Invisible : TM_Ok;
+		successor = target->own.next_cid;
+	}
+	else if (target->touched)
+		successor = target->own.cid;
+	else
+		return TM_Ok;
+
+	/* Superseded by the transaction itself: by this command or a later one, or before it began. */
+	if (successor < cid)
+		return TM_Invisible;
+	target->cmax = successor;
+	return TM_SelfModified;
+}
+
+bool
+concord_newest_version(Relation rel, const ConcordTarget *target, uint64 *observed_lsn, CcVisible *visible)
+{
+	CcStatus	status;
+
+	/* What this transaction streamed into storage of its own may lie above the newest commit. */
+	*observed_lsn = concord_read_point_for(rel, SnapshotAny).lsn;
+	status = cc_visible_get(target->prefix, target->body, ROW_BODY_SIZE, *observed_lsn, 0, visible);
+	if (status == CC_END)
+		return false;
+	concord_check(status);
+	return true;
+}
+
+void
+concord_fill_failure(TM_FailureData *tmfd, TM_Result result, ItemPointer tid, const ConcordTarget *target)
+{
+	tmfd->ctid = *tid;
+	tmfd->cmax = InvalidCommandId;
+	tmfd->xmax = InvalidTransactionId;
+	if (result == TM_SelfModified)
+	{
+		tmfd->cmax = target->cmax;
+		/* MERGE and the executor tell own from foreign modifications by it. */
+		tmfd->xmax = GetTopTransactionId();
+	}
+}

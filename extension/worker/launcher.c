@@ -1,0 +1,230 @@
+/*
+ * launcher.c
+ *		Main function of the launcher worker: starts the sidecar, concordd, and keeps it running.
+ *
+ * The sidecar's life hangs on the launcher's by a pipe, the lifeline, of which the launcher holds the only writing end:
+ * however this process ends, the sidecar reads end of file and ends too. Its standard output and error are the server's log
+ * stream; nothing else of the server's open files is passed on.
+ */
+#define _GNU_SOURCE				/* close_range, pipe2 */
+#include "worker/worker.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "miscadmin.h"
+#include "postmaster/interrupt.h"
+#include "storage/ipc.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+PGDLLEXPORT void concord_launcher_main(Datum argument) pg_attribute_noreturn();
+
+#define LIFELINE_FD 3			/* in the sidecar */
+#define EXEC_FAILED 127
+#define BACKOFF_MIN_MS 100
+#define BACKOFF_MAX_MS 10000
+#define STABLE_MS (60 * 1000)	/* having run that long, it starts again without delay */
+#define LOCK_WAIT_MS 10000		/* for a sidecar of an earlier life that is just ending */
+#define GATEWAY_WAIT_MS 3000	/* for the gateway's last commits */
+#define TERM_WAIT_MS 5000
+#define POLL_MS 10
+
+static int	lifeline = -1;		/* writing end */
+
+static void
+handle_sigchld(SIGNAL_ARGS)
+{
+	int			save_errno = errno;
+
+	SetLatch(MyLatch);
+	errno = save_errno;
+}
+
+static const char *
+daemon_path(void)
+{
+	static char path[MAXPGPATH];
+
+	if (concord_daemon_path[0] != '\0')
+		strlcpy(path, concord_daemon_path, sizeof(path));
+	else
+		snprintf(path, sizeof(path), "%s/concordd", concord_library_directory());
+	return path;
+}
+
+/* In the child: only what is async-signal-safe. */
+static void
+become_sidecar(char *const *arguments, int lifeline_read)
+{
+	static const char message[] = "concord launcher: could not execute the sidecar\n";
+	sigset_t	none;
+	int			null_fd;
+
+	/* The postmaster signals whole process groups; the sidecar is told by the launcher, and last. */
+	setsid();
+	pqsignal(SIGPIPE, SIG_DFL);
+	pqsignal(SIGHUP, SIG_DFL);
+	pqsignal(SIGINT, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+
+	null_fd = open("/dev/null", O_RDONLY);
+	if (dup2(null_fd, STDIN_FILENO) >= 0 && dup2(STDERR_FILENO, STDOUT_FILENO) >= 0 &&
+		(lifeline_read == LIFELINE_FD ? fcntl(LIFELINE_FD, F_SETFD, 0) : dup2(lifeline_read, LIFELINE_FD)) >= 0 &&
+		close_range(LIFELINE_FD + 1, ~0U, 0) == 0)
+		execv(arguments[0], arguments);
+	if (write(STDERR_FILENO, message, sizeof(message) - 1) < 0)
+		_exit(EXEC_FAILED);
+	_exit(EXEC_FAILED);
+}
+
+/* Returns the sidecar's process id, or -1 if it could not be started; that is logged. */
+static pid_t
+start_sidecar(void)
+{
+	char	   *arguments[] = {
+		pstrdup(daemon_path()),
+		"--roles=adjudicator,journal,storage",
+		psprintf("--dir=%s", concord_effective_directory()),
+		psprintf("--listen=%s", concord_effective_address()),
+		psprintf("--lifeline-fd=%d", LIFELINE_FD),
+		psprintf("--lock-wait-ms=%d", LOCK_WAIT_MS),
+		psprintf("--retention-ms=%d", concord_retention_ms),
+		psprintf("--checkpoint-interval-ms=%d", concord_checkpoint_ms),
+		/* Backends, their parallel workers and the sidecar's own. */
+		psprintf("--max-readers=%d", MaxBackends * 2 + 64),
+		psprintf("--log-level=%s", concord_daemon_log_level),
+		NULL
+	};
+	int			ends[2];
+	pid_t		pid;
+
+	/* Ours alone, even where the data directory lets its group read. */
+	if (mkdir(concord_effective_directory(), 0700) != 0 && errno != EEXIST)
+	{
+		ereport(WARNING,
+				(errcode_for_file_access(),
+				 errmsg("could not create directory \"%s\": %m", concord_effective_directory())));
+		return -1;
+	}
+	if (pipe2(ends, O_CLOEXEC) != 0)
+	{
+		ereport(WARNING, (errcode_for_file_access(), errmsg("could not create the sidecar's lifeline: %m")));
+		return -1;
+	}
+	fflush(NULL);				/* or the child's copy would be written twice */
+	pid = fork();
+	if (pid == 0)
+		become_sidecar(arguments, ends[0]);
+	close(ends[0]);
+	if (pid < 0)
+	{
+		close(ends[1]);
+		ereport(WARNING, (errmsg("could not fork the sidecar: %m")));
+		return -1;
+	}
+	lifeline = ends[1];
+	ereport(LOG, (errmsg("started concord sidecar \"%s\", PID %d", arguments[0], (int) pid)));
+	return pid;
+}
+
+/* True if the sidecar has ended; logs how. */
+static bool
+sidecar_ended(pid_t pid, bool expected)
+{
+	int			status;
+	char	   *how;
+
+	if (waitpid(pid, &status, WNOHANG) != pid)
+		return false;
+	how = wait_result_to_str(status);
+	if (expected)
+		ereport(DEBUG1, (errmsg_internal("concord sidecar, PID %d: %s", (int) pid, how)));
+	else if (WIFEXITED(status) && WEXITSTATUS(status) == EXEC_FAILED)
+		ereport(WARNING,
+				(errmsg("concord sidecar \"%s\" could not be executed", daemon_path()),
+				 errhint("Set concord.daemon_path to the concordd binary.")));
+	else
+		ereport(WARNING,
+				(errmsg("concord sidecar ended, PID %d: %s", (int) pid, how),
+				 errdetail("Commits and reads of Concord tables wait until it is back."),
+				 errhint("What it wrote to the server log tells why.")));
+	pfree(how);
+	close(lifeline);
+	lifeline = -1;
+	return true;
+}
+
+static void
+stop_sidecar(pid_t pid)
+{
+	int			waited;
+
+	/* All processes are told to end at once; commits that are under way still need the sidecar. */
+	for (waited = 0; cc_channel_attached(concord_channel) && waited < GATEWAY_WAIT_MS; waited += POLL_MS)
+		pg_usleep(POLL_MS * 1000L);
+	kill(pid, SIGTERM);
+	for (waited = 0; waited < TERM_WAIT_MS; waited += POLL_MS)
+	{
+		if (sidecar_ended(pid, true))
+			return;
+		pg_usleep(POLL_MS * 1000L);
+	}
+	ereport(WARNING, (errmsg("concord sidecar, PID %d, did not end in time and is killed", (int) pid)));
+	kill(pid, SIGKILL);
+	(void) waitpid(pid, NULL, 0);
+}
+
+/* Runs the sidecar once, until it ends or the server is shut down. Returns how long it ran. */
+static int64
+run_sidecar(void)
+{
+	TimestampTz start = GetCurrentTimestamp();
+	pid_t		pid = start_sidecar();
+
+	while (pid > 0)
+	{
+		if (ShutdownRequestPending)
+		{
+			stop_sidecar(pid);
+			break;
+		}
+		if (sidecar_ended(pid, false))
+			break;
+		concord_worker_wait(-1L);
+	}
+	return TimestampDifferenceMilliseconds(start, GetCurrentTimestamp());
+}
+
+void
+concord_launcher_main(Datum argument)
+{
+	long		backoff_ms = BACKOFF_MIN_MS;
+	MemoryContext context;
+
+	pqsignal(SIGCHLD, handle_sigchld);
+	concord_worker_start();
+
+	context = AllocSetContextCreate(TopMemoryContext, "concord launcher", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(context);
+
+	while (!ShutdownRequestPending)
+	{
+		TimestampTz again;
+
+		MemoryContextReset(context);
+		if (run_sidecar() >= STABLE_MS)
+			backoff_ms = BACKOFF_MIN_MS;
+		again = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), backoff_ms);
+		while (!ShutdownRequestPending && GetCurrentTimestamp() < again)
+			concord_worker_wait(backoff_ms);
+		backoff_ms = Min(backoff_ms * 2, BACKOFF_MAX_MS);
+	}
+	/* Not 0: if only this process was told to end, the postmaster starts it again. */
+	proc_exit(1);
+}

@@ -1,0 +1,25 @@
+/*
+ * Requests of a backend to the gateway: handing over, waiting, asking again. See bridge/channel.h for the slot protocol.
+ */
+#ifndef CONCORD_XACT_REQUEST_H
+#define CONCORD_XACT_REQUEST_H
+
+#include "concord.h"
+
+/*
+ * Hands a request over and waits for its answer until it is settled or concord.commit_timeout has passed; asks again with
+ * the same bytes where the gateway lost it or no leader could decide. The outcome is CC_COMMITTED, CC_CONFLICT,
+ * CC_OUT_TOO_OLD, CC_OUT_INVALID, CC_OUT_NO_SPACE, CC_OUT_UNAVAILABLE (nothing was decided) or CC_OUT_UNKNOWN.
+ *
+ * Can be cancelled until it is wholly handed over; from then on interrupts wait for the answer, because its outcome is no
+ * longer ours to choose.
+ */
+CcAnswer	concord_request(CcRequestKind kind, const void *data, size_t size);
+
+/* The newest committed LSN by RPC, for when the LSN page has no valid lease. Raises 08006 after concord.read_timeout. */
+uint64		concord_request_read_lsn(void);
+
+/* Raises the error that an outcome other than CC_COMMITTED stands for. */
+void		concord_raise_outcome(const CcAnswer *answer) pg_attribute_noreturn();
+
+#endif

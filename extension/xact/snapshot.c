@@ -1,0 +1,196 @@
+/*
+ * snapshot.c
+ *		How a Postgres snapshot maps to a read LSN.
+ *
+ * An MVCC snapshot gets its read LSN at its first use, normally when the executor starts: the newest committed LSN that the
+ * adjudicator's leader confirms. PostgreSQL 15 has a field for it that is free unless old_snapshot_threshold is set,
+ * SnapshotData.lsn; copies of the snapshot, parallel workers' included, carry it along. REPEATABLE READ has one for the
+ * whole transaction.
+ *
+ * The lowest read LSN in use is registered in shared memory before anything is read at it; the gateway reports it to the
+ * replicas, which keep what it needs. A reader that came too late to be reported sees the horizon in the same LMDB
+ * transaction as the rows and gets 72000, never wrong rows.
+ */
+#include "concord.h"
+
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "storage/proc.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "xact/request.h"
+
+static uint64 xact_read_lsn = 0;	/* REPEATABLE READ: of the transaction */
+static uint64 registered_lsn = 0;	/* what our slot of the channel says */
+static uint64 known_applied = 0;	/* the replica has applied at least this */
+
+/* Naps of a backend that waits for the replica, in microseconds: it is normally a fraction of a millisecond behind. */
+#define APPLY_NAP_MIN_US 20
+#define APPLY_NAP_MAX_US 2000
+
+static void
+register_read_lsn(uint64 lsn)
+{
+	if (registered_lsn != 0 && registered_lsn <= lsn)
+		return;
+	registered_lsn = lsn;
+	cc_channel_set_read_lsn(concord_channel, MyProc->pgprocno, lsn);
+}
+
+static void
+wait_applied(uint64 lsn)
+{
+	TimestampTz start = 0;
+	long		nap_us = APPLY_NAP_MIN_US;
+
+	if (lsn <= known_applied)
+		return;
+	for (;;)
+	{
+		CcStatus	status = cc_replica_open(concord_replica_path());
+
+		if (status == CC_OK)
+			status = cc_replica_applied(&known_applied);
+		if (status == CC_OK && lsn <= known_applied)
+			return;
+		if (status != CC_OK && status != CC_UNAVAILABLE)
+			concord_check(status);
+
+		CHECK_FOR_INTERRUPTS();
+		if (start == 0)
+			start = GetCurrentTimestamp();
+		else if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), concord_read_timeout_ms))
+			concord_raise_unavailable(status == CC_OK ?
+									  "the storage replica has not caught up within concord.read_timeout" :
+									  "the storage replica cannot be opened");
+		pgstat_report_wait_start(PG_WAIT_EXTENSION);
+		pg_usleep(nap_us);
+		pgstat_report_wait_end();
+		nap_us = Min(nap_us * 3 / 2, APPLY_NAP_MAX_US);
+	}
+}
+
+uint64
+concord_committed_lsn(void)
+{
+	uint64		lsn;
+
+	if (!concord_enabled)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("concord must be loaded via shared_preload_libraries")));
+	lsn = concord_page_committed();
+	return lsn != 0 ? lsn : concord_request_read_lsn();
+}
+
+uint64
+concord_newest_lsn(void)
+{
+	uint64		lsn = concord_committed_lsn();
+
+	wait_applied(lsn);
+	return lsn;
+}
+
+static void
+check_supported(void)
+{
+	if (old_snapshot_threshold >= 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("Concord tables cannot be read while \"old_snapshot_threshold\" is set"),
+				 errhint("Set old_snapshot_threshold = -1 and restart; concord.retention bounds old versions instead.")));
+	if (IsolationIsSerializable())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("Concord tables do not support the SERIALIZABLE isolation level"),
+				 errhint("Use REPEATABLE READ, with SELECT ... FOR UPDATE on the rows that a decision rests on.")));
+}
+
+/* The snapshot's read LSN, given now if it has none. 0 if `may_wait` is false and no page vouches for one. */
+static uint64
+snapshot_lsn(Snapshot snapshot, bool may_wait)
+{
+	uint64		lsn;
+
+	if (snapshot->lsn != 0)
+		return snapshot->lsn;
+	if (IsParallelWorker())
+	{
+		/* The leader gives every snapshot its LSN before it starts workers; only a missing leader page prevents that. */
+		if (may_wait)
+			concord_raise_unavailable("no read LSN reached the parallel worker");
+		return 0;
+	}
+	if (IsolationUsesXactSnapshot() && xact_read_lsn != 0)
+		lsn = xact_read_lsn;
+	else
+		lsn = may_wait ? concord_committed_lsn() : concord_page_committed();
+	if (lsn == 0)
+		return 0;
+	if (IsolationUsesXactSnapshot())
+		xact_read_lsn = lsn;
+	snapshot->lsn = lsn;
+	register_read_lsn(lsn);
+	return lsn;
+}
+
+void
+concord_snapshot_assign(Snapshot snapshot)
+{
+	if (!concord_enabled || snapshot == NULL || snapshot->snapshot_type != SNAPSHOT_MVCC)
+		return;
+	if (old_snapshot_threshold >= 0 || IsolationIsSerializable())
+		return;					/* refused at the first use of a Concord table */
+	(void) snapshot_lsn(snapshot, false);
+}
+
+ConcordReadPoint
+concord_read_point(Snapshot snapshot)
+{
+	ConcordReadPoint point;
+
+	if (snapshot != NULL && snapshot->snapshot_type == SNAPSHOT_MVCC)
+	{
+		check_supported();
+		point.lsn = snapshot_lsn(snapshot, true);
+		point.curcid = snapshot->curcid;
+		register_read_lsn(point.lsn);
+		wait_applied(point.lsn);
+		return point;
+	}
+	/* Dirty, Self, Any, NonVacuumable: the newest committed state and every own write. */
+	point.lsn = concord_newest_lsn();
+	point.curcid = CC_ALL_COMMANDS;
+	return point;
+}
+
+ConcordReadPoint
+concord_read_point_for(Relation rel, Snapshot snapshot)
+{
+	ConcordReadPoint point = concord_read_point(snapshot);
+	uint64		bulk = concord_bulk_lsn(concord_storage_id(rel), point.curcid);
+
+	/* What this transaction streamed into new storage lies above its read LSN, and nobody else writes there. */
+	if (bulk > point.lsn)
+	{
+		point.lsn = bulk;
+		wait_applied(bulk);
+	}
+	return point;
+}
+
+void
+concord_snapshot_at_xact_end(void)
+{
+	xact_read_lsn = 0;
+	if (registered_lsn != 0)
+	{
+		registered_lsn = 0;
+		cc_channel_set_read_lsn(concord_channel, MyProc->pgprocno, 0);
+	}
+}

@@ -1,0 +1,236 @@
+/*
+ * xact.c
+ *		The transaction: what it wrote, and its commit.
+ *
+ * Everything that can fail happens in PRE_COMMIT: the write set goes to the adjudicator, and only its "committed" lets
+ * Postgres go on to its own commit. From that verdict to the end of the local commit interrupts are held. If Postgres still
+ * raises in between (NOTIFY, ON COMMIT actions), the client gets its error and, with it, a warning that says at which LSN the
+ * transaction is committed all the same.
+ *
+ * A transaction that wrote only Concord tables has no xid and writes no WAL.
+ */
+#include "concord.h"
+
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "storage/proc.h"
+#include "utils/lsyscache.h"
+#include "utils/pg_lsn.h"
+
+#include "xact/request.h"
+
+/* Kinds of tables written, each with the subtransaction that first did: an abort of it takes the mark back. */
+static SubTransactionId wrote_concord = InvalidSubTransactionId;
+static SubTransactionId wrote_heap = InvalidSubTransactionId;
+
+static uint8 xact_token[16];
+static bool xact_has_token = false;
+static bool staged_chunks = false;	/* chunks of this token are in the journal, undecided */
+static uint64 committed_lsn = 0;	/* verdict of the commit under way */
+
+const uint8 *
+concord_xact_token(void)
+{
+	if (!xact_has_token)
+	{
+		if (!pg_strong_random(xact_token, sizeof(xact_token)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a random commit token")));
+		xact_has_token = true;
+	}
+	return xact_token;
+}
+
+static void
+refuse_mixed(const char *relname)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot write Concord and heap tables in one transaction"),
+			 errdetail("Table \"%s\" is of the other kind than a table written before; a crash could keep one half.", relname),
+			 errhint("Use two transactions, move the table with ALTER TABLE ... SET ACCESS METHOD, or accept the risk with "
+					 "concord.allow_mixed_writes.")));
+}
+
+void
+concord_note_write(Relation rel)
+{
+	if (wrote_concord == InvalidSubTransactionId)
+	{
+		if (IsInParallelMode())
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+					 errmsg("cannot write Concord tables during a parallel operation")));
+		if (wrote_heap != InvalidSubTransactionId && !concord_allow_mixed_writes)
+			refuse_mixed(RelationGetRelationName(rel));
+		cc_ws_set_limit((size_t) concord_max_write_set_kb * 1024);
+		wrote_concord = GetCurrentSubTransactionId();
+	}
+}
+
+void
+concord_note_heap_write(const char *relname)
+{
+	if (wrote_heap == InvalidSubTransactionId)
+	{
+		if (wrote_concord != InvalidSubTransactionId && !concord_allow_mixed_writes)
+			refuse_mixed(relname);
+		wrote_heap = GetCurrentSubTransactionId();
+	}
+}
+
+static void
+abandon(void)
+{
+	if (!staged_chunks)
+		return;
+	staged_chunks = false;
+	/* Best effort: replicas also forget undecided chunks by age. The slot takes a token at once, whole. */
+	cc_channel_begin(concord_channel, MyProc->pgprocno, CC_REQ_ABANDON, sizeof(xact_token));
+	if (cc_channel_put(concord_channel, MyProc->pgprocno, xact_token, sizeof(xact_token)) != sizeof(xact_token))
+		cc_channel_cancel(concord_channel, MyProc->pgprocno);
+}
+
+/* Sends the write set and returns its commit LSN, with interrupts held. Raises if it is not committed. */
+static void
+commit_write_set(void)
+{
+	CcAnswer	answer;
+	const void *part;
+	size_t		size;
+	bool		is_write_set = false;
+
+	cc_ws_encode_begin(concord_xact_token(), concord_committed_lsn());
+	while (!is_write_set)
+	{
+		concord_check(cc_ws_encode_next(&part, &size, &is_write_set));
+		if (!is_write_set)
+			staged_chunks = true;
+		answer = concord_request(is_write_set ? CC_REQ_COMMIT : CC_REQ_CHUNK, part, size);
+		if (answer.outcome != CC_COMMITTED)
+			concord_raise_outcome(&answer);
+	}
+	HOLD_INTERRUPTS();
+	committed_lsn = answer.lsn;
+	staged_chunks = false;
+}
+
+bool
+concord_commit_now(const void *write_set, size_t size)
+{
+	CcAnswer	answer = concord_request(CC_REQ_COMMIT, write_set, size);
+
+	if (answer.outcome == CC_COMMITTED)
+		return true;
+	if (answer.outcome == CC_CONFLICT || answer.outcome == CC_OUT_TOO_OLD)
+		return false;
+	concord_raise_outcome(&answer);
+}
+
+uint64
+concord_submit_chunk(const void *chunk, size_t size)
+{
+	CcAnswer	answer = concord_request(CC_REQ_CHUNK, chunk, size);
+
+	if (answer.outcome != CC_COMMITTED)
+		concord_raise_outcome(&answer);
+	return answer.lsn;
+}
+
+static void
+forget_all(void)
+{
+	wrote_concord = wrote_heap = InvalidSubTransactionId;
+	xact_has_token = false;
+	committed_lsn = 0;
+	cc_ws_reset();
+	cc_replica_reset();
+	concord_bulk_xact_end();
+	concord_snapshot_at_xact_end();
+}
+
+static void
+concord_xact_callback(XactEvent event, void *arg)
+{
+	switch (event)
+	{
+		case XACT_EVENT_PRE_COMMIT:
+			concord_ddl_pre_commit();
+			if (!cc_ws_empty())
+				commit_write_set();
+			break;
+
+		case XACT_EVENT_PRE_PREPARE:
+			if (!cc_ws_empty() || wrote_concord != InvalidSubTransactionId)
+				ereport(ERROR,
+						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						 errmsg("cannot PREPARE a transaction that has written Concord tables"),
+						 errhint("Commit it instead: a Concord commit is already atomic over all servers.")));
+			break;
+
+		case XACT_EVENT_COMMIT:
+			if (committed_lsn != 0)
+				RESUME_INTERRUPTS();
+			concord_ddl_xact_end(true);
+			forget_all();
+			break;
+
+		case XACT_EVENT_ABORT:
+			if (committed_lsn != 0)
+				ereport(WARNING,
+						(errcode(ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN),
+						 errmsg("the changes to Concord tables are committed at LSN %X/%X",
+								LSN_FORMAT_ARGS(committed_lsn)),
+						 errdetail("PostgreSQL raised an error after the adjudicator's verdict.")));
+			abandon();
+			concord_ddl_xact_end(false);
+			forget_all();
+			break;
+
+		case XACT_EVENT_PREPARE:
+		case XACT_EVENT_PARALLEL_COMMIT:
+		case XACT_EVENT_PARALLEL_ABORT:
+			forget_all();
+			break;
+
+		case XACT_EVENT_PARALLEL_PRE_COMMIT:
+			break;
+	}
+}
+
+static void
+concord_subxact_callback(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
+{
+	switch (event)
+	{
+		case SUBXACT_EVENT_START_SUB:
+			cc_ws_sub_begin(subid);
+			break;
+
+		case SUBXACT_EVENT_COMMIT_SUB:
+			cc_ws_sub_commit(subid);
+			concord_ddl_sub_end(true, subid, parent);
+			break;
+
+		case SUBXACT_EVENT_ABORT_SUB:
+			cc_ws_sub_abort(subid);
+			concord_ddl_sub_end(false, subid, parent);
+			/* Ids grow, so whatever began at or after the aborted one is gone with it. */
+			if (wrote_concord >= subid)
+				wrote_concord = InvalidSubTransactionId;
+			if (wrote_heap >= subid)
+				wrote_heap = InvalidSubTransactionId;
+			break;
+
+		case SUBXACT_EVENT_PRE_COMMIT_SUB:
+			break;
+	}
+}
+
+void
+concord_xact_init(void)
+{
+	RegisterXactCallback(concord_xact_callback, NULL);
+	RegisterSubXactCallback(concord_subxact_callback, NULL);
+}

@@ -1,0 +1,37 @@
+-- TID, sample, parallel and backward scans; ANALYZE; sizes.
+CREATE TABLE sc_t (id int, v text);
+INSERT INTO sc_t SELECT g, 'v' || g FROM generate_series(1, 2000) g;
+SELECT count(*) FROM (SELECT ctid FROM sc_t GROUP BY ctid) x;
+SELECT count(*) FROM sc_t a WHERE EXISTS (SELECT 1 FROM sc_t b WHERE b.ctid = a.ctid AND b.id = a.id);
+SELECT id FROM sc_t WHERE ctid = (SELECT ctid FROM sc_t WHERE id = 77);
+SELECT id FROM sc_t WHERE ctid = ANY (ARRAY(SELECT ctid FROM sc_t WHERE id IN (5, 6, 7))) ORDER BY id;
+SELECT count(*) FROM sc_t WHERE ctid >= '(0,0)' AND ctid < '(4000000,0)';
+SELECT count(*) FROM sc_t WHERE ctid > (SELECT ctid FROM sc_t WHERE id = 1990);
+SELECT count(*) FROM sc_t WHERE ctid < '(0,1)';
+UPDATE sc_t SET v = 'by ctid' WHERE ctid = (SELECT ctid FROM sc_t WHERE id = 9) RETURNING *;
+SELECT count(*) FROM sc_t TABLESAMPLE BERNOULLI (100);
+SELECT count(*) FROM sc_t TABLESAMPLE SYSTEM (100);
+SELECT count(*) BETWEEN 1 AND 1999 FROM sc_t TABLESAMPLE BERNOULLI (50) REPEATABLE (1);
+ANALYZE sc_t;
+SELECT reltuples, relpages > 0 FROM pg_class WHERE relname = 'sc_t';
+SELECT n_distinct, null_frac FROM pg_stats WHERE tablename = 'sc_t' ORDER BY attname;
+-- parallel, also after own writes
+SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;
+SET max_parallel_workers_per_gather = 2;
+SELECT count(*), sum(id) FROM sc_t;
+BEGIN;
+DELETE FROM sc_t WHERE id <= 1000;
+SELECT count(*), sum(id) FROM sc_t;
+ROLLBACK;
+PREPARE q AS SELECT count(*), sum(id) FROM sc_t;
+EXECUTE q;
+BEGIN;
+INSERT INTO sc_t VALUES (5000, 'own');
+EXECUTE q;
+ROLLBACK;
+EXECUTE q;
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT count(*), sum(id) FROM sc_t;
+COMMIT;
+RESET ALL;
+DROP TABLE sc_t;

@@ -1,0 +1,71 @@
+-- Triggers see OLD and NEW; transition tables; foreign keys.
+CREATE TABLE tr_t (id int PRIMARY KEY, v text);
+CREATE TABLE tr_log (op text, old text, new text);
+CREATE FUNCTION tr_row() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO tr_log VALUES (TG_WHEN || ' ' || TG_OP,
+    CASE WHEN TG_OP <> 'INSERT' THEN OLD.v END, CASE WHEN TG_OP <> 'DELETE' THEN NEW.v END);
+  RETURN CASE WHEN TG_OP = 'DELETE' THEN OLD ELSE NEW END;
+END $$;
+CREATE TRIGGER b BEFORE INSERT OR UPDATE OR DELETE ON tr_t FOR EACH ROW EXECUTE FUNCTION tr_row();
+CREATE TRIGGER a AFTER INSERT OR UPDATE OR DELETE ON tr_t FOR EACH ROW EXECUTE FUNCTION tr_row();
+INSERT INTO tr_t VALUES (1, 'x'), (2, 'y');
+UPDATE tr_t SET v = v || v;
+UPDATE tr_t SET v = v || v WHERE id = 1;
+DELETE FROM tr_t WHERE id = 2;
+BEGIN;
+UPDATE tr_t SET v = 'one' WHERE id = 1;
+UPDATE tr_t SET v = 'two' WHERE id = 1;
+UPDATE tr_t SET v = 'three' WHERE id = 1;
+COMMIT;
+SELECT * FROM tr_log;
+DROP TRIGGER a ON tr_t; DROP TRIGGER b ON tr_t; TRUNCATE tr_log;
+CREATE FUNCTION tr_stmt() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO tr_log SELECT TG_OP, string_agg(o.v, ',' ORDER BY o.id), string_agg(n.v, ',' ORDER BY n.id)
+    FROM o FULL JOIN n USING (id);
+  RETURN NULL;
+END $$;
+CREATE TRIGGER s AFTER UPDATE ON tr_t REFERENCING OLD TABLE AS o NEW TABLE AS n FOR EACH STATEMENT
+  EXECUTE FUNCTION tr_stmt();
+INSERT INTO tr_t VALUES (2, 'b'), (3, 'c');
+UPDATE tr_t SET v = upper(v);
+SELECT * FROM tr_log;
+DROP TRIGGER s ON tr_t;
+-- deferred constraint trigger
+CREATE FUNCTION tr_deferred() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN RAISE NOTICE 'at commit: % -> %', OLD.v, NEW.v; RETURN NULL; END $$;
+CREATE CONSTRAINT TRIGGER d AFTER UPDATE ON tr_t DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION tr_deferred();
+BEGIN;
+UPDATE tr_t SET v = 'first' WHERE id = 3;
+UPDATE tr_t SET v = 'second' WHERE id = 3;
+COMMIT;
+-- foreign keys
+CREATE TABLE tr_p (id int PRIMARY KEY, n int UNIQUE);
+CREATE TABLE tr_c (id int PRIMARY KEY, p int REFERENCES tr_p ON DELETE CASCADE ON UPDATE CASCADE,
+  q int REFERENCES tr_p (n) ON DELETE SET NULL);
+INSERT INTO tr_p VALUES (1, 10), (2, 20), (3, 30);
+INSERT INTO tr_c VALUES (1, 1, 10), (2, 2, 20), (3, NULL, NULL), (4, 1, 30);
+INSERT INTO tr_c VALUES (5, 99, NULL);
+UPDATE tr_p SET id = 100 WHERE id = 1;
+SELECT * FROM tr_c ORDER BY id;
+DELETE FROM tr_p WHERE id = 3;
+DELETE FROM tr_p WHERE id = 100;
+SELECT * FROM tr_c ORDER BY id;
+BEGIN;
+INSERT INTO tr_p VALUES (7, 70);
+INSERT INTO tr_c VALUES (7, 7, 70);
+DELETE FROM tr_p WHERE id = 7;
+SELECT * FROM tr_c ORDER BY id;
+COMMIT;
+ALTER TABLE tr_c ADD CONSTRAINT later FOREIGN KEY (id) REFERENCES tr_p DEFERRABLE INITIALLY DEFERRED NOT VALID;
+BEGIN;
+INSERT INTO tr_c VALUES (8, 2, NULL);
+COMMIT;
+BEGIN;
+INSERT INTO tr_c VALUES (8, 2, NULL);
+INSERT INTO tr_p VALUES (8, 80);
+COMMIT;
+SELECT * FROM tr_c ORDER BY id;
+DROP TABLE tr_c, tr_p, tr_t, tr_log;
+DROP FUNCTION tr_row(), tr_stmt(), tr_deferred();

@@ -1,0 +1,62 @@
+# The sidecar lives and ends with the server; what may be wrong with the set-up says so.
+use strict;
+use warnings;
+use ConcordTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+# Without the preload, CREATE EXTENSION says so.
+my $bare = PostgreSQL::Test::Cluster->new('bare');
+$bare->init;
+$bare->start;
+my ($status, $out, $err) = $bare->psql('postgres', 'CREATE EXTENSION concord');
+isnt($status, 0, 'CREATE EXTENSION without the preload fails');
+like($err, qr/must be loaded via shared_preload_libraries/i, '... and says why');
+$bare->stop;
+
+my $node = new_cluster('main');
+$node->safe_psql('postgres', 'CREATE TABLE t (a int PRIMARY KEY, b text); INSERT INTO t SELECT g, g::text FROM generate_series(1, 1000) g');
+my $dir = $node->data_dir . '/concord';
+my $pid = sidecar_pid($node);
+ok($pid, 'the launcher started concordd');
+is((stat "$dir/concordd.sock")[2] & 0777, 0600, 'its socket is its user\'s only');
+is((stat $dir)[2] & 0077, 0, 'its directory too');
+
+# A second one on the same directory is refused.
+my $daemon = `pg_config --pkglibdir`;
+chomp $daemon;
+$daemon .= '/concordd';
+my $output = `$daemon --dir $dir --listen unix:$dir/other.sock 2>&1`;
+isnt($?, 0, 'a second concordd on the directory is refused');
+like($output, qr/lock|in use|another/i, '... and says why');
+ok(kill(0, $pid), 'the first one goes on');
+
+# Clean restart, then immediate.
+foreach my $mode ('fast', 'immediate')
+{
+	$node->stop($mode);
+	ok(wait_until(sub { !kill(0, $pid) }, 20), "concordd ended with the server ($mode)");
+	$node->start;
+	is($node->safe_psql('postgres', 'SELECT count(*), sum(a) FROM t'), '1000|500500', "all rows are there ($mode)");
+	is($node->safe_psql('postgres', 'SET enable_seqscan = off; SELECT b FROM t WHERE a = 77'), '77', "and the index ($mode)");
+	$node->safe_psql('postgres', 'UPDATE t SET b = b || a');
+	$node->safe_psql('postgres', 'UPDATE t SET b = a::text');
+	$pid = sidecar_pid($node);
+	ok($pid, 'a new concordd runs');
+}
+
+# Even when the postmaster is killed with -9.
+my $postmaster = (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0];
+$node->kill9;
+ok(wait_until(sub { !kill(0, $pid) }, 20), 'concordd ended after kill -9 of the postmaster');
+$node->start;
+is($node->safe_psql('postgres', 'SELECT count(*), sum(a) FROM t'), '1000|500500', 'all rows are there after kill -9');
+
+# DDL state survives: tables created, dropped, truncated.
+$node->safe_psql('postgres', 'CREATE TABLE u AS SELECT * FROM t; DROP TABLE t; TRUNCATE u; INSERT INTO u VALUES (1, \'one\')');
+$node->stop('immediate');
+$node->start;
+is($node->safe_psql('postgres', 'SELECT * FROM u'), '1|one', 'DDL survives a crash');
+$node->stop;
+done_testing();

@@ -1,0 +1,62 @@
+# The sidecar is killed with -9 under load, again and again: every acknowledged commit is there, nothing is there twice, and the
+# index agrees with the table.
+use strict;
+use warnings;
+use ConcordTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep);
+
+my $kills = $ENV{CONCORD_KILLS} // 5;
+my $node = new_cluster('main');
+$node->safe_psql('postgres', 'CREATE TABLE t (w int, n int, PRIMARY KEY (w, n))');
+my $workers = start_workers($node, 't', 4);
+my $killed = 0;
+foreach my $round (1 .. $kills)
+{
+	sleep 0.5 + rand 1.5;
+	my $pid;
+	wait_until(sub { defined($pid = sidecar_pid($node)) }, 30);
+	$killed++ if $pid && kill('KILL', $pid);
+}
+is($killed, $kills, "concordd was killed $kills times");
+ok(wait_ready($node), 'it commits again');
+sleep 1;
+my $acked = stop_workers($workers);
+
+my $total = 0;
+my @lost;
+foreach my $worker (sort keys %$acked)
+{
+	my %there = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', "SELECT n FROM t WHERE w = $worker");
+	foreach my $n (@{ $acked->{$worker} })
+	{
+		$total++;
+		push @lost, "$worker/$n" unless $there{$n};
+	}
+}
+cmp_ok($total, '>', 50, "$total commits were acknowledged");
+is("@lost", '', 'every acknowledged commit is there');
+my $seq = $node->safe_psql('postgres', 'SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off;
+  SELECT count(*), sum(n), count(DISTINCT (w, n)) FROM t');
+my $idx = $node->safe_psql('postgres', 'SET enable_seqscan = off;
+  SELECT count(*), sum(n), count(DISTINCT (w, n)) FROM (SELECT w, n FROM t WHERE w >= 0 ORDER BY w, n) x');
+is($idx, $seq, 'index and table agree');
+my ($rows, undef, $distinct) = split /\|/, $seq;
+is($rows, $distinct, 'nothing is there twice');
+
+# A dead sidecar is an error with a hint, and the backend lives on.
+$node->append_conf('postgresql.conf', "concord.read_timeout = '300ms'\nconcord.commit_timeout = '300ms'");
+$node->reload;
+kill 'STOP', sidecar_pid($node);
+my ($status, $out, $err);
+wait_until(sub { ($status, $out, $err) = $node->psql('postgres', 'INSERT INTO t VALUES (99, 1)'); $status != 0 }, 20);
+like($err, qr/08007|08006|not available|not known|sidecar|adjudicator/i, 'a stopped sidecar is a clear error');
+kill 'CONT', sidecar_pid($node);
+$node->append_conf('postgresql.conf', "concord.read_timeout = '30s'\nconcord.commit_timeout = '30s'");
+$node->reload;
+ok(wait_ready($node), 'it goes on when the sidecar does');
+unlike(slurp_file($node->logfile), qr/terminated by signal|PANIC/, 'no backend crashed');
+$node->stop;
+done_testing();

@@ -1,0 +1,139 @@
+# What the TAP tests share: a cluster with Concord tables, its sidecar's process, and workers that remember what was
+# acknowledged to them.
+package ConcordTest;
+
+use strict;
+use warnings;
+use Exporter 'import';
+use IPC::Open2;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Time::HiRes qw(sleep time);
+
+our @EXPORT = qw(new_cluster sidecar_pid wait_until wait_ready start_workers stop_workers);
+
+# A started cluster with the extension in database postgres, Concord being the default access method.
+sub new_cluster
+{
+	my ($name, $conf) = @_;
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init;
+	$node->append_conf('postgresql.conf', "shared_preload_libraries = 'concord'\n"
+		  . "default_table_access_method = 'concord'\n" . "restart_after_crash = on\n" . ($conf // ''));
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION concord');
+	return $node;
+}
+
+# The process id of the concordd that serves a cluster; undef if there is none.
+sub sidecar_pid
+{
+	my ($node) = @_;
+	my $dir = $node->data_dir . '/concord';
+	foreach my $entry (glob '/proc/[0-9]*/cmdline')
+	{
+		open(my $file, '<', $entry) or next;
+		local $/;
+		my $line = <$file> // next;
+		my @args = split /\0/, $line;
+		next unless @args && $args[0] =~ m{concordd$} && grep { index($_, $dir) >= 0 } @args;
+		return $1 if $entry =~ m{/proc/(\d+)/};
+	}
+	return undef;
+}
+
+# Polls until the code returns true; false after the time-out.
+sub wait_until
+{
+	my ($code, $seconds) = @_;
+	my $end = time + ($seconds // 60);
+	while (time < $end)
+	{
+		return 1 if $code->();
+		sleep 0.05;
+	}
+	return 0;
+}
+
+# Waits until the cluster commits Concord transactions (again).
+sub wait_ready
+{
+	my ($node) = @_;
+	return wait_until(
+		sub {
+			my ($status) = $node->psql('postgres', 'CREATE TABLE IF NOT EXISTS ready (a int); INSERT INTO ready VALUES (1)',
+				timeout => 60);
+			return defined $status && $status == 0;
+		}, 90);
+}
+
+# Starts worker processes that insert (worker, n), n = 1, 2, …, each in a transaction of its own, through one psql, and write
+# n to a file when it is acknowledged. Connections that break are made again.
+sub start_workers
+{
+	my ($node, $table, $count) = @_;
+	my $dir = PostgreSQL::Test::Utils::tempdir();
+	my %workers;
+	foreach my $worker (1 .. $count)
+	{
+		my $pid = fork() // die "fork: $!";
+		if ($pid == 0)
+		{
+			my $stop = 0;
+			local $SIG{TERM} = sub { $stop = 1; };
+			local $SIG{PIPE} = 'IGNORE';
+			open(my $log, '>', "$dir/acked.$worker") or die $!;
+			$log->autoflush(1);
+			my ($out, $in, $psql);
+			my $n = 0;
+			while (!$stop)
+			{
+				if (!$psql)
+				{
+					my $command = 'exec psql -X -q -At -d "' . $node->connstr('postgres') . '" 2>&1';
+					$psql = open2($out, $in, 'sh', '-c', $command);
+				}
+				$n++;
+				my $acked = 0;
+				my $alive = print $in "INSERT INTO $table VALUES ($worker, $n);\n\\echo :ERROR $n\n";
+				$in->flush;
+				while ($alive && defined(my $line = <$out>))
+				{
+					if ($line =~ /^(true|false) $n$/) { $acked = $1 eq 'false'; last; }
+					if (eof($out)) { $alive = 0; }
+				}
+				$alive = 0 if eof($in) || !kill(0, $psql) || !defined fileno($out);
+				print $log "$n\n" if $acked;
+				if (!$acked)
+				{
+					close $in; close $out; waitpid($psql, 0); undef $psql;
+					sleep 0.1;
+				}
+			}
+			close $in if $in;
+			waitpid($psql, 0) if $psql;
+			require POSIX;
+			POSIX::_exit(0);
+		}
+		$workers{$worker} = $pid;
+	}
+	return { pids => \%workers, dir => $dir };
+}
+
+# Stops the workers; returns a hash worker -> list of acknowledged n.
+sub stop_workers
+{
+	my ($workers) = @_;
+	my %acked;
+	kill 'TERM', values %{ $workers->{pids} };
+	foreach my $worker (keys %{ $workers->{pids} })
+	{
+		waitpid($workers->{pids}{$worker}, 0);
+		open(my $file, '<', "$workers->{dir}/acked.$worker") or die $!;
+		chomp(my @list = <$file>);
+		$acked{$worker} = \@list;
+	}
+	return \%acked;
+}
+
+1;

@@ -1,0 +1,117 @@
+#!/bin/bash
+# check.sh [unit] [regress] [isolation] [tap]: installs what is needed, builds, runs the named tests or all, ends with a
+# line "N passed, N failed". Exit status 0 only if none failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+. scripts/server.sh
+parts=("$@"); [ ${#parts[@]} -gt 0 ] || parts=(unit regress isolation tap)
+passed=0 failed=0
+start=$(date +%s)
+say() { printf '[%4ds] %s\n' $(($(date +%s) - start)) "$*"; }
+count() { passed=$((passed + $1)); failed=$((failed + $2)); }
+die() { say "$*"; echo "$passed passed, $((failed + 1)) failed"; exit 1; }
+
+scripts/deps.sh || die "packages could not be installed"
+say "building"
+make --no-print-directory all >build.log 2>&1 || { tail -60 build.log; die "the build failed"; }
+
+run_unit() {
+  say "building the unit tests with sanitizers"
+  { cmake -G Ninja -S . -B build-asan -DCMAKE_BUILD_TYPE=Debug -DCONCORD_SANITIZE=ON -DCONCORD_UNIT_ONLY=ON &&
+    cmake --build build-asan -j "$(nproc)"; } >build-asan.log 2>&1 ||
+    { tail -60 build-asan.log; die "the sanitizer build failed"; }
+  local test out ok bad
+  for test in build-asan/core/core_test build-asan/sidecar/sidecar_test build-asan/extension/bridge_test; do
+    say "$test"
+    out=$(mktemp)
+    ASAN_OPTIONS=detect_leaks=1 timeout 600 "$test" --gtest_brief=1 >"$out" 2>&1
+    local status=$?
+    ok=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$out"); ok=${ok:-0}
+    bad=$(sed -n 's/^ *\([0-9]*\) FAILED TEST.*/\1/p' "$out"); bad=${bad:-0}
+    if [ $status -ne 0 ] && [ "$bad" = 0 ]; then bad=1; fi
+    [ "$bad" = 0 ] || tail -60 "$out"
+    rm -f "$out"
+    count "$ok" "$bad"
+  done
+}
+
+prepare_sql() {
+  [ -z "${work:-}" ] || return 0
+  make --no-print-directory install >>build.log 2>&1 || { tail -20 build.log; die "the installation failed"; }
+  work=$(scratch_directory check)
+  cp -r regress/. "$work"/
+  mkdir -p "$work/out"
+  [ "$(id -u)" != 0 ] || chown -R postgres "$work"
+}
+
+with_server() {
+  prepare_sql
+  [ -d "$work/data" ] && return 0
+  server_init "$work" || die "initdb failed"
+  echo "default_table_access_method = 'concord'" | as_user tee -a "$work/data/postgresql.conf" >/dev/null
+  server_start "$work" || die "the server did not start"
+}
+
+# run_suite NAME PROGRAM SCHEDULE: pg_regress' or pg_isolation_regress' tests of a schedule; a test file that no schedule lists
+# fails the run
+run_suite() {
+  local name=$1 program=$2 schedule=$3 ok bad
+  with_server
+  say "$name"
+  (cd "$work" && as_user "$program" --bindir="$pgbin" --inputdir="$work" --outputdir="$work/out" \
+    --dbname="$name" --load-extension=concord --host="$work" --port=5432 --user=postgres \
+    --schedule="$work/$schedule") >"$work/$name.log" 2>&1
+  ok=$(grep -cE '\.\.\. ok( |$)' "$work/$name.log")
+  bad=$(grep -cE '\.\.\. FAILED|\.\.\. failed' "$work/$name.log")
+  if [ $((ok + bad)) = 0 ]; then tail -20 "$work/$name.log"; bad=1; fi
+  if [ "$bad" != 0 ]; then
+    grep -E 'FAILED|failed' "$work/$name.log"
+    head -c 20000 "$work/out/regression.diffs" 2>/dev/null
+  fi
+  if grep -qE 'terminated by signal|PANIC' "$work/server.log"; then
+    grep -E 'terminated by signal|PANIC' "$work/server.log" | head -5; bad=$((bad + 1))
+  fi
+  count "$ok" "$bad"
+}
+
+unlisted() { # unlisted DIRECTORY SUFFIX SCHEDULE
+  local file name
+  for file in "regress/$1"/*."$2"; do
+    name=$(basename "$file" ".$2")
+    grep -qw -- "$name" "regress/$3" || { say "$file is in no schedule"; count 0 1; }
+  done
+}
+
+run_tap() {
+  prepare_sql
+  local test
+  for test in "$work"/t/*.pl; do
+    say "$(basename "$test")"
+    if (cd "$work" && as_user env PATH="$pgbin:$PATH" PERL5LIB="$work/t:/usr/lib/postgresql/15/lib/pgxs/src/test/perl" \
+        PG_REGRESS=/usr/lib/postgresql/15/lib/pgxs/src/test/regress/pg_regress TESTDIR="$work" TESTDATADIR="$work/tmp_check" \
+        PG_TEST_TIMEOUT_DEFAULT=120 timeout 900 prove --timer --nocolor "$test") >"$work/tap.log" 2>&1; then
+      count 1 0
+    else
+      tail -40 "$work/tap.log"; count 0 1
+    fi
+  done
+}
+
+for part in "${parts[@]}"; do
+  case $part in
+    unit) run_unit ;;
+    regress) unlisted sql sql regress_schedule
+      run_suite regress /usr/lib/postgresql/15/lib/pgxs/src/test/regress/pg_regress regress_schedule ;;
+    isolation) unlisted specs spec isolation_schedule
+      run_suite isolation /usr/lib/postgresql/15/lib/pgxs/src/test/isolation/pg_isolation_regress isolation_schedule ;;
+    tap) run_tap ;;
+    *) die "unknown part $part" ;;
+  esac
+done
+if [ -n "${work:-}" ]; then
+  server_stop "$work" || count 0 1
+  if [ "$failed" = 0 ]; then rm -rf "$work"; else say "kept: $work"; fi
+fi
+say "done"
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]

@@ -1,0 +1,69 @@
+#!/bin/bash
+# demo.sh start|stop: a scratch server whose tables are Concord tables, with pgbench beside heap on the same server.
+# The server stays until `make demo-stop`. CONCORD_DEMO_SCALE and CONCORD_DEMO_SECONDS change the load.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+. scripts/server.sh
+scale=${CONCORD_DEMO_SCALE:-10} seconds=${CONCORD_DEMO_SECONDS:-5}
+state=${XDG_RUNTIME_DIR:-/tmp}/concord-demo-$(id -u)
+
+stop() {
+  [ -f "$state" ] || { echo "no demo server is running"; return 0; }
+  local dir; dir=$(<"$state")
+  [ ! -d "$dir" ] || { server_stop "$dir"; rm -rf "$dir"; }
+  rm -f "$state"
+  echo "demo server stopped and removed"
+}
+
+start() {
+  local started; started=$(date +%s)
+  step() { printf '\n[%3ds] %s\n' $(($(date +%s) - started)) "$*"; }
+  if [ -f "$state" ]; then stop; fi
+
+  step "installing Debian packages (only what is missing)"
+  scripts/deps.sh
+  step "building (a few minutes the first time)"
+  make --no-print-directory all
+  step "installing the extension"
+  make --no-print-directory install
+
+  local dir; dir=$(scratch_directory demo)
+  echo "$dir" >"$state"
+  step "starting a PostgreSQL server on a unix socket in $dir"
+  server_init "$dir"
+  server_start "$dir"
+  local psql=("$pgbin/psql" -X -q -h "$dir" -U postgres)
+  "${psql[@]}" -d postgres -c "CREATE DATABASE demo" -c "CREATE DATABASE heap"
+  "${psql[@]}" -d demo -c "CREATE EXTENSION concord" -c "ALTER DATABASE demo SET default_table_access_method = concord"
+
+  local db
+  for db in demo heap; do
+    step "pgbench -i -s $scale into database $db ($([ $db = demo ] && echo Concord || echo heap) tables)"
+    "$pgbin/pgbench" -h "$dir" -U postgres -i -q -s "$scale" "$db" 2>&1 | tail -1
+  done
+  step "pgbench, 8 clients, $seconds s each: transactions per second"
+  printf '%-28s %12s %12s\n' "" concord heap
+  local mode name tps=()
+  for mode in "" -N -S; do
+    case $mode in "") name="TPC-B (hot branch rows)" ;; -N) name="simple update (-N)" ;; -S) name="select only (-S)" ;; esac
+    tps=()
+    for db in demo heap; do
+      tps+=("$("$pgbin/pgbench" -h "$dir" -U postgres -n $mode -c 8 -j 2 -T "$seconds" --max-tries=20 "$db" 2>/dev/null |
+        sed -n 's/^tps = \([0-9]*\).*/\1/p')")
+    done
+    printf '%-28s %12s %12s\n' "$name" "${tps[@]}"
+  done
+  step "the balances add up, and this is the state of the parts"
+  "${psql[@]}" -d demo -c "SELECT (SELECT sum(abalance) FROM pgbench_accounts) AS accounts,
+    (SELECT sum(tbalance) FROM pgbench_tellers) AS tellers, (SELECT sum(bbalance) FROM pgbench_branches) AS branches,
+    (SELECT sum(delta) FROM pgbench_history) AS history" -c "\\x on" -c "SELECT * FROM concord.status"
+  step "ready"
+  cat <<TEXT
+The server is running. Connect with
+    $pgbin/psql -h $dir -U postgres demo
+and end it with
+    make demo-stop
+TEXT
+}
+
+case ${1:-} in start) start ;; stop) stop ;; *) echo "usage: demo.sh start|stop" >&2; exit 2 ;; esac

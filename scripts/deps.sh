@@ -1,0 +1,24 @@
+#!/bin/bash
+# Installs the Debian packages that building and testing Concord needs; does nothing where all are there.
+set -euo pipefail
+packages=(build-essential cmake ninja-build ccache pkg-config git
+  postgresql-15 postgresql-client-15 postgresql-server-dev-15 libipc-run-perl
+  libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
+  liblmdb-dev libxxhash-dev libspdlog-dev libcli11-dev libgtest-dev libgmock-dev clang-format clang-tidy)
+missing=()
+for package in "${packages[@]}"; do
+  [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
+done
+[ ${#missing[@]} = 0 ] && exit 0
+sudo=; [ "$(id -u)" = 0 ] || sudo=sudo
+echo "installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+# A cluster of its own is neither needed nor wanted: tests and demo make scratch ones.
+if [ ! -d /etc/postgresql-common ]; then
+  $sudo mkdir -p /etc/postgresql-common
+  echo 'create_main_cluster = false' | $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
+fi
+$sudo apt-get update -qq
+# The server and its headers must be of one minor version, so name the installed server too.
+$sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+  "${missing[@]}" postgresql-15 postgresql-client-15 </dev/null >/dev/null

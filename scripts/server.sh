@@ -1,0 +1,37 @@
+# Functions to run a scratch server; sourced by check.sh, demo.sh and bench.sh. PostgreSQL refuses to run as root, so root
+# runs it as the user postgres.
+pgbin=/usr/lib/postgresql/15/bin
+
+as_user() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
+
+# scratch_directory NAME: a new directory that the server's user owns
+scratch_directory() {
+  local dir; dir=$(mktemp -d "${TMPDIR:-/tmp}/concord-$1.XXXXXX")
+  chmod 755 "$dir"
+  [ "$(id -u)" != 0 ] || chown postgres "$dir"
+  echo "$dir"
+}
+
+# server_init DIR: a cluster in DIR/data that preloads concord and listens on a unix socket in DIR only
+server_init() {
+  local dir=$1
+  as_user "$pgbin/initdb" -D "$dir/data" -U postgres -E UTF8 --locale=C -A trust >"$dir/initdb.log" 2>&1 ||
+    { cat "$dir/initdb.log" >&2; return 1; }
+  as_user tee -a "$dir/data/postgresql.conf" >/dev/null <<CONF
+shared_preload_libraries = 'concord'
+listen_addresses = ''
+unix_socket_directories = '$dir'
+unix_socket_permissions = 0777
+port = 5432
+max_connections = 100
+CONF
+}
+
+server_start() {
+  as_user "$pgbin/pg_ctl" -D "$1/data" -l "$1/server.log" -w -t 60 start >/dev/null ||
+    { tail -40 "$1/server.log" >&2; return 1; }
+}
+
+server_stop() {
+  [ ! -f "$1/data/postmaster.pid" ] || as_user "$pgbin/pg_ctl" -D "$1/data" -m "${2:-fast}" -w -t 60 stop >/dev/null
+}

@@ -1,0 +1,164 @@
+#include "sidecar/adjudicator/adjudicator.h"
+
+#include <algorithm>
+
+#include "core/key.h"
+
+namespace concord {
+namespace {
+
+constexpr char kAbandoned[] = "the transaction of this token was abandoned";
+
+Status CheckMutation(const Mutation& mutation) {
+  if (mutation.key.size() < kPrefixSize) return {Code::kInvalid, "key shorter than its prefix"};
+  if (mutation.key.size() > kMaxKey) return {Code::kInvalid, "key longer than the limit"};
+  if (mutation.op == MutationOp::kDropStorage && mutation.key.size() != kPrefixSize)
+    return {Code::kInvalid, "drop storage with more than a prefix"};
+  if (mutation.op != MutationOp::kPut && !mutation.value.empty())
+    return {Code::kInvalid, "a value where there can be none"};
+  return Status::Ok();
+}
+
+Status CheckMutations(std::string_view bytes, uint64_t* count) {
+  *count = 0;
+  for (MutationReader reader(bytes); !reader.AtEnd(); ++*count) {
+    Mutation mutation;
+    Status status = reader.Next(&mutation);
+    if (status.ok()) status = CheckMutation(mutation);
+    if (!status.ok()) return status;
+  }
+  return Status::Ok();
+}
+
+// The newest state that the transaction has seen: it commits above that, if it ever did.
+Lsn NewestSeen(const WriteSetView& write_set) {
+  Lsn newest = write_set.read_lsn();
+  for (uint32_t i = 0; i < write_set.check_count(); i++) newest = std::max(newest, write_set.check(i).observed);
+  return newest;
+}
+
+bool IsZero(const Token& token) {
+  return std::all_of(token.begin(), token.end(), [](uint8_t byte) { return byte == 0; });
+}
+
+Status Misplaced(const Frame& frame, const std::string& what) {
+  return {Code::kCorruption, "journal record at LSN " + std::to_string(frame.lsn) + ": " + what};
+}
+
+}  // namespace
+
+Status CheckWriteSet(const WriteSetView& write_set) {
+  // A token that somebody forgot to make would be answered with somebody else's verdict.
+  if (IsZero(write_set.token())) return {Code::kInvalid, "write set without a token"};
+  uint64_t count;
+  const Status status = CheckMutations(write_set.mutations(), &count);
+  if (!status.ok()) return status;
+  if (count != write_set.mutation_count()) return {Code::kInvalid, "mutation count does not match the mutations"};
+  return Status::Ok();
+}
+
+Status CheckChunk(const ChunkView& chunk) {
+  if (IsZero(chunk.token)) return {Code::kInvalid, "chunk without a token"};
+  uint64_t count;
+  return CheckMutations(chunk.mutations, &count);
+}
+
+void Adjudicator::Reset(Lsn last_lsn) {
+  window_.Reset(last_lsn);
+  tokens_.Reset(last_lsn);
+  last_lsn_ = last_lsn;
+  replayed_any_ = false;
+}
+
+Status Adjudicator::Replay(const Frame& frame) {
+  if (frame.lsn <= frame.prev_lsn) return Misplaced(frame, "not above the one before");
+  if (!replayed_any_) {
+    // Whatever committed at or before the first record seen is not in the window.
+    Reset(frame.prev_lsn);
+    replayed_any_ = true;
+  } else if (frame.prev_lsn != last_lsn_) {
+    return Misplaced(frame, "follows " + std::to_string(frame.prev_lsn) + ", not " + std::to_string(last_lsn_));
+  }
+  if (frame.record.empty()) return Misplaced(frame, "empty");
+  last_lsn_ = frame.lsn;
+  const std::string_view body = frame.record.substr(1);
+  switch (static_cast<RecordType>(frame.record[0])) {
+    case RecordType::kEpochStart:
+    case RecordType::kChunk: return Status::Ok();
+    case RecordType::kCommit: {
+      WriteSetView write_set;
+      const Status status = WriteSetView::Parse(body, &write_set);
+      if (!status.ok()) return Misplaced(frame, status.message());
+      Enter(write_set, frame.lsn);
+      if (tokens_.Find(write_set.token()) == nullptr)
+        tokens_.Insert(write_set.token(), {.code = Code::kOk, .lsn = frame.lsn});
+      return Status::Ok();
+    }
+    case RecordType::kAbandon: {
+      Token token;
+      if (body.size() != token.size()) return Misplaced(frame, "abandon without a token");
+      memcpy(token.data(), body.data(), token.size());
+      if (tokens_.Find(token) == nullptr) tokens_.Insert(token, {.code = Code::kInvalid, .reason = kAbandoned});
+      return Status::Ok();
+    }
+  }
+  return Misplaced(frame, "unknown type " + std::to_string(static_cast<uint8_t>(frame.record[0])));
+}
+
+Adjudicator::Ruling Adjudicator::Commit(const WriteSetView& write_set, int64_t now_unix_us) {
+  if (const Decision* first = tokens_.Find(write_set.token())) return {*first, false};
+  Decision decision = Judge(write_set);
+  if (decision.code == Code::kOk) {
+    decision.lsn = AssignLsn(now_unix_us);
+    Enter(write_set, decision.lsn);
+  }
+  tokens_.Insert(write_set.token(), decision);
+  return {decision, true};
+}
+
+Adjudicator::Ruling Adjudicator::Chunk(const ChunkView& chunk, int64_t now_unix_us) {
+  if (tokens_.Find(chunk.token) != nullptr)
+    return {{.code = Code::kInvalid, .reason = "chunk of a token that is already decided"}, false};
+  return {{.code = Code::kOk, .lsn = AssignLsn(now_unix_us)}, true};
+}
+
+Adjudicator::Ruling Adjudicator::Abandon(const Token& token, int64_t now_unix_us) {
+  if (const Decision* first = tokens_.Find(token)) {
+    // A refused commit leaves its chunks behind; they are to go all the same.
+    if (first->code == Code::kOk || first->reason == kAbandoned) return {*first, false};
+  } else {
+    tokens_.Insert(token, {.code = Code::kInvalid, .reason = kAbandoned});
+  }
+  return {{.code = Code::kOk, .lsn = AssignLsn(now_unix_us)}, true};
+}
+
+bool Adjudicator::NeverCommitted(const WriteSetView& write_set) const {
+  return tokens_.Find(write_set.token()) == nullptr && NewestSeen(write_set) >= tokens_.floor();
+}
+
+Decision Adjudicator::Judge(const WriteSetView& write_set) const {
+  const Lsn newest_seen = NewestSeen(write_set);
+  if (newest_seen > last_lsn_) return {.code = Code::kInvalid, .reason = "observed an LSN above the journal's last"};
+  // A commit under this token could be one that the table has forgotten.
+  if (newest_seen < tokens_.floor())
+    return {.code = Code::kOutcomeUnknown, .reason = "too old to tell whether this token was committed before"};
+  for (uint32_t i = 0; i < write_set.check_count(); i++) {
+    const Check check = write_set.check(i);
+    switch (window_.Probe(check)) {
+      case ConflictWindow::Result::kFree: break;
+      case ConflictWindow::Result::kConflict: return {.code = Code::kConflict, .conflict_hash = check.key_hash};
+      case ConflictWindow::Result::kTooOld:
+        return {.code = Code::kTooOld, .conflict_hash = check.key_hash, .reason = "observed before the conflict window"};
+    }
+  }
+  return {};
+}
+
+void Adjudicator::Enter(const WriteSetView& write_set, Lsn lsn) {
+  for (uint32_t i = 0; i < write_set.check_count(); i++) {
+    const Check check = write_set.check(i);
+    window_.Record(check.key_hash, check.mode, lsn);
+  }
+}
+
+}  // namespace concord

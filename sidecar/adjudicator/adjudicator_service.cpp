@@ -1,0 +1,179 @@
+#include "sidecar/adjudicator/adjudicator_service.h"
+
+#include <algorithm>
+
+#include "sidecar/rpc/clock.h"
+#include "sidecar/rpc/status.h"
+
+namespace concord {
+namespace {
+
+proto::Outcome OutcomeOf(Code code) {
+  switch (code) {
+    case Code::kOk: return proto::COMMITTED;
+    case Code::kConflict: return proto::CONFLICT;
+    case Code::kTooOld: return proto::TOO_OLD;
+    case Code::kInvalid: return proto::INVALID;
+    case Code::kOutcomeUnknown: return proto::OUTCOME_UNKNOWN;
+    case Code::kNoSpace: return proto::NO_SPACE;
+    default: return proto::UNAVAILABLE;
+  }
+}
+
+constexpr Decision kUnavailable{.code = Code::kUnavailable, .reason = "the adjudicator does not lead at the moment"};
+constexpr Decision kNoSpace{.code = Code::kNoSpace, .reason = "the journal's disk is full"};
+
+}  // namespace
+
+AdjudicatorService::AdjudicatorService(const Options& options, Metastore* metastore)
+    : options_(options), metastore_(metastore), pages_(options.page_registry) {}
+
+AdjudicatorService::~AdjudicatorService() { Stop(); }
+
+grpc::Status AdjudicatorService::Session(grpc::ServerContext* context, SessionStream::Stream* stream) {
+  const auto session = std::make_shared<SessionStream>(context, stream);
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return ToGrpc({Code::kShutdown, "the adjudicator is ending"});
+    sessions_.insert(session);
+  }
+  proto::SessionRequest request;
+  while (stream->Read(&request)) {
+    for (const auto& chunk : request.chunks()) HandleChunk(session, chunk);
+    for (const auto& commit : request.commits()) HandleCommit(session, commit);
+    for (const auto& abandon : request.abandons()) HandleAbandon(session, abandon);
+    std::shared_ptr<JournalWriter> writer;
+    {
+      const std::lock_guard lock(mutex_);
+      writer = writer_;
+    }
+    // Refusals first: they are ready, and a write to the journal may take a while.
+    session->Flush();
+    if (writer != nullptr) writer->Flush();
+  }
+  session->Close();
+  const std::lock_guard lock(mutex_);
+  sessions_.erase(session);
+  return grpc::Status::OK;
+}
+
+void AdjudicatorService::HandleCommit(const SessionPtr& session, const proto::CommitRequest& request) {
+  if (!session->Admit()) return;
+  const Waiter waiter{session, request.request_id()};
+  const std::string& bytes = request.write_set();
+  WriteSetView write_set;
+  Status status = WriteSetView::Parse(bytes, &write_set);
+  if (status.ok()) status = CheckWriteSet(write_set);
+  if (status.ok() && bytes.size() >= kMaxRecordBytes) status = {Code::kTooLarge, "write set over the limit of a record"};
+  if (!status.ok()) return session->Queue(waiter.request_id, proto::INVALID, 0, 0, status.message().c_str());
+
+  std::unique_lock lock(mutex_);
+  if (!WaitForJournal(&lock)) {
+    return Answer(waiter, DiskIsFull() && core_->NeverCommitted(write_set) ? kNoSpace : kUnavailable);
+  }
+  const Lsn prev = core_->last_lsn();
+  const auto [decision, fresh] = core_->Commit(write_set, NowUnixUs());
+  if (fresh) Count(decision);
+  if (fresh && decision.code == Code::kOk) {
+    Send(RecordType::kCommit, bytes, prev, decision.lsn, waiter, write_set.token());
+  } else if (core_->Pending(decision)) {
+    attached_.emplace(decision.lsn, waiter);
+  } else {
+    Answer(waiter, decision);
+  }
+}
+
+void AdjudicatorService::HandleChunk(const SessionPtr& session, const proto::ChunkRequest& request) {
+  if (!session->Admit()) return;
+  const Waiter waiter{session, request.request_id()};
+  ChunkView chunk;
+  Status status = ChunkView::Parse(request.chunk(), &chunk);
+  if (status.ok()) status = CheckChunk(chunk);
+  if (status.ok() && request.chunk().size() >= kMaxRecordBytes) status = {Code::kTooLarge, "chunk over the limit"};
+  if (!status.ok()) return session->Queue(waiter.request_id, proto::INVALID, 0, 0, status.message().c_str());
+
+  std::unique_lock lock(mutex_);
+  if (!WaitForJournal(&lock)) return Answer(waiter, DiskIsFull() ? kNoSpace : kUnavailable);
+  const Lsn prev = core_->last_lsn();
+  const auto [decision, fresh] = core_->Chunk(chunk, NowUnixUs());
+  if (!fresh) return Answer(waiter, decision);
+  Send(RecordType::kChunk, request.chunk(), prev, decision.lsn, waiter, {});
+}
+
+void AdjudicatorService::HandleAbandon(const SessionPtr&, const proto::AbandonRequest& request) {
+  Token token;
+  if (request.token().size() != token.size()) return;
+  memcpy(token.data(), request.token().data(), token.size());
+  std::unique_lock lock(mutex_);
+  // Lost if nobody leads: it is no more than a hint that lets replicas forget sooner.
+  if (!WaitForJournal(&lock)) return;
+  const Lsn prev = core_->last_lsn();
+  const auto [decision, fresh] = core_->Abandon(token, NowUnixUs());
+  if (fresh) Send(RecordType::kAbandon, request.token(), prev, decision.lsn, {}, {});
+}
+
+bool AdjudicatorService::WaitForJournal(std::unique_lock<std::mutex>* lock) {
+  while (state_ == State::kLeading && in_flight_bytes_ >= options_.max_in_flight_bytes) {
+    // Nothing becomes durable that nobody has written yet.
+    const auto writer = writer_;
+    lock->unlock();
+    writer->Flush();
+    lock->lock();
+    changed_.wait(*lock,
+                  [&] { return state_ != State::kLeading || in_flight_bytes_ < options_.max_in_flight_bytes; });
+  }
+  return state_ == State::kLeading && !stopping_;
+}
+
+void AdjudicatorService::Send(RecordType type, std::string_view body, Lsn prev, Lsn lsn, const Waiter& waiter,
+                              const Token& token) {
+  const char head = static_cast<char>(type);
+  frame_.clear();
+  AppendFrame(&frame_, epoch_, lsn, prev, {&head, 1}, body);
+  in_flight_.push_back({lsn, frame_.size(), waiter, token});
+  in_flight_bytes_ += frame_.size();
+  writer_->Append(frame_);
+  if (frame_.capacity() > (1u << 20)) frame_ = {};
+}
+
+void AdjudicatorService::Answer(const Waiter& waiter, const Decision& decision) {
+  if (waiter.session == nullptr) return;
+  waiter.session->Queue(waiter.request_id, OutcomeOf(decision.code), decision.lsn, decision.conflict_hash,
+                        decision.reason);
+}
+
+void AdjudicatorService::Count(const Decision& decision) {
+  if (decision.code == Code::kConflict) conflicts_++;
+  if (decision.code == Code::kTooOld) too_old_++;
+}
+
+grpc::Status AdjudicatorService::ReadLsn(grpc::ServerContext*, const proto::ReadLsnRequest*,
+                                         proto::ReadLsnReply* reply) {
+  const std::lock_guard lock(mutex_);
+  if (state_ != State::kLeading) return ToGrpc(down_reason_);
+  reply->set_committed_lsn(committed_);
+  reply->set_epoch(epoch_);
+  return grpc::Status::OK;
+}
+
+grpc::Status AdjudicatorService::OfferPage(grpc::ServerContext*, const proto::OfferPageRequest* request,
+                                           proto::OfferPageReply*) {
+  return ToGrpc(pages_.Offer(request->path()));
+}
+
+grpc::Status AdjudicatorService::GetStatus(grpc::ServerContext*, const proto::AdjudicatorStatusRequest*,
+                                           proto::AdjudicatorStatus* reply) {
+  const std::lock_guard lock(mutex_);
+  reply->set_epoch(epoch_);
+  reply->set_committed_lsn(committed_);
+  reply->set_commits(commits_);
+  reply->set_conflicts(conflicts_);
+  reply->set_too_old(too_old_);
+  if (core_ == nullptr) return grpc::Status::OK;
+  reply->set_window_start_lsn(core_->window().start());
+  reply->set_window_keys(core_->window().keys());
+  reply->set_tokens(core_->tokens().tokens());
+  return grpc::Status::OK;
+}
+
+}  // namespace concord

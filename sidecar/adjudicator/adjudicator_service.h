@@ -1,0 +1,135 @@
+// The Adjudicator service: leads an epoch of the journal, decides what gateways send, answers when it is durable
+// (docs/adjudicator.md).
+//
+// Threads: one of gRPC for each Session (reads requests, decides, writes to the journal), one that leads (takes over,
+// renews leases, steps down, takes over again), and the journal writer's readers (settle what is durable, write verdicts).
+// All state is under one mutex; no thread writes to a stream while it holds it. Lock order: this mutex, then those of
+// SessionStream, JournalWriter, LsnPages.
+//
+// Invariants:
+//  - A COMMITTED verdict leaves only after the journal has the record on a write quorum and the LSN pages show its LSN.
+//  - Verdicts of commits leave in LSN order on each stream.
+//  - When an append fails, what is in flight gets UNAVAILABLE: the journal alone knows, and the next term, this process's
+//    own or another's, reads it there by the token.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "proto/adjudicator.grpc.pb.h"
+#include "sidecar/adjudicator/adjudicator.h"
+#include "sidecar/adjudicator/journal_takeover.h"
+#include "sidecar/adjudicator/journal_writer.h"
+#include "sidecar/adjudicator/lsn_pages.h"
+#include "sidecar/adjudicator/session_stream.h"
+#include "sidecar/metastore/metastore.h"
+
+namespace concord {
+
+class AdjudicatorService final : public proto::Adjudicator::Service {
+ public:
+  struct Options {
+    AdjudicatorLimits limits;
+    JournalTakeover::Options takeover;
+    size_t max_in_flight_bytes = 32u << 20;  // decided, not yet durable; above it sessions are not read
+    std::string page_registry;               // see LsnPages
+    // The journal cannot be written any more until its process starts anew (a sync that failed). May be empty: then the
+    // service goes on trying.
+    std::function<void(const Status&)> on_journal_broken;
+    int backoff_ms_min = 20;                 // between attempts to take over
+    int backoff_ms_max = 1000;
+  };
+
+  AdjudicatorService(const Options& options, Metastore* metastore);
+  ~AdjudicatorService() override;
+
+  // Begins to lead. The service may be registered with a server before, and answers UNAVAILABLE until it leads.
+  Status Start(const JournalEnsemble& ensemble);
+  // Lets what is in flight become durable for a moment, steps down, ends the sessions. Idempotent.
+  void Stop();
+  // For tests and start-up: true once this process leads.
+  bool WaitUntilLeading(int timeout_ms);
+
+  grpc::Status Session(grpc::ServerContext* context, SessionStream::Stream* stream) override;
+  grpc::Status ReadLsn(grpc::ServerContext* context, const proto::ReadLsnRequest* request,
+                       proto::ReadLsnReply* reply) override;
+  grpc::Status OfferPage(grpc::ServerContext* context, const proto::OfferPageRequest* request,
+                         proto::OfferPageReply* reply) override;
+  grpc::Status GetStatus(grpc::ServerContext* context, const proto::AdjudicatorStatusRequest* request,
+                         proto::AdjudicatorStatus* reply) override;
+
+ private:
+  using SessionPtr = std::shared_ptr<SessionStream>;
+
+  enum class State : uint8_t {
+    kDown,      // no journal
+    kStarting,  // the first record of the epoch is on its way
+    kLeading,
+  };
+  struct Waiter {
+    SessionPtr session;  // null: nobody waits (abandons)
+    uint64_t request_id = 0;
+  };
+  struct InFlight {
+    Lsn lsn;
+    size_t bytes;
+    Waiter waiter;
+    Token token;  // of a commit; zero for other records
+  };
+
+  // Requests. Each returns with the verdict queued or the record in flight.
+  void HandleCommit(const SessionPtr& session, const proto::CommitRequest& request);
+  void HandleChunk(const SessionPtr& session, const proto::ChunkRequest& request);
+  void HandleAbandon(const SessionPtr& session, const proto::AbandonRequest& request);
+  // Waits until the journal can take more; false if this process does not lead. The lock is held at entry and exit.
+  bool WaitForJournal(std::unique_lock<std::mutex>* lock);
+  // What to answer when this process does not lead. Needs mutex_, as all that follow.
+  bool DiskIsFull() const { return state_ == State::kDown && core_ != nullptr; }
+  void Send(RecordType type, std::string_view body, Lsn prev, Lsn lsn, const Waiter& waiter, const Token& token);
+  static void Answer(const Waiter& waiter, const Decision& decision);
+  void Count(const Decision& decision);
+
+  // Leadership.
+  void LeadLoop();
+  Status TakeOver();
+  void StepDown(const Status& reason);
+  std::vector<SessionPtr> SettleParked(bool leading);
+  void OnCommitted(uint64_t epoch, Lsn lsn);
+  void OnFailed(uint64_t epoch, const Status& status);
+
+  const Options options_;
+  Metastore* const metastore_;
+  JournalEnsemble ensemble_;
+  LsnPages pages_;
+  Cancellation cancellation_;
+  std::thread leader_;
+
+  std::mutex mutex_;                 // guards everything below
+  std::condition_variable changed_;  // state, room, stop
+  State state_ = State::kDown;
+  bool stopping_ = false;
+  bool started_ = false;
+  uint64_t epoch_ = 0;
+  uint64_t epoch_above_ = 0;  // what a journal node is sealed at
+  Lsn committed_ = kNoLsn;
+  std::unique_ptr<Adjudicator> core_;  // while starting or leading; in kDown only if the journal is full
+  std::shared_ptr<JournalWriter> writer_;
+  Status down_reason_{Code::kUnavailable, "not started"};
+  std::deque<InFlight> in_flight_;  // in LSN order
+  size_t in_flight_bytes_ = 0;
+  std::multimap<Lsn, Waiter> attached_;  // resends of commits in flight
+  std::deque<InFlight> parked_;          // in flight when the disk was found full; settled at the next takeover
+  std::set<SessionPtr> sessions_;
+  std::string frame_;  // scratch
+  uint64_t commits_ = 0, conflicts_ = 0, too_old_ = 0;
+};
+
+}  // namespace concord

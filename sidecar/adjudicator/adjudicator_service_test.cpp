@@ -1,0 +1,463 @@
+// The service over a real channel: verdicts, resends, step-downs, a full disk, LSN pages.
+#include "sidecar/adjudicator/adjudicator_service.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <map>
+
+#include "core/key.h"
+#include "sidecar/adjudicator/test_journal.h"
+#include "sidecar/journal/journal_service.h"
+#include "sidecar/metastore/atomic_file.h"
+
+namespace concord {
+namespace {
+
+class CountingMetastore : public Metastore {
+ public:
+  Status AcquireLeadership(uint64_t above, uint64_t* epoch) override {
+    *epoch = epoch_ = std::max(epoch_, above) + 1;
+    return Status::Ok();
+  }
+
+ private:
+  uint64_t epoch_ = 0;  // only the leading thread asks
+};
+
+Token MakeToken(uint64_t number) {
+  Token token{};
+  memcpy(token.data(), &number, sizeof number);
+  return token;
+}
+
+std::string MakeWriteSet(uint64_t token, const std::vector<Check>& checks, size_t value_bytes = 8) {
+  std::string encoded_checks, mutations;
+  for (const Check& check : checks) AppendCheck(&encoded_checks, check);
+  AppendMutation(&mutations, MutationOp::kPut, RowKey(1, token), std::string(value_bytes, 'v'));
+  return EncodeWriteSet(MakeToken(token), 0, 0, static_cast<uint32_t>(checks.size()), encoded_checks, 1, mutations);
+}
+
+// One process: a server with the service, led over the given journals.
+class Process {
+ public:
+  Process(Metastore* metastore, const JournalEnsemble& journals, AdjudicatorService::Options options = {})
+      : service(options, metastore) {
+    grpc::ServerBuilder builder;
+    SetServerLimits(&builder);
+    builder.RegisterService(&service);
+    // A socket, as gateways use: it buffers, where an in-process channel holds every write until it is read.
+    static int count = 0;
+    const std::string address = "unix-abstract:concord-test-" + std::to_string(getpid()) + "-" + std::to_string(count++);
+    builder.AddListeningPort(address, grpc::InsecureServerCredentials());
+    server = builder.BuildAndStart();
+    stub = proto::Adjudicator::NewStub(Connect(address));
+    EXPECT_TRUE(service.Start(journals).ok());
+  }
+  ~Process() {
+    service.Stop();
+    server->Shutdown(std::chrono::system_clock::now());
+  }
+  proto::AdjudicatorStatus GetStatus() {
+    grpc::ClientContext context;
+    proto::AdjudicatorStatus status;
+    EXPECT_TRUE(stub->GetStatus(&context, {}, &status).ok());
+    return status;
+  }
+
+  AdjudicatorService service;
+  std::unique_ptr<grpc::Server> server;
+  std::unique_ptr<proto::Adjudicator::Stub> stub;
+};
+
+// A gateway: sends, and collects verdicts by request id.
+class Gateway {
+ public:
+  explicit Gateway(Process* process) : stream_(process->stub->Session(&context_)) {}
+  ~Gateway() {
+    context_.TryCancel();
+    for (proto::SessionReply reply; stream_->Read(&reply);) {
+    }
+    (void)stream_->Finish();
+  }
+  uint64_t Send(const std::string& write_set) {
+    proto::SessionRequest request;
+    auto* commit = request.add_commits();
+    commit->set_request_id(++last_id_);
+    commit->set_write_set(write_set);
+    EXPECT_TRUE(stream_->Write(request));
+    return last_id_;
+  }
+  uint64_t SendChunk(const std::string& chunk) {
+    proto::SessionRequest request;
+    request.add_chunks()->set_request_id(++last_id_);
+    request.mutable_chunks(0)->set_chunk(chunk);
+    EXPECT_TRUE(stream_->Write(request));
+    return last_id_;
+  }
+  void Abandon(uint64_t token) {
+    proto::SessionRequest request;
+    const Token bytes = MakeToken(token);
+    request.add_abandons()->set_token(bytes.data(), bytes.size());
+    EXPECT_TRUE(stream_->Write(request));
+  }
+  proto::Verdict Wait(uint64_t id) {
+    while (!verdicts_.contains(id)) {
+      proto::SessionReply reply;
+      if (!stream_->Read(&reply)) {
+        ADD_FAILURE() << "the session ended";
+        return {};
+      }
+      for (const auto& verdict : reply.verdicts()) {
+        if (verdict.outcome() == proto::COMMITTED) order_.push_back(verdict.lsn());
+        EXPECT_TRUE(verdicts_.emplace(verdict.request_id(), verdict).second) << "two verdicts";
+      }
+    }
+    return verdicts_[id];
+  }
+  proto::Verdict Commit(const std::string& write_set) { return Wait(Send(write_set)); }
+  // As gateways do: the same token until something is decided.
+  proto::Verdict CommitUntilDecided(const std::string& write_set) {
+    for (int attempt = 0; attempt < 500; attempt++) {
+      const proto::Verdict verdict = Commit(write_set);
+      if (verdict.outcome() != proto::UNAVAILABLE) return verdict;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return {};
+  }
+  const std::vector<Lsn>& order() const { return order_; }
+
+ private:
+  grpc::ClientContext context_;
+  std::unique_ptr<grpc::ClientReaderWriter<proto::SessionRequest, proto::SessionReply>> stream_;
+  uint64_t last_id_ = 0;
+  std::map<uint64_t, proto::Verdict> verdicts_;
+  std::vector<Lsn> order_;
+};
+
+class AdjudicatorServiceTest : public ::testing::Test {
+ protected:
+  JournalEnsemble One() { return {{journal_.stub()}, 1}; }
+  size_t Commits(uint64_t token) {
+    size_t count = 0;
+    for (const auto& record : journal_.log()) {
+      WriteSetView view;
+      if (static_cast<RecordType>(record.record[0]) == RecordType::kCommit &&
+          WriteSetView::Parse(std::string_view(record.record).substr(1), &view).ok() && view.token() == MakeToken(token))
+        count++;
+    }
+    return count;
+  }
+
+  TestJournal journal_;
+  CountingMetastore metastore_;
+};
+
+TEST_F(AdjudicatorServiceTest, CommitsConflictsAndTooOld) {
+  Process process(&metastore_, One());
+  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  Gateway gateway(&process);
+  const auto first = gateway.Commit(MakeWriteSet(1, {{5, 0, LockMode::kUpdate}}));
+  EXPECT_EQ(first.outcome(), proto::COMMITTED);
+  const auto second = gateway.Commit(MakeWriteSet(2, {{5, 0, LockMode::kUpdate}}));
+  EXPECT_EQ(second.outcome(), proto::CONFLICT);
+  EXPECT_EQ(second.conflict_hash(), 5u);
+  EXPECT_EQ(gateway.Commit(MakeWriteSet(3, {{5, first.lsn(), LockMode::kUpdate}})).outcome(), proto::COMMITTED);
+  EXPECT_EQ(gateway.Commit("garbage").outcome(), proto::INVALID);
+  EXPECT_EQ(gateway.Commit(EncodeWriteSet(MakeToken(9), 0, 0, 0, "", 0, "")).outcome(), proto::COMMITTED);
+  const auto status = process.GetStatus();
+  EXPECT_EQ(status.commits(), 3u);
+  EXPECT_EQ(status.conflicts(), 1u);
+  EXPECT_EQ(status.committed_lsn(), gateway.order().back());
+}
+
+TEST_F(AdjudicatorServiceTest, PipelinedVerdictsComeInLsnOrder) {
+  Process process(&metastore_, One());
+  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  Gateway gateway(&process);
+  journal_.Hold(true);
+  const uint64_t before = journal_.requests();
+  std::jthread release([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    journal_.Hold(false);
+  });
+  uint64_t id = 0;
+  for (uint64_t i = 1; i <= 500; i++) id = gateway.Send(MakeWriteSet(i, {{i, 0, LockMode::kUpdate}}));
+  gateway.Wait(id);
+  EXPECT_EQ(gateway.order().size(), 500u);
+  EXPECT_TRUE(std::is_sorted(gateway.order().begin(), gateway.order().end()));
+  EXPECT_LE(journal_.requests() - before, 500u);
+}
+
+TEST_F(AdjudicatorServiceTest, AResendIsCommittedOnce) {
+  Process process(&metastore_, One());
+  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  const std::string write_set = MakeWriteSet(1, {{5, 0, LockMode::kUpdate}});
+  Gateway second(&process);
+  journal_.Hold(true);
+  uint64_t pending;
+  {
+    Gateway first(&process);
+    first.Send(write_set);
+    pending = second.Send(MakeWriteSet(2, {}));
+  }
+  const uint64_t resent = second.Send(write_set);  // while it is pending
+  journal_.Hold(false);
+  const auto verdict = second.Wait(resent);
+  EXPECT_EQ(verdict.outcome(), proto::COMMITTED);
+  EXPECT_EQ(second.Wait(pending).outcome(), proto::COMMITTED);
+  EXPECT_EQ(second.Commit(write_set).lsn(), verdict.lsn());  // when it is decided
+  EXPECT_EQ(Commits(1), 1u);
+}
+
+TEST_F(AdjudicatorServiceTest, ABrokenAppendIsSettledFromTheJournal) {
+  Process process(&metastore_, One());
+  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  Gateway gateway(&process);
+  for (uint64_t token = 1; token <= 20; token++) {
+    // Odd ones are lost, even ones reach the log without the leader hearing of it.
+    if (token % 2 == 1) {
+      journal_.FailAfter(0, {Code::kIoError, "planted"});
+    } else {
+      journal_.Hold(true);
+    }
+    const std::string write_set = MakeWriteSet(token, {{7, gateway.order().empty() ? 0 : gateway.order().back(), LockMode::kUpdate}});
+    const uint64_t id = gateway.Send(write_set);
+    if (token % 2 == 0) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+      journal_.BreakAfterKeeping();
+    }
+    EXPECT_EQ(gateway.Wait(id).outcome(), proto::UNAVAILABLE);
+    journal_.Heal();
+    EXPECT_EQ(gateway.CommitUntilDecided(write_set).outcome(), proto::COMMITTED) << token;
+    EXPECT_EQ(Commits(token), 1u);
+  }
+  EXPECT_GT(process.GetStatus().epoch(), 20u);
+}
+
+TEST_F(AdjudicatorServiceTest, AFullDiskIsToldOnceItIsCertain) {
+  Process process(&metastore_, One());
+  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  Gateway gateway(&process);
+  journal_.FailAfter(0, {Code::kNoSpace, "planted"});
+  const std::string write_set = MakeWriteSet(1, {});
+  EXPECT_EQ(gateway.Commit(write_set).outcome(), proto::NO_SPACE);
+  // Not even the start of an epoch fits: commits go on being told.
+  EXPECT_EQ(gateway.CommitUntilDecided(MakeWriteSet(2, {})).outcome(), proto::NO_SPACE);
+  journal_.Heal();
+  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  EXPECT_EQ(gateway.CommitUntilDecided(write_set).outcome(), proto::COMMITTED);
+  EXPECT_EQ(Commits(1), 1u);
+  EXPECT_EQ(Commits(2), 0u);
+}
+
+TEST_F(AdjudicatorServiceTest, TheNextProcessKnowsWhatTheLastOneCommitted) {
+  const std::string write_set = MakeWriteSet(1, {{5, 0, LockMode::kUpdate}});
+  Lsn lsn;
+  {
+    Process process(&metastore_, One());
+    ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+    Gateway gateway(&process);
+    lsn = gateway.Commit(write_set).lsn();
+  }
+  Process process(&metastore_, One());
+  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  Gateway gateway(&process);
+  EXPECT_EQ(gateway.Commit(write_set).lsn(), lsn);
+  EXPECT_EQ(gateway.Commit(MakeWriteSet(2, {{5, 0, LockMode::kUpdate}})).outcome(), proto::CONFLICT);
+  EXPECT_GT(gateway.Commit(MakeWriteSet(3, {{5, lsn, LockMode::kUpdate}})).lsn(), lsn);
+}
+
+TEST_F(AdjudicatorServiceTest, AnotherLeaderFencesThisOne) {
+  Process old_leader(&metastore_, One());
+  ASSERT_TRUE(old_leader.service.WaitUntilLeading(5000));
+  Gateway gateway(&old_leader);
+  proto::SealRequest seal;
+  seal.set_epoch(40);
+  proto::SealReply reply;
+  grpc::ClientContext context;
+  ASSERT_TRUE(journal_.stub()->Seal(&context, seal, &reply).ok());
+  const std::string write_set = MakeWriteSet(1, {});
+  EXPECT_EQ(gateway.Commit(write_set).outcome(), proto::UNAVAILABLE);
+  // It takes over again by itself, above the epoch that fenced it.
+  EXPECT_EQ(gateway.CommitUntilDecided(write_set).outcome(), proto::COMMITTED);
+  EXPECT_GT(old_leader.GetStatus().epoch(), 40u);
+}
+
+TEST_F(AdjudicatorServiceTest, ChunksAndAbandons) {
+  Process process(&metastore_, One());
+  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  Gateway gateway(&process);
+  std::string mutation;
+  AppendMutation(&mutation, MutationOp::kPut, RowKey(1, 1), "value");
+  const auto chunk = gateway.Wait(gateway.SendChunk(EncodeChunk(MakeToken(1), 0, 0, mutation)));
+  EXPECT_EQ(chunk.outcome(), proto::COMMITTED);
+  EXPECT_GT(gateway.Commit(MakeWriteSet(1, {})).lsn(), chunk.lsn());
+  EXPECT_EQ(gateway.Wait(gateway.SendChunk(EncodeChunk(MakeToken(2), 0, 0, mutation))).outcome(), proto::COMMITTED);
+  gateway.Abandon(2);
+  EXPECT_EQ(gateway.Commit(MakeWriteSet(2, {})).outcome(), proto::INVALID);
+  EXPECT_EQ(gateway.Wait(gateway.SendChunk("short")).outcome(), proto::INVALID);
+  EXPECT_EQ(gateway.Commit(MakeWriteSet(3, {})).outcome(), proto::COMMITTED);
+  EXPECT_EQ(static_cast<RecordType>(journal_.log().rbegin()[1].record[0]), RecordType::kAbandon);
+}
+
+TEST_F(AdjudicatorServiceTest, BackPressureHoldsTheSessionNotTheService) {
+  AdjudicatorService::Options options;
+  options.max_in_flight_bytes = 20000;
+  Process process(&metastore_, One(), options);
+  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  Gateway gateway(&process);
+  uint64_t id = 0;
+  for (uint64_t i = 1; i <= 200; i++) id = gateway.Send(MakeWriteSet(i, {}, 5000));
+  EXPECT_EQ(gateway.Wait(id).outcome(), proto::COMMITTED);
+  EXPECT_EQ(process.GetStatus().commits(), 200u);
+}
+
+TEST_F(AdjudicatorServiceTest, ThreeNodesGoOnWithoutOne) {
+  TestJournal second, third;
+  Process process(&metastore_, {{journal_.stub(), second.stub(), third.stub()}, 2});
+  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  Gateway gateway(&process);
+  for (uint64_t i = 1; i <= 100; i++) {
+    if (i == 30) second.SetUnreachable(true);
+    if (i == 60) third.Hold(true);  // the only other one is stuck: nothing may be committed
+    const uint64_t id = gateway.Send(MakeWriteSet(i, {}));
+    if (i == 60) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+      EXPECT_LT(process.GetStatus().committed_lsn(), journal_.log().back().lsn);
+      third.Hold(false);
+    }
+    EXPECT_EQ(gateway.Wait(id).outcome(), proto::COMMITTED);
+  }
+  EXPECT_EQ(journal_.log(), third.log());
+}
+
+// The journal that concordd uses, over the channel that it uses.
+TEST_F(AdjudicatorServiceTest, OverTheRealJournal) {
+  std::string directory = (std::filesystem::temp_directory_path() / "concord-adjudicator-XXXXXX").string();
+  ASSERT_NE(mkdtemp(directory.data()), nullptr);
+  std::vector<Lsn> lsns;
+  for (int life = 0; life < 3; life++) {
+    journal::JournalNodeOptions options;
+    options.log.directory = directory + "/journal";
+    options.log.segment_bytes = 1 << 20;
+    std::unique_ptr<journal::JournalNode> node;
+    ASSERT_TRUE(journal::JournalNode::Open(std::move(options), &node).ok());
+    journal::JournalService service(node.get());
+    grpc::ServerBuilder builder;
+    SetServerLimits(&builder);
+    builder.RegisterService(&service);
+    const auto server = builder.BuildAndStart();
+    {
+      Process process(&metastore_, {{proto::Journal::NewStub(server->InProcessChannel(ChannelLimits()))}, 1});
+      ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+      Gateway gateway(&process);
+      // What earlier lives committed is known: the same token, the same LSN.
+      for (size_t i = 0; i < lsns.size(); i++)
+        ASSERT_EQ(gateway.Commit(MakeWriteSet(i + 1, {{i, kNoLsn, LockMode::kUpdate}})).lsn(), lsns[i]);
+      for (int i = 0; i < 300; i++) {
+        const uint64_t token = lsns.size() + 1;
+        const auto verdict = gateway.Commit(MakeWriteSet(token, {{token - 1, kNoLsn, LockMode::kUpdate}}, 1000));
+        ASSERT_EQ(verdict.outcome(), proto::COMMITTED);
+        if (!lsns.empty()) {
+          ASSERT_GT(verdict.lsn(), lsns.back());
+        }
+        lsns.push_back(verdict.lsn());
+        ASSERT_EQ(gateway.Commit(MakeWriteSet(10000 + token, {{token - 1, kNoLsn, LockMode::kUpdate}})).outcome(),
+                  proto::CONFLICT);
+      }
+      EXPECT_EQ(gateway.Commit(MakeWriteSet(20000 + life, {}, 40 << 20)).outcome(), proto::COMMITTED);
+    }
+    service.Stop();
+    server->Shutdown(std::chrono::system_clock::now());
+  }
+  std::filesystem::remove_all(directory);
+}
+
+class LsnPageFile {
+ public:
+  LsnPageFile() {
+    path_ = (std::filesystem::temp_directory_path() / "concord-page-XXXXXX").string();
+    fd_ = mkstemp(path_.data());
+    EXPECT_EQ(ftruncate(fd_, kLsnPageSize), 0);
+    page_ = static_cast<LsnPage*>(mmap(nullptr, kLsnPageSize, PROT_READ, MAP_SHARED, fd_, 0));
+  }
+  ~LsnPageFile() {
+    munmap(page_, kLsnPageSize);
+    close(fd_);
+    unlink(path_.c_str());
+  }
+  const std::string& path() const { return path_; }
+  Lsn committed() const { return ReadCommitted(*page_); }
+  int fd() const { return fd_; }
+
+ private:
+  std::string path_;
+  int fd_;
+  LsnPage* page_;
+};
+
+grpc::StatusCode Offer(Process* process, const std::string& path) {
+  grpc::ClientContext context;
+  proto::OfferPageRequest request;
+  request.set_path(path);
+  proto::OfferPageReply reply;
+  return process->stub->OfferPage(&context, request, &reply).error_code();
+}
+
+TEST_F(AdjudicatorServiceTest, PagesShowWhatIsCommittedBeforeItsVerdict) {
+  LsnPageFile page;
+  const std::string registry = page.path() + ".registry";
+  AdjudicatorService::Options options;
+  options.page_registry = registry;
+  {
+    Process process(&metastore_, One(), options);
+    ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+    EXPECT_EQ(page.committed(), kNoLsn);
+    ASSERT_EQ(Offer(&process, page.path()), grpc::StatusCode::OK);
+    EXPECT_EQ(page.committed(), process.GetStatus().committed_lsn());
+    Gateway gateway(&process);
+    for (uint64_t i = 1; i <= 200; i++) {
+      const Lsn lsn = gateway.Commit(MakeWriteSet(i, {})).lsn();
+      ASSERT_GE(page.committed(), lsn);
+    }
+    // Stepping down withdraws it, leading again vouches anew.
+    journal_.FailAfter(0, {Code::kIoError, "planted"});
+    EXPECT_EQ(gateway.Commit(MakeWriteSet(1000, {})).outcome(), proto::UNAVAILABLE);
+    EXPECT_EQ(page.committed(), kNoLsn);
+    journal_.Heal();
+    const auto verdict = gateway.CommitUntilDecided(MakeWriteSet(1000, {}));
+    EXPECT_GE(page.committed(), verdict.lsn());
+    // Bad offers.
+    EXPECT_EQ(Offer(&process, "relative"), grpc::StatusCode::INVALID_ARGUMENT);
+    EXPECT_EQ(Offer(&process, page.path() + ".none"), grpc::StatusCode::NOT_FOUND);
+    ASSERT_EQ(ftruncate(page.fd(), 100), 0);
+    EXPECT_EQ(Offer(&process, page.path()), grpc::StatusCode::INVALID_ARGUMENT);
+    std::this_thread::sleep_for(std::chrono::milliseconds(LsnPages::kRenewMs + 200));  // the cut one is dropped
+    ASSERT_EQ(ftruncate(page.fd(), kLsnPageSize), 0);
+    EXPECT_EQ(Offer(&process, page.path()), grpc::StatusCode::OK);
+  }
+  EXPECT_EQ(page.committed(), kNoLsn);
+  unlink(registry.c_str());
+}
+
+TEST_F(AdjudicatorServiceTest, PagesOfADeadProcessAreWithdrawnBeforeAnythingCommits) {
+  LsnPageFile page;
+  const std::string registry = page.path() + ".registry";
+  // What a killed process leaves behind: a lease that still runs, and the registry.
+  LsnPages dead(registry);
+  ASSERT_TRUE(dead.Offer(page.path()).ok());
+  dead.Lead(1, 77);
+  ASSERT_EQ(page.committed(), 77u);
+  AdjudicatorService::Options options;
+  options.page_registry = registry;
+  Process process(&metastore_, One(), options);
+  EXPECT_EQ(page.committed(), kNoLsn);
+  unlink(registry.c_str());
+}
+
+}  // namespace
+}  // namespace concord

@@ -1,0 +1,196 @@
+#include "sidecar/adjudicator/journal_takeover.h"
+
+#include <chrono>
+#include <thread>
+
+#include "sidecar/adjudicator/frame_tail.h"
+#include "sidecar/rpc/log.h"
+#include "sidecar/rpc/status.h"
+
+namespace concord {
+namespace {
+
+constexpr size_t kCopyBatchBytes = 4u << 20;
+
+template <typename F>
+void ForEachAtOnce(size_t count, F f) {
+  if (count == 1) return f(0);
+  std::vector<std::jthread> threads;
+  for (size_t i = 0; i < count; i++) threads.emplace_back([&f, i] { f(i); });
+}
+
+}  // namespace
+
+Status JournalTakeover::Run(const std::function<void(Lsn)>& begin, const std::function<Status(const Frame&)>& replay) {
+  Status status = Seal();
+  if (!status.ok()) return status;
+  const Node& source =
+      *std::max_element(sealed_.begin(), sealed_.end(), [](const Node& a, const Node& b) { return a.end() < b.end(); });
+  last_lsn_ = source.seal.last_lsn();
+  for (const Node& node : sealed_) committed_lsn_ = std::max<Lsn>(committed_lsn_, node.seal.committed_lsn());
+  if (committed_lsn_ > last_lsn_)
+    return {Code::kCorruption, "a journal node knows LSN " + std::to_string(committed_lsn_) +
+                                   " as committed, but the newest log found ends at " + std::to_string(last_lsn_)};
+
+  ForEachAtOnce(sealed_.size(), [&](size_t i) { sealed_[i].status = Equalise(source, &sealed_[i]); });
+  Status reason;
+  for (const Node& node : sealed_) {
+    if (node.status.ok()) {
+      members_.push_back(node.stub);
+    } else {
+      reason = node.status;
+      RoleLog("adjudicator")->warn("journal node left out of the epoch epoch={} reason=\"{}\"", epoch_, reason.ToString());
+    }
+  }
+  if (members_.size() < ensemble_.write_quorum)
+    return reason.code() == Code::kStaleEpoch || reason.code() == Code::kNoSpace
+               ? reason
+               : Status(Code::kNoQuorum, "too few journal nodes hold the same log: " + reason.ToString());
+  begin(last_lsn_);
+  return Replay(source, replay);
+}
+
+Status JournalTakeover::Seal() {
+  const size_t count = ensemble_.nodes.size();
+  if (!ValidEnsemble(count, ensemble_.write_quorum))
+    return {Code::kInvalid, std::to_string(count) + " journal nodes with a write quorum of " +
+                                std::to_string(ensemble_.write_quorum) + ": the quorum must be more than half"};
+  std::vector<Node> nodes(count);
+  std::vector<uint64_t> sealed_epochs(count, 0);
+  ForEachAtOnce(count, [&](size_t i) {
+    Node& node = nodes[i];
+    node.stub = ensemble_.nodes[i];
+    CancellableContext context(cancellation_);
+    SetDeadline(&context);
+    proto::SealRequest request;
+    request.set_epoch(epoch_);
+    node.status = FromGrpc(node.stub->Seal(context.get(), request, &node.seal));
+    if (node.status.code() != Code::kStaleEpoch) return;
+    CancellableContext status_context(cancellation_);
+    SetDeadline(&status_context);
+    proto::JournalStatus known;
+    if (node.stub->GetStatus(status_context.get(), {}, &known).ok())
+      sealed_epochs[i] = std::max(known.sealed_epoch(), known.epoch());
+  });
+  Status reason;
+  for (size_t i = 0; i < count; i++) {
+    if (nodes[i].status.ok()) {
+      sealed_.push_back(nodes[i]);
+    } else if (reason.code() != Code::kStaleEpoch) {
+      reason = nodes[i].status;
+    }
+    sealed_epoch_ = std::max(sealed_epoch_, sealed_epochs[i]);
+  }
+  if (reason.code() == Code::kStaleEpoch) return reason;
+  const size_t needed = std::max<size_t>(ReadQuorum(count, ensemble_.write_quorum), ensemble_.write_quorum);
+  if (sealed_.size() < needed)
+    return {Code::kNoQuorum, std::to_string(sealed_.size()) + " of " + std::to_string(count) +
+                                 " journal nodes could be sealed, " + std::to_string(needed) +
+                                 " are needed: " + reason.ToString()};
+  return Status::Ok();
+}
+
+Status JournalTakeover::Equalise(const Node& source, Node* node) {
+  // Two logs that hold the same (epoch, LSN) are the same up to there: one leader an epoch, and each record names the
+  // one before it.
+  if (node == &source || node->end() == source.end()) return Status::Ok();
+  Lsn common = kNoLsn;
+  Status status = FindCommon(source, *node, &common);
+  if (!status.ok()) return status;
+  if (node->seal.last_lsn() > common) {
+    CancellableContext context(cancellation_);
+    SetDeadline(&context);
+    proto::TruncateRequest request;
+    request.set_epoch(epoch_);
+    request.set_lsn(common);
+    proto::TruncateReply reply;
+    status = FromGrpc(node->stub->Truncate(context.get(), request, &reply));
+    if (!status.ok()) return status;
+  }
+  return common == source.seal.last_lsn() ? Status::Ok() : Copy(source, common, *node);
+}
+
+Status JournalTakeover::FindCommon(const Node& source, const Node& node, Lsn* common) {
+  // What a node knows as committed is in the chosen log, so they cannot differ before that.
+  *common = node.seal.committed_lsn();
+  if (node.end().lsn == *common) return Status::Ok();
+  FrameTail ours(source.stub.get(), *common, cancellation_);
+  FrameTail theirs(node.stub.get(), *common, cancellation_);
+  for (;;) {
+    Frame our_frame, their_frame;
+    Status status = theirs.Next(&their_frame);
+    if (status.ok()) status = ours.Next(&our_frame);
+    if (status.code() == Code::kNotFound) return Status::Ok();
+    if (!status.ok()) return status;
+    if (our_frame.epoch != their_frame.epoch || our_frame.lsn != their_frame.lsn) return Status::Ok();
+    *common = our_frame.lsn;
+  }
+}
+
+Status JournalTakeover::Copy(const Node& source, Lsn after, const Node& node) {
+  FrameTail tail(source.stub.get(), after, cancellation_);
+  CancellableContext context(cancellation_);
+  const auto stream = node.stub->Append(context.get());
+  proto::AppendRequest request;
+  request.set_epoch(epoch_);
+  request.set_committed_lsn(committed_lsn_);
+  request.set_write_quorum(ensemble_.write_quorum);
+  bool alive = true;
+  for (Status status; alive && status.ok();) {
+    Lsn last = after;
+    request.clear_frames();
+    Frame frame;
+    while (request.frames().size() < kCopyBatchBytes && (status = tail.Next(&frame)).ok()) {
+      AppendFrame(request.mutable_frames(), frame.epoch, frame.lsn, frame.prev_lsn, frame.record);
+      last = frame.lsn;
+    }
+    if (!status.ok() && status.code() != Code::kNotFound) {
+      context->TryCancel();
+      (void)stream->Finish();
+      return status;
+    }
+    if (last == after) break;
+    alive = stream->Write(request);
+    // One batch at a time: this is the rare path, and so nothing piles up.
+    for (proto::AppendReply reply; alive && reply.synced_lsn() < last;) alive = stream->Read(&reply);
+    after = last;
+  }
+  if (alive) stream->WritesDone();
+  const Status status = FromGrpc(stream->Finish());
+  if (status.ok() && after != last_lsn_) return {Code::kUnavailable, "a journal's tail ended early"};
+  return status;
+}
+
+Status JournalTakeover::Replay(const Node& source, const std::function<Status(const Frame&)>& replay) {
+  if (last_lsn_ == kNoLsn) return Status::Ok();
+  const Lsn reach = static_cast<Lsn>(options_.replay_us) << kLsnCounterBits;
+  Lsn after = last_lsn_ > reach ? last_lsn_ - reach : kNoLsn;
+  // What has been trimmed away cannot be asked for.
+  if (source.seal.first_lsn() != kNoLsn && after != kNoLsn) after = std::max<Lsn>(after, source.seal.first_lsn() - 1);
+  Lsn replayed = kNoLsn;
+  for (int attempt = 0;; attempt++) {
+    FrameTail tail(source.stub.get(), after, cancellation_);
+    Frame frame;
+    Status status;
+    while ((status = tail.Next(&frame)).ok()) {
+      replayed = frame.lsn;
+      status = replay(frame);
+      if (!status.ok()) return status;
+    }
+    if (status.code() == Code::kTooOld && attempt == 0 && replayed == kNoLsn && source.seal.first_lsn() != kNoLsn) {
+      after = source.seal.first_lsn() - 1;
+      continue;
+    }
+    if (status.code() != Code::kNotFound) return status;
+    if (replayed != kNoLsn && replayed != last_lsn_)
+      return {Code::kUnavailable, "the journal's tail ended at " + std::to_string(replayed) + " and not at " +
+                                      std::to_string(last_lsn_)};
+    return Status::Ok();
+  }
+}
+
+void JournalTakeover::SetDeadline(CancellableContext* context) const {
+  (*context)->set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(options_.call_timeout_ms));
+}
+
+}  // namespace concord

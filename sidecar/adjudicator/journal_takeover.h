@@ -1,0 +1,78 @@
+// How a new leader takes the journal over (docs/adjudicator.md, "Taking over"): seal, choose, bring a write quorum to one
+// log, replay its tail. Written for any ensemble of N nodes and write quorum W > N/2.
+//
+// Used by one thread, once. Invariants:
+//  - No record that an earlier leader may have called committed is cut or left out.
+//  - When Run returns Ok, at least W members hold the same log, and nothing below this epoch can be appended to them.
+//    That log counts as committed only once a record of the new epoch stands behind it on W nodes: the caller's first.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "core/frame.h"
+#include "core/status.h"
+#include "proto/journal.grpc.pb.h"
+#include "sidecar/adjudicator/quorum.h"
+#include "sidecar/rpc/cancellation.h"
+
+namespace concord {
+
+using JournalStub = proto::Journal::StubInterface;
+
+struct JournalEnsemble {
+  std::vector<std::shared_ptr<JournalStub>> nodes;
+  uint32_t write_quorum = 1;
+};
+
+class JournalTakeover {
+ public:
+  struct Options {
+    int call_timeout_ms = 3000;
+    // How far back from the journal's end the tail is replayed.
+    int64_t replay_us = int64_t{120} * 1000000;
+  };
+
+  JournalTakeover(const JournalEnsemble& ensemble, uint64_t epoch, const Options& options, Cancellation* cancellation)
+      : ensemble_(ensemble), epoch_(epoch), options_(options), cancellation_(cancellation) {}
+
+  // `begin` is told the journal's last LSN, then `replay` gets the frames of the tail in order. kStaleEpoch: some node
+  // is sealed by a higher epoch, see sealed_epoch(). kNoQuorum: too few nodes answered.
+  Status Run(const std::function<void(Lsn last_lsn)>& begin, const std::function<Status(const Frame&)>& replay);
+
+  // Results of Run.
+  const std::vector<std::shared_ptr<JournalStub>>& members() const { return members_; }  // hold the same log
+  Lsn last_lsn() const { return last_lsn_; }
+  Lsn committed_lsn() const { return committed_lsn_; }  // known to be so already
+  uint64_t sealed_epoch() const { return sealed_epoch_; }
+
+ private:
+  struct Node {
+    std::shared_ptr<JournalStub> stub;
+    proto::SealReply seal;
+    Status status;
+
+    LogEnd end() const { return {seal.last_epoch(), seal.last_lsn()}; }
+  };
+
+  Status Seal();
+  Status Equalise(const Node& source, Node* node);
+  Status FindCommon(const Node& source, const Node& node, Lsn* common);
+  Status Copy(const Node& source, Lsn after, const Node& node);
+  Status Replay(const Node& source, const std::function<Status(const Frame&)>& replay);
+  void SetDeadline(CancellableContext* context) const;
+
+  const JournalEnsemble ensemble_;
+  const uint64_t epoch_;
+  const Options options_;
+  Cancellation* const cancellation_;
+
+  std::vector<Node> sealed_;
+  std::vector<std::shared_ptr<JournalStub>> members_;
+  Lsn last_lsn_ = kNoLsn;
+  Lsn committed_lsn_ = kNoLsn;
+  uint64_t sealed_epoch_ = 0;
+};
+
+}  // namespace concord

@@ -1,0 +1,174 @@
+#include "sidecar/adjudicator/journal_writer.h"
+
+#include <cassert>
+
+#include "sidecar/rpc/log.h"
+#include "sidecar/rpc/status.h"
+
+namespace concord {
+
+JournalWriter::JournalWriter(const std::vector<std::shared_ptr<proto::Journal::StubInterface>>& nodes,
+                             const Options& options, std::function<void(Lsn)> on_committed,
+                             std::function<void(const Status&)> on_failed)
+    : options_(options),
+      on_committed_(std::move(on_committed)),
+      on_failed_(std::move(on_failed)),
+      alive_(nodes.size()),
+      committed_(options.committed_lsn) {
+  assert(nodes.size() >= options.write_quorum);
+  for (const auto& stub : nodes) {
+    nodes_.push_back(std::make_unique<Node>());
+    nodes_.back()->stub = stub;
+  }
+}
+
+JournalWriter::~JournalWriter() { Stop(); }
+
+void JournalWriter::Start() {
+  for (const auto& node : nodes_) {
+    node->context = std::make_unique<CancellableContext>(&cancellation_);
+    node->stream = node->stub->Append(node->context->get());
+  }
+  for (const auto& node : nodes_) {
+    node->reader = std::thread([this, n = node.get()] { ReadLoop(n); });
+    if (nodes_.size() > 1) node->writer = std::thread([this, n = node.get()] { WriteLoop(n); });
+  }
+}
+
+void JournalWriter::Append(std::string_view frame) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& node : nodes_) {
+    if (node->failed) continue;
+    if (node->queue.empty() || node->queue.back().size() + frame.size() > kBatchBytes) node->queue.emplace_back();
+    node->queue.back().append(frame);
+    node->queued_bytes += frame.size();
+    if (node->queued_bytes > options_.max_lag_bytes) {
+      RoleLog("adjudicator")->warn("journal node given up reason=\"too slow\" epoch={}", options_.epoch);
+      Fail(node.get());
+      (*node->context)->TryCancel();  // so that its reader ends
+    }
+  }
+}
+
+void JournalWriter::Flush() {
+  std::unique_lock lock(mutex_);
+  if (nodes_.size() > 1) {
+    changed_.notify_all();
+  } else if (!nodes_[0]->writing) {
+    Pump(nodes_[0].get(), &lock);
+  }
+}
+
+// Writes until nothing is left to write. The lock is held at entry and exit, not while writing.
+void JournalWriter::Pump(Node* node, std::unique_lock<std::mutex>* lock) {
+  assert(!node->writing);
+  node->writing = true;
+  while (HasWork(*node)) {
+    proto::AppendRequest request;
+    request.set_epoch(options_.epoch);
+    request.set_write_quorum(options_.write_quorum);
+    request.set_committed_lsn(committed_);
+    if (!node->queue.empty()) {
+      node->queued_bytes -= node->queue.front().size();
+      request.set_frames(std::move(node->queue.front()));
+      node->queue.pop_front();
+    }
+    node->told_committed = committed_;
+    lock->unlock();
+    const bool written = node->stream->Write(request);
+    lock->lock();
+    if (!written) Fail(node);  // the stream is broken: the reader ends too, and learns why
+  }
+  node->writing = false;
+  if (node->failed) changed_.notify_all();
+}
+
+bool JournalWriter::HasWork(const Node& node) const {
+  if (node.failed || lost_ || stopping_) return false;
+  // A quorum of one commits by syncing; others must be told what is committed, also when nothing more is appended.
+  return !node.queue.empty() || (options_.write_quorum > 1 && node.told_committed < committed_);
+}
+
+void JournalWriter::WriteLoop(Node* node) {
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    changed_.wait(lock, [&] { return HasWork(*node) || node->failed || lost_ || stopping_; });
+    if (node->failed || lost_ || stopping_) return;
+    Pump(node, &lock);
+  }
+}
+
+void JournalWriter::ReadLoop(Node* node) {
+  proto::AppendReply reply;
+  while (node->stream->Read(&reply)) {
+    if (reply.synced_lsn() == kNoLsn) {
+      // The node has failed and waits for us to be done, so that it can end the call with its reason.
+      std::unique_lock lock(mutex_);
+      Fail(node);
+      changed_.wait(lock, [&] { return !node->writing; });
+      lock.unlock();
+      node->stream->WritesDone();
+      continue;
+    }
+    Lsn news = kNoLsn;
+    {
+      const std::lock_guard lock(mutex_);
+      node->synced = std::max<Lsn>(node->synced, reply.synced_lsn());
+      const Lsn committed = Committed();
+      if (committed > committed_ && !lost_ && !stopping_) {
+        committed_ = news = committed;
+        if (options_.write_quorum > 1) changed_.notify_all();
+      }
+    }
+    if (news != kNoLsn) on_committed_(news);
+  }
+  Status status;
+  bool lost = false;
+  {
+    std::unique_lock lock(mutex_);
+    Fail(node);
+    changed_.wait(lock, [&] { return !node->writing; });
+    lock.unlock();
+    status = FromGrpc(node->stream->Finish());
+    if (status.ok()) status = {Code::kUnavailable, "the journal node ended the stream"};
+    lock.lock();
+    alive_--;
+    if (!stopping_) RoleLog("adjudicator")->warn("journal node lost epoch={} reason=\"{}\"", options_.epoch, status.ToString());
+    // A fence is final even if a quorum seems to be left: another leader is taking over.
+    if (!lost_ && (alive_ < options_.write_quorum || status.code() == Code::kStaleEpoch)) lost_ = lost = true;
+    lost = lost && !stopping_;
+    changed_.notify_all();
+  }
+  if (lost) on_failed_(status);
+}
+
+// Needs mutex_. Nothing more is written to the node.
+void JournalWriter::Fail(Node* node) {
+  if (node->failed) return;
+  node->failed = true;
+  node->queue.clear();
+  node->queued_bytes = 0;
+  changed_.notify_all();
+}
+
+// Needs mutex_. What a failed node had synced stays synced.
+Lsn JournalWriter::Committed() const {
+  std::vector<Lsn> synced;
+  for (const auto& node : nodes_) synced.push_back(node->synced);
+  return QuorumLsn(std::move(synced), options_.write_quorum);
+}
+
+void JournalWriter::Stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+  }
+  cancellation_.Cancel();
+  for (const auto& node : nodes_) {
+    if (node->reader.joinable()) node->reader.join();
+    if (node->writer.joinable()) node->writer.join();
+  }
+}
+
+}  // namespace concord

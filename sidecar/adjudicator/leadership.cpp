@@ -1,0 +1,253 @@
+// The part of AdjudicatorService that wins, holds and gives up an epoch, and settles what has become durable.
+#include <algorithm>
+#include <chrono>
+
+#include "sidecar/adjudicator/adjudicator_service.h"
+#include "sidecar/rpc/clock.h"
+#include "sidecar/rpc/log.h"
+
+namespace concord {
+namespace {
+
+constexpr int kDrainMs = 500;
+
+}  // namespace
+
+Status AdjudicatorService::Start(const JournalEnsemble& ensemble) {
+  Status status = pages_.WithdrawLeftBehind();
+  if (!status.ok()) return status;
+  const std::lock_guard lock(mutex_);
+  ensemble_ = ensemble;
+  started_ = true;
+  leader_ = std::thread([this] { LeadLoop(); });
+  return Status::Ok();
+}
+
+void AdjudicatorService::Stop() {
+  {
+    std::unique_lock lock(mutex_);
+    if (stopping_) return;
+    stopping_ = true;
+    changed_.notify_all();
+    changed_.wait_for(lock, std::chrono::milliseconds(kDrainMs),
+                      [&] { return state_ != State::kLeading || in_flight_.empty(); });
+  }
+  StepDown({Code::kShutdown, "the adjudicator is ending"});
+  cancellation_.Cancel();
+  std::set<SessionPtr> sessions;
+  {
+    const std::lock_guard lock(mutex_);
+    sessions.swap(sessions_);
+  }
+  for (const SessionPtr& session : sessions) session->Cancel();
+  if (leader_.joinable()) leader_.join();
+}
+
+bool AdjudicatorService::WaitUntilLeading(int timeout_ms) {
+  std::unique_lock lock(mutex_);
+  return changed_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return state_ == State::kLeading; });
+}
+
+void AdjudicatorService::LeadLoop() {
+  const auto log = RoleLog("adjudicator");
+  int backoff_ms = options_.backoff_ms_min;
+  std::string last_failure;
+  for (;;) {
+    const Status status = TakeOver();
+    std::unique_lock lock(mutex_);
+    if (status.ok()) {
+      backoff_ms = options_.backoff_ms_min;
+      last_failure.clear();
+      while (state_ == State::kLeading && !stopping_) {
+        changed_.wait_for(lock, std::chrono::milliseconds(LsnPages::kRenewMs),
+                          [&] { return state_ != State::kLeading || stopping_; });
+        if (state_ == State::kLeading) pages_.Renew();
+        for (const SessionPtr& session : sessions_) session->CancelIfStuck();
+      }
+      // Stop waits for what is in flight before it steps down.
+      changed_.wait(lock, [&] { return state_ != State::kLeading; });
+    } else if (!stopping_ && status.ToString() != last_failure) {
+      last_failure = status.ToString();
+      log->error("cannot lead, will try again reason=\"{}\"", last_failure);
+      if (status.code() == Code::kIoError && options_.on_journal_broken) options_.on_journal_broken(status);
+    }
+    const auto writer = std::move(writer_);
+    writer_.reset();
+    lock.unlock();
+    if (writer != nullptr) writer->Stop();
+    lock.lock();
+    changed_.wait_for(lock, std::chrono::milliseconds(backoff_ms), [&] { return stopping_; });
+    if (stopping_) return;
+    backoff_ms = std::min(backoff_ms * 2, options_.backoff_ms_max);
+  }
+}
+
+Status AdjudicatorService::TakeOver() {
+  uint64_t epoch = 0;
+  Status status = metastore_->AcquireLeadership(epoch_above_, &epoch);
+  if (!status.ok()) return status;
+
+  auto core = std::make_unique<Adjudicator>(options_.limits);
+  JournalTakeover takeover(ensemble_, epoch, options_.takeover, &cancellation_);
+  uint64_t frames = 0;
+  status = takeover.Run([&](Lsn last_lsn) { core->Reset(last_lsn); },
+                        [&](const Frame& frame) {
+                          frames++;
+                          return core->Replay(frame);
+                        });
+  std::unique_lock lock(mutex_);
+  if (status.ok() && takeover.last_lsn() < committed_)
+    status = {Code::kCorruption, "the journal ends at " + std::to_string(takeover.last_lsn()) + ", but " +
+                                     std::to_string(committed_) + " was committed"};
+  if (stopping_) status = {Code::kShutdown, "ending"};
+  if (!status.ok()) {
+    epoch_above_ = std::max(epoch_above_, takeover.sealed_epoch());
+    down_reason_ = {Code::kUnavailable, "the adjudicator cannot lead: " + status.ToString()};
+    core_.reset();
+    const auto touched = SettleParked(/*leading=*/false);
+    lock.unlock();
+    for (const SessionPtr& session : touched) session->Flush();
+    return status;
+  }
+
+  auto writer = std::make_shared<JournalWriter>(
+      takeover.members(),
+      JournalWriter::Options{.epoch = epoch,
+                             .write_quorum = ensemble_.write_quorum,
+                             .committed_lsn = takeover.committed_lsn()},
+      [this, epoch](Lsn lsn) { OnCommitted(epoch, lsn); },
+      [this, epoch](const Status& failure) { OnFailed(epoch, failure); });
+  writer->Start();
+  writer_ = writer;
+  core_ = std::move(core);
+  epoch_ = epoch;
+  state_ = State::kStarting;
+  committed_ = takeover.committed_lsn();
+  // The log as found counts as committed once this record is: only then may its tokens be answered.
+  const Lsn prev = core_->last_lsn();
+  const Lsn start = core_->AssignLsn(NowUnixUs());
+  Send(RecordType::kEpochStart, {}, prev, start, {}, {});
+  lock.unlock();
+  writer->Flush();
+  lock.lock();
+  changed_.wait(lock, [&] { return state_ != State::kStarting || committed_ >= start || stopping_; });
+  const bool leading = state_ == State::kStarting && !stopping_;
+  if (leading) {
+    state_ = State::kLeading;
+    pages_.Lead(epoch, committed_);
+    changed_.notify_all();
+  }
+  status = leading ? Status::Ok() : stopping_ ? Status(Code::kShutdown, "ending") : down_reason_;
+  const Lsn window_start = leading ? core_->window().start() : kNoLsn;
+  const auto touched = SettleParked(leading);
+  lock.unlock();
+  for (const SessionPtr& session : touched) session->Flush();
+  if (!status.ok()) return status;
+  RoleLog("adjudicator")
+      ->info("leading epoch={} last_lsn={} window_start_lsn={} replayed_frames={} nodes={}", epoch, prev,
+             window_start, frames, takeover.members().size());
+  return Status::Ok();
+}
+
+void AdjudicatorService::OnCommitted(uint64_t epoch, Lsn lsn) {
+  std::vector<SessionPtr> touched;
+  {
+    const std::lock_guard lock(mutex_);
+    if (epoch != epoch_ || state_ == State::kDown || lsn <= committed_) return;
+    committed_ = lsn;
+    core_->Settle(lsn);
+    // Before anybody hears of it: a reader that starts after a verdict must read at or above it.
+    if (state_ == State::kLeading) pages_.Publish(lsn);
+    const auto answer = [&](const Waiter& waiter, Lsn at) {
+      if (waiter.session == nullptr) return;
+      Answer(waiter, {.code = Code::kOk, .lsn = at});
+      if (std::find(touched.begin(), touched.end(), waiter.session) == touched.end()) touched.push_back(waiter.session);
+    };
+    for (; !in_flight_.empty() && in_flight_.front().lsn <= lsn; in_flight_.pop_front()) {
+      const InFlight& done = in_flight_.front();
+      in_flight_bytes_ -= done.bytes;
+      if (done.token != Token{}) commits_++;
+      answer(done.waiter, done.lsn);
+    }
+    while (!attached_.empty() && attached_.begin()->first <= lsn) {
+      answer(attached_.begin()->second, attached_.begin()->first);
+      attached_.erase(attached_.begin());
+    }
+  }
+  changed_.notify_all();
+  for (const SessionPtr& session : touched) session->Flush();
+}
+
+void AdjudicatorService::OnFailed(uint64_t epoch, const Status& status) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (epoch != epoch_) return;
+    if (status.code() == Code::kStaleEpoch) epoch_above_ = std::max(epoch_above_, epoch_);
+  }
+  StepDown(status);
+}
+
+void AdjudicatorService::StepDown(const Status& reason) {
+  std::vector<SessionPtr> touched;
+  {
+    const std::lock_guard lock(mutex_);
+    if (state_ == State::kDown) {
+      if (stopping_) down_reason_ = reason;
+    } else {
+      if (!stopping_) RoleLog("adjudicator")->warn("stepping down epoch={} reason=\"{}\"", epoch_, reason.ToString());
+      // First of all: nobody may take this process's word for the newest commit any more.
+      pages_.Withdraw();
+      const bool full = reason.code() == Code::kNoSpace;
+      // Full while only starting: the core has read the whole journal, so it can still tell who was not committed.
+      if (!(full && state_ == State::kStarting)) core_.reset();
+      state_ = State::kDown;
+      down_reason_ = reason.code() == Code::kShutdown || full
+                         ? reason
+                         : Status(Code::kUnavailable, "the adjudicator stepped down: " + reason.ToString());
+      for (InFlight& lost : in_flight_) {
+        if (lost.waiter.session == nullptr) continue;
+        if (full) {
+          parked_.push_back(std::move(lost));
+        } else {
+          Answer(lost.waiter, {.code = Code::kUnavailable, .reason = "the journal failed before the verdict"});
+          touched.push_back(lost.waiter.session);
+        }
+      }
+      for (const auto& [lsn, waiter] : attached_) {
+        Answer(waiter, {.code = Code::kUnavailable, .reason = "the journal failed before the verdict"});
+        touched.push_back(waiter.session);
+      }
+      in_flight_.clear();
+      attached_.clear();
+      in_flight_bytes_ = 0;
+    }
+  }
+  changed_.notify_all();
+  std::sort(touched.begin(), touched.end());
+  touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
+  for (const SessionPtr& session : touched) session->Flush();
+}
+
+// Needs mutex_. Answers what was in flight when the disk was found full, now that the journal has been read again: what
+// is not in it was not committed, and never will be under that request. If that could not be found out, who asked has to
+// ask again. Returns whom to flush.
+std::vector<AdjudicatorService::SessionPtr> AdjudicatorService::SettleParked(bool leading) {
+  std::vector<SessionPtr> touched;
+  for (const InFlight& parked : parked_) {
+    Decision decision{.code = Code::kUnavailable, .reason = "the journal failed before the verdict"};
+    if (core_ != nullptr) {
+      const Decision* known = core_->tokens().Find(parked.token);
+      if (parked.token == Token{} || known == nullptr) {
+        decision = {.code = Code::kNoSpace, .reason = "the journal's disk is full"};
+      } else if (leading) {
+        decision = *known;
+      }
+    }
+    Answer(parked.waiter, decision);
+    touched.push_back(parked.waiter.session);
+  }
+  parked_.clear();
+  return touched;
+}
+
+}  // namespace concord

@@ -1,0 +1,323 @@
+// concordd: the sidecar. One process with any of the three roles, on one socket. See --help.
+//
+// Order of starting: directory lock, journal, storage, server, then the adjudicator, which takes the journal over.
+// Order of ending: adjudicator, storage, journal; each may need the one that ends after it.
+#include <grpcpp/grpcpp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "sidecar/adjudicator/adjudicator_service.h"
+#include "sidecar/journal/journal_service.h"
+#include "sidecar/metastore/file_metastore.h"
+#include "sidecar/rpc/directory_lock.h"
+#include "sidecar/rpc/log.h"
+#include "sidecar/rpc/server.h"
+#include "sidecar/rpc/shutdown.h"
+#include "sidecar/storage/storage_role.h"
+
+namespace concord {
+namespace {
+
+constexpr char kVersion[] = "concordd 0.1";
+constexpr unsigned kStopSecondsMax = 10;  // then the process ends without more ado; everything survives that
+
+constexpr int kLeadingWaitMs = 1000;
+
+enum ExitCode { kExitOk = 0, kExitFailed = 1, kExitUsage = 2, kExitLocked = 3, kExitOpen = 4, kExitListen = 5 };
+
+constexpr char kFooter[] =
+    "Exit codes: 0 stopped as asked; 1 a role could not go on, or failed to stop cleanly; 2 wrong usage; 3 another\n"
+    "concordd uses the directory; 4 the directory could not be opened or recovered; 5 the address cannot be listened on.";
+
+struct Options {
+  std::string directory;
+  std::string listen;
+  std::vector<std::string> roles = {"adjudicator", "journal", "storage"};
+  std::vector<std::string> journal_addresses;
+  uint32_t write_quorum = 0;
+  std::string log_level = "info";
+  std::string log_file;
+  int lifeline_fd = -1;
+  int lock_wait_ms = 0;
+  int64_t checkpoint_interval_ms = 1000;
+  int64_t retention_ms = 10000;
+  int64_t journal_retention_ms = 60000;
+  unsigned max_readers = 2048;
+  uint64_t map_size = kReplicaMapBytes;
+  uint64_t segment_size = journal::SegmentLogOptions{}.segment_bytes;
+  size_t max_window_keys = ConflictWindow::kDefaultMaxKeys;
+  size_t max_tokens = TokenTable::kDefaultMaxTokens;
+  int64_t window_replay_ms = 120000;
+
+  bool Has(const std::string& role) const { return std::find(roles.begin(), roles.end(), role) != roles.end(); }
+};
+
+void Describe(CLI::App* app, Options* options) {
+  app->set_version_flag("--version", kVersion);
+  app->footer(kFooter);
+  app->add_option("--dir", options->directory, "where everything is kept; made with mode 0700 if it is not there")
+      ->required();
+  app->add_option("--listen", options->listen, "unix:/path or a loopback address (default unix:<dir>/concordd.sock)");
+  app->add_option("--roles", options->roles, "any of adjudicator,journal,storage")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"adjudicator", "journal", "storage"}))
+      ->capture_default_str();
+  app->add_option("--journal-address", options->journal_addresses,
+                  "the journal nodes, where they are not this process alone; comma-separated")
+      ->delimiter(',');
+  app->add_option("--write-quorum", options->write_quorum, "of the journal nodes (default: more than half)");
+  app->add_option("--log-level", options->log_level, "trace, debug, info, warning, error, critical, off")
+      ->capture_default_str();
+  app->add_option("--log-file", options->log_file, "default: standard error");
+  app->add_option("--lifeline-fd", options->lifeline_fd, "a pipe; at its end concordd stops, as its parent has died");
+  app->add_option("--lock-wait-ms", options->lock_wait_ms, "how long to wait for another concordd to leave the directory")
+      ->capture_default_str();
+  app->add_option("--checkpoint-interval-ms", options->checkpoint_interval_ms, "storage: between checkpoints")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app->add_option("--retention-ms", options->retention_ms, "storage: how long old versions are kept at least")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app->add_option("--max-readers", options->max_readers, "storage: processes that may read at once")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app->add_option("--map-size", options->map_size, "storage: address space of the map, in bytes")->capture_default_str();
+  app->add_option("--journal-retention-ms", options->journal_retention_ms, "journal: how long records are kept at least")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  app->add_option("--segment-size", options->segment_size, "journal: bytes of a segment file")->capture_default_str();
+  app->add_option("--max-window-keys", options->max_window_keys, "adjudicator: keys remembered for conflicts")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app->add_option("--max-tokens", options->max_tokens, "adjudicator: commits remembered for retries")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app->add_option("--window-replay-ms", options->window_replay_ms, "adjudicator: how far back the journal is read at start")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+}
+
+// Fills in what depends on other options; an explanation if they do not go together.
+Status Complete(Options* options) {
+  options->directory = std::filesystem::absolute(options->directory).lexically_normal().string();
+  while (options->directory.size() > 1 && options->directory.back() == '/') options->directory.pop_back();
+  if (options->listen.empty()) options->listen = "unix:" + options->directory + "/concordd.sock";
+  const bool needs_journal = options->Has("adjudicator") || options->Has("storage");
+  if (needs_journal && !options->Has("journal") && options->journal_addresses.empty())
+    return {Code::kInvalid, "without the journal role, --journal-address is needed"};
+  const size_t nodes = std::max<size_t>(options->journal_addresses.size(), 1);
+  if (options->write_quorum == 0) options->write_quorum = static_cast<uint32_t>(nodes / 2 + 1);
+  if (!ValidEnsemble(nodes, options->write_quorum))
+    return {Code::kInvalid, "--write-quorum must be more than half of the " + std::to_string(nodes) + " journal nodes"};
+  return CheckLocalAddress(options->listen);
+}
+
+// Removes the socket that a dead process left behind. Refuses if somebody still answers there.
+Status RemoveStaleSocket(const std::string& path) {
+  struct stat info;
+  if (lstat(path.c_str(), &info) != 0) return Status::Ok();
+  if (!S_ISSOCK(info.st_mode)) return {Code::kInvalid, path + " exists and is not a socket"};
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const bool answered = fd >= 0 && connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  if (fd >= 0) close(fd);
+  if (answered) return {Code::kUnavailable, "another process listens on " + path};
+  unlink(path.c_str());
+  return Status::Ok();
+}
+
+// The roles of this process, started and ended in order.
+class Concordd {
+ public:
+  Concordd(const Options& options, ShutdownSignal* shutdown) : options_(options), shutdown_(shutdown) {}
+
+  ExitCode Start() {
+    Status status = OpenRoles();
+    if (!status.ok()) {
+      log_->critical("cannot open dir=\"{}\" reason=\"{}\"", options_.directory, status.ToString());
+      return kExitOpen;
+    }
+    status = Listen();
+    if (!status.ok()) {
+      log_->critical("cannot listen address={} reason=\"{}\"", options_.listen, status.ToString());
+      return kExitListen;
+    }
+    status = StartRoles();
+    if (!status.ok()) {
+      log_->critical("cannot start reason=\"{}\"", status.ToString());
+      return kExitOpen;
+    }
+    return kExitOk;
+  }
+
+  // Also after a Start that failed half way.
+  bool Stop() {
+    bool clean = true;
+    if (adjudicator_ != nullptr) adjudicator_->Stop();
+    if (storage_ != nullptr && server_ != nullptr) storage_->StopFollowing();
+    if (journal_ != nullptr) journal_->Stop();
+    if (server_ != nullptr) {
+      server_->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(200));
+      server_->Wait();
+    }
+    if (storage_ != nullptr) {
+      const Status status = storage_->Stop();
+      if (!status.ok()) log_->error("storage did not stop cleanly reason=\"{}\"", status.ToString());
+      clean = status.ok();
+    }
+    // gRPC unlinks its socket itself.
+    server_.reset();
+    return clean;
+  }
+
+ private:
+  Status OpenRoles() {
+    if (options_.Has("journal")) {
+      journal::JournalNodeOptions node;
+      node.log.directory = options_.directory + "/journal";
+      node.log.segment_bytes = options_.segment_size;
+      node.retention_ms = options_.journal_retention_ms;
+      const Status status = journal::JournalNode::Open(std::move(node), &journal_node_);
+      if (!status.ok()) return status;
+      journal_ = std::make_unique<journal::JournalService>(journal_node_.get());
+    }
+    if (options_.Has("storage")) {
+      StorageRoleOptions role;
+      role.replica.directory = options_.directory + "/storage";
+      role.replica.map_bytes = options_.map_size;
+      role.replica.max_readers = options_.max_readers;
+      role.replica.checkpoint_interval_us = options_.checkpoint_interval_ms * 1000;
+      role.replica.retention_us = options_.retention_ms * 1000;
+      role.applier.replica_id = "storage";
+      role.applier.on_failure = [this](const Status& status) { shutdown_->Fail("storage failed: " + status.ToString()); };
+      std::filesystem::create_directory(role.replica.directory);
+      const Status status = StorageRole::Open(std::move(role), &storage_);
+      if (!status.ok()) return status;
+    }
+    if (options_.Has("adjudicator")) {
+      metastore_ = std::make_unique<FileMetastore>(options_.directory + "/metastore");
+      const Status status = metastore_->Open();
+      if (!status.ok()) return status;
+      AdjudicatorService::Options service;
+      service.limits.max_keys = options_.max_window_keys;
+      service.limits.max_tokens = options_.max_tokens;
+      service.takeover.replay_us = options_.window_replay_ms * 1000;
+      service.page_registry = options_.directory + "/lsn_pages";
+      if (options_.journal_addresses.empty()) {
+        service.on_journal_broken = [this](const Status& status) {
+          shutdown_->Fail("journal failed: " + status.ToString());
+        };
+      }
+      adjudicator_ = std::make_unique<AdjudicatorService>(service, metastore_.get());
+    }
+    return Status::Ok();
+  }
+
+  Status Listen() {
+    const std::string path = SocketPath(options_.listen);
+    if (!path.empty()) {
+      const Status status = RemoveStaleSocket(path);
+      if (!status.ok()) return status;
+    }
+    grpc::ServerBuilder builder;
+    SetServerLimits(&builder);
+    int port = 0;
+    builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port);
+    if (journal_ != nullptr) builder.RegisterService(journal_.get());
+    if (storage_ != nullptr) builder.RegisterService(storage_->service());
+    if (adjudicator_ != nullptr) builder.RegisterService(adjudicator_.get());
+    server_ = builder.BuildAndStart();
+    if (server_ == nullptr || port == 0) return {Code::kIoError, "the address cannot be bound"};
+    // The umask has kept others out since bind; this takes the execute bit away.
+    if (!path.empty()) chmod(path.c_str(), 0600);
+    return Status::Ok();
+  }
+
+  Status StartRoles() {
+    std::vector<std::shared_ptr<grpc::Channel>> journals;
+    for (const std::string& address : options_.journal_addresses) journals.push_back(Connect(address));
+    const auto local = server_->InProcessChannel(ChannelLimits());
+    if (journals.empty()) journals.push_back(local);
+    if (storage_ != nullptr) storage_->Start(journal_ != nullptr ? local : journals.front());
+    if (adjudicator_ == nullptr) return Status::Ok();
+    JournalEnsemble ensemble;
+    for (const auto& channel : journals) ensemble.nodes.push_back(proto::Journal::NewStub(channel));
+    ensemble.write_quorum = options_.write_quorum;
+    const Status status = adjudicator_->Start(ensemble);
+    // "Ready" is to mean it, where that is a matter of moments; with journal nodes away it keeps trying by itself.
+    if (status.ok()) adjudicator_->WaitUntilLeading(kLeadingWaitMs);
+    return status;
+  }
+
+  const Options options_;
+  ShutdownSignal* const shutdown_;
+  const std::shared_ptr<spdlog::logger> log_ = RoleLog("concordd");
+  std::unique_ptr<journal::JournalNode> journal_node_;
+  std::unique_ptr<journal::JournalService> journal_;
+  std::unique_ptr<StorageRole> storage_;
+  std::unique_ptr<FileMetastore> metastore_;
+  std::unique_ptr<AdjudicatorService> adjudicator_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+int Run(int argc, char** argv) {
+  Options options;
+  CLI::App app("The sidecar of Concord: adjudicator, journal and storage replica of a distributed PostgreSQL.", "concordd");
+  Describe(&app, &options);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  Status status = Complete(&options);
+  if (status.ok()) status = InitLog(options.log_level, options.log_file);
+  ShutdownSignal shutdown;
+  if (status.ok()) status = shutdown.Init(options.lifeline_fd);
+  if (!status.ok()) {
+    fprintf(stderr, "concordd: %s\n", status.message().c_str());
+    return kExitUsage;
+  }
+  const auto log = RoleLog("concordd");
+  umask(0077);
+
+  DirectoryLock lock;
+  status = lock.Acquire(options.directory, options.lock_wait_ms);
+  if (!status.ok()) {
+    log->critical("{}", status.message());
+    return status.code() == Code::kUnavailable ? kExitLocked : kExitOpen;
+  }
+
+  Concordd concordd(options, &shutdown);
+  ExitCode code = concordd.Start();
+  if (code == kExitOk) {
+    log->info("ready address={} dir=\"{}\" pid={}", options.listen, options.directory, getpid());
+    const std::string reason = shutdown.Wait(-1);
+    if (shutdown.failed()) {
+      log->critical("stopping reason=\"{}\"", reason);
+      code = kExitFailed;
+    } else {
+      log->info("stopping reason=\"{}\"", reason);
+    }
+  }
+  alarm(kStopSecondsMax);
+  if (!concordd.Stop() && code == kExitOk) code = kExitFailed;
+  log->info("stopped code={}", static_cast<int>(code));
+  return code;
+}
+
+}  // namespace
+}  // namespace concord
+
+int main(int argc, char** argv) { return concord::Run(argc, argv); }

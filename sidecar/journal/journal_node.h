@@ -1,0 +1,118 @@
+// A journal node without its network: who may append, what is committed, who is woken, what is trimmed.
+//
+// Appending is two steps, so that the thread that brings frames can also be the one that syncs them, without a wake-up
+// in between. Submit checks frames and queues them. FlushOnce takes all that has queued and makes it durable with one
+// sync, unless another thread is doing so; then that thread, by calling FlushOnce until it has nothing to do, takes the
+// rest along with its next sync. Whoever calls Submit must call FlushOnce until it returns kNothing or kBusy.
+//
+// Thread-safe. Invariants:
+//  - Nothing is accepted below the sealed epoch, nor above it: an epoch begins with Seal. A Seal that has returned is
+//  on
+//    disk, and no frame of an earlier epoch gets in after it.
+//  - committed <= synced, both never fall (Truncate refuses to cut what is committed).
+//  - Readers see committed frames only, unless they ask for the synced ones.
+//  - A frame above the lowest checkpoint of the live leases is never trimmed, nor is anything while there is no lease.
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "core/lsn.h"
+#include "core/status.h"
+#include "sidecar/journal/lease_table.h"
+#include "sidecar/journal/segment_log.h"
+
+namespace concord::journal {
+
+struct JournalNodeOptions {
+  SegmentLogOptions log;
+  size_t queue_bytes_max = 64u << 20;  // of frames not yet synced; one request more is always let in
+  size_t group_bytes_max = 4u << 20;   // of one sync; one request is never split
+  // Records younger than this stay, whatever was checkpointed: a new adjudicator reads them.
+  int64_t retention_ms = 60'000;
+};
+
+struct AppendInput {
+  uint64_t epoch = 0;
+  Lsn committed_lsn = kNoLsn;  // what the writer knows to be on a quorum
+  uint32_t write_quorum = 0;
+  std::string frames;  // may be empty
+};
+
+class JournalNode {
+ public:
+  static Status Open(JournalNodeOptions options, std::unique_ptr<JournalNode>* out);
+  ~JournalNode();
+
+  struct SealResult {
+    uint64_t last_epoch;
+    Lsn last_lsn, first_lsn, committed_lsn;
+  };
+  // kStaleEpoch if a higher epoch was seen. Frames of earlier epochs that are queued and not written are refused.
+  Status Seal(uint64_t epoch, SealResult* result);
+  // Cuts what lies above `lsn`. Of the sealed epoch only; kInvalid if that is committed.
+  Status Truncate(uint64_t epoch, Lsn lsn);
+
+  // kStaleEpoch: fenced. kInvalid: a gap, garbage, or an epoch that did not begin with Seal. kNoSpace passes, kIoError
+  // stays. Waits (and helps to sync) while the queue is full.
+  Status Submit(AppendInput input);
+  enum class Flush { kNothing, kBusy, kSynced, kFailed };
+  // kSynced: `*synced_lsn` is the new end. kFailed: `*failure` tells why; all that was queued is refused.
+  Flush FlushOnce(Lsn* synced_lsn, Status* failure);
+  // Submit, and wait until it is synced; for callers with one request at a time.
+  Status Append(AppendInput input);
+  // Ok if a writer of this epoch is welcome now.
+  Status CheckEpoch(uint64_t epoch) const;
+
+  // Waits until something after `after_lsn` is committed. The committed LSN then; also on timeout and shutdown.
+  Lsn WaitCommitted(Lsn after_lsn, std::chrono::milliseconds timeout);
+  // As SegmentLog::Read; the caller names a limit that is committed or synced.
+  Status Read(Lsn after_lsn, Lsn limit_lsn, size_t bytes_max, std::string* frames, Lsn* last_lsn) const;
+
+  // A replica's lease, and trimming what nobody needs any more.
+  Status ReportCheckpoint(const std::string& replica_id, Lsn checkpoint_lsn, uint64_t lease_ms, Lsn* trimmed_lsn);
+
+  SegmentLog::State state() const;  // committed_lsn: as far as this node knows, not only what is on disk
+
+  // Wakes all waiters; whatever waits or comes later ends with kShutdown. Reading and Status go on.
+  void Shutdown();
+
+ private:
+  JournalNode(JournalNodeOptions options, std::unique_ptr<SegmentLog> log, LeaseTable leases);
+
+  static Status Check(AppendInput* input, BatchRef* batch);
+  Status Enqueue(const AppendInput& input, BatchRef batch, uint64_t* drops);
+  Status CheckEpochLocked(uint64_t epoch) const;
+  void DropQueue(Status why);
+  void AdvanceCommitted();
+  void LeaveWriterSeat();
+
+  const JournalNodeOptions options_;
+  const std::unique_ptr<SegmentLog> log_;
+
+  mutable std::mutex mutex_;           // guards what follows
+  std::condition_variable progress_;   // the writer's seat became free, the queue shorter, synced_lsn_ higher
+  std::condition_variable committed_;  // committed_lsn_ higher
+  bool writing_ = false;               // the writer's seat: some thread uses the log's writing half
+  bool shutdown_ = false;
+  uint64_t sealed_epoch_;
+  std::deque<BatchRef> queue_;
+  size_t queue_bytes_ = 0;
+  Lsn accepted_lsn_;  // the end of the queue, or of the log if it is empty
+  uint64_t accepted_epoch_;
+  uint64_t drops_ = 0;  // how often the queue was refused
+  Status drop_reason_;
+  Lsn synced_lsn_;
+  Lsn committed_lsn_;
+  Lsn writer_committed_lsn_ = kNoLsn;
+  uint32_t write_quorum_ = 0;  // of the writer; 0 until it has told
+
+  std::mutex trim_mutex_;  // held over a trim; taken before mutex_
+  LeaseTable leases_;      // guarded by trim_mutex_
+};
+
+}  // namespace concord::journal

@@ -1,0 +1,281 @@
+#include "sidecar/journal/journal_service.h"
+
+#include <algorithm>
+#include <atomic>
+#include <thread>
+
+#include "sidecar/rpc/log.h"
+#include "sidecar/rpc/status.h"
+
+namespace concord::journal {
+namespace {
+
+constexpr size_t kTailBatchBytes = 1u << 20;
+constexpr size_t kTailBatchBytesMax = 64u << 20;
+constexpr auto kTailLookAround = std::chrono::milliseconds(200);  // how soon a tail notices that its client has gone
+constexpr auto kFailureGrace = std::chrono::milliseconds(50);
+
+// A gap in Append means that the writer's view of the log is not ours: its epoch is over, as with a fence.
+grpc::Status ToAppendGrpc(const Status& status) {
+  grpc::Status out = ToGrpc(status);
+  if (status.code() != Code::kInvalid) return out;
+  return {grpc::StatusCode::FAILED_PRECONDITION, out.error_message(), out.error_details()};
+}
+
+Status ShuttingDown() { return {Code::kShutdown, "the journal is shutting down"}; }
+
+}  // namespace
+
+class JournalService::Registration {
+ public:
+  Registration(JournalService* service, grpc::ServerContext* context) : service_(service), context_(context) {
+    const std::lock_guard lock(service_->mutex_);
+    if (service_->stopping_) return;
+    service_->streams_.insert(context_);
+    accepted_ = true;
+  }
+  ~Registration() {
+    const std::lock_guard lock(service_->mutex_);
+    service_->streams_.erase(context_);
+  }
+  bool accepted() const { return accepted_; }
+
+ private:
+  JournalService* const service_;
+  grpc::ServerContext* const context_;
+  bool accepted_ = false;
+};
+
+class JournalService::AppendStream {
+ public:
+  using Stream = grpc::ServerReaderWriter<proto::AppendReply, proto::AppendRequest>;
+
+  AppendStream(JournalService* service, grpc::ServerContext* context, Stream* stream)
+      : service_(service), node_(service->node_), context_(context), stream_(stream) {}
+
+  Status Run() {
+    std::thread other([this] { Serve(); });
+    Serve();
+    other.join();
+    Sync();
+    service_->LeaveWriterSeat(context_);
+    const std::lock_guard lock(state_mutex_);
+    return status_;
+  }
+
+ private:
+  // Both threads: one request after another, and the sync of what has queued.
+  void Serve() {
+    proto::AppendRequest request;
+    while (ReadOne(&request)) Sync();
+    const std::lock_guard lock(state_mutex_);
+    readers_done_ = true;
+    changed_.notify_all();
+  }
+
+  // False when the stream is over. Requests are submitted in their order, under the same lock as they are read.
+  bool ReadOne(proto::AppendRequest* request) {
+    const std::lock_guard lock(read_mutex_);
+    if (ended_ || !stream_->Read(request)) {
+      ended_ = true;
+      return false;
+    }
+    Status status;
+    if (!seated_) {
+      status = service_->TakeWriterSeat(context_, request->epoch());
+      seated_ = status.ok();
+    }
+    AppendInput input{request->epoch(), request->committed_lsn(), request->write_quorum(),
+                      std::move(*request->mutable_frames())};
+    if (status.ok()) status = node_->Submit(std::move(input));
+    if (status.ok()) return true;
+    ended_ = true;
+    Fail(status);
+    return false;
+  }
+
+  void Sync() {
+    Lsn synced = kNoLsn;
+    Status failure;
+    while (true) {
+      switch (node_->FlushOnce(&synced, &failure)) {
+        case JournalNode::Flush::kNothing:
+        case JournalNode::Flush::kBusy: return;
+        case JournalNode::Flush::kSynced: Acknowledge(synced); break;
+        case JournalNode::Flush::kFailed:
+          Acknowledge(synced);
+          FailWhileReading(failure);
+          return;
+      }
+    }
+  }
+
+  void Acknowledge(Lsn synced) {
+    const std::lock_guard lock(write_mutex_);
+    if (synced <= acknowledged_) return;  // the other thread's later sync was told first
+    acknowledged_ = synced;
+    proto::AppendReply reply;
+    reply.set_synced_lsn(synced);
+    stream_->Write(reply);  // a client that has gone shows in Read
+  }
+
+  void Fail(const Status& status) {
+    const std::lock_guard lock(state_mutex_);
+    if (status_.ok()) status_ = status;
+  }
+
+  // The other thread may be in Read. If the client sends something more, the call ends with our status; if not, it can
+  // only be cancelled.
+  void FailWhileReading(const Status& status) {
+    Fail(status);
+    ended_ = true;
+    std::unique_lock lock(state_mutex_);
+    if (!changed_.wait_for(lock, kFailureGrace, [this] { return readers_done_; })) context_->TryCancel();
+  }
+
+  JournalService* const service_;
+  JournalNode* const node_;
+  grpc::ServerContext* const context_;
+  Stream* const stream_;
+
+  std::mutex read_mutex_;  // the right to read from the stream, and to submit
+  bool seated_ = false;    // guarded by read_mutex_
+  std::atomic<bool> ended_ = false;
+
+  std::mutex write_mutex_;  // the right to write to the stream
+  Lsn acknowledged_ = kNoLsn;
+
+  std::mutex state_mutex_;
+  std::condition_variable changed_;
+  bool readers_done_ = false;  // one of the threads has left its loop
+  Status status_;
+};
+
+Status JournalService::TakeWriterSeat(grpc::ServerContext* context, uint64_t epoch) {
+  // Before an older stream is ended: a fenced writer ends nobody.
+  Status status = node_->CheckEpoch(epoch);
+  if (!status.ok()) return status;
+  std::unique_lock lock(mutex_);
+  while (writer_ != nullptr && !stopping_) {
+    writer_->TryCancel();
+    seat_free_.wait(lock);
+  }
+  if (stopping_) return ShuttingDown();
+  writer_ = context;
+  return Status::Ok();
+}
+
+void JournalService::LeaveWriterSeat(grpc::ServerContext* context) {
+  const std::lock_guard lock(mutex_);
+  if (writer_ != context) return;
+  writer_ = nullptr;
+  seat_free_.notify_all();
+}
+
+bool JournalService::stopping() {
+  const std::lock_guard lock(mutex_);
+  return stopping_;
+}
+
+void JournalService::Stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    for (grpc::ServerContext* stream : streams_) stream->TryCancel();
+  }
+  seat_free_.notify_all();
+  node_->Shutdown();
+}
+
+grpc::Status JournalService::Append(grpc::ServerContext* context, AppendStream::Stream* stream) {
+  const Registration registration(this, context);
+  if (!registration.accepted()) return ToGrpc(ShuttingDown());
+  const Status status = AppendStream(this, context, stream).Run();
+  if (!status.ok()) RoleLog("journal")->warn("append stream ended reason=\"{}\"", status.ToString());
+  return ToAppendGrpc(status);
+}
+
+grpc::Status JournalService::Tail(grpc::ServerContext* context, const proto::TailRequest* request,
+                                  grpc::ServerWriter<proto::TailReply>* writer) {
+  const Registration registration(this, context);
+  if (!registration.accepted()) return ToGrpc(ShuttingDown());
+  const size_t bytes_max =
+      request->max_batch_bytes() == 0 ? kTailBatchBytes : std::min(request->max_batch_bytes(), kTailBatchBytesMax);
+  const SegmentLog::State begun = node_->state();
+  Lsn sent = request->after_lsn();
+  Lsn limit = request->until_end() ? begun.last_lsn : begun.committed_lsn;
+  // Told at once, also if there is nothing to send yet.
+  if (sent < begun.base_lsn)
+    return ToGrpc({Code::kTooOld, "the journal up to LSN " + std::to_string(begun.base_lsn) + " has been trimmed"});
+  proto::TailReply reply;
+  while (!context->IsCancelled() && !stopping()) {
+    if (limit <= sent) {
+      if (request->until_end()) return grpc::Status::OK;
+      limit = node_->WaitCommitted(sent, kTailLookAround);
+      continue;
+    }
+    Lsn last = kNoLsn;
+    const Status status = node_->Read(sent, limit, bytes_max, reply.mutable_frames(), &last);
+    if (!status.ok()) {
+      RoleLog("journal")->warn("tail ended after_lsn={} reason=\"{}\"", sent, status.ToString());
+      return ToGrpc(status);
+    }
+    if (last == kNoLsn) {  // cut by a truncation since we began
+      if (request->until_end()) return grpc::Status::OK;
+      limit = kNoLsn;
+      continue;
+    }
+    reply.set_committed_lsn(request->until_end() ? node_->state().committed_lsn : limit);
+    if (!writer->Write(reply)) break;
+    sent = last;
+  }
+  return stopping() ? ToGrpc(ShuttingDown()) : grpc::Status(grpc::StatusCode::CANCELLED, "the client has gone");
+}
+
+grpc::Status JournalService::Seal(grpc::ServerContext*, const proto::SealRequest* request, proto::SealReply* reply) {
+  JournalNode::SealResult result{};
+  const Status status = node_->Seal(request->epoch(), &result);
+  if (!status.ok()) return ToGrpc(status);
+  reply->set_last_epoch(result.last_epoch);
+  reply->set_last_lsn(result.last_lsn);
+  reply->set_first_lsn(result.first_lsn);
+  reply->set_committed_lsn(result.committed_lsn);
+  RoleLog("journal")->info("sealed epoch={} last_epoch={} last_lsn={}", request->epoch(), result.last_epoch,
+                           result.last_lsn);
+  return grpc::Status::OK;
+}
+
+grpc::Status JournalService::Truncate(grpc::ServerContext*, const proto::TruncateRequest* request,
+                                      proto::TruncateReply*) {
+  const Status status = node_->Truncate(request->epoch(), request->lsn());
+  RoleLog("journal")->info("truncate epoch={} lsn={} result=\"{}\"", request->epoch(), request->lsn(),
+                           status.ToString());
+  return ToGrpc(status);
+}
+
+grpc::Status JournalService::ReportCheckpoint(grpc::ServerContext*, const proto::ReportCheckpointRequest* request,
+                                              proto::ReportCheckpointReply* reply) {
+  Lsn trimmed = kNoLsn;
+  const Status status =
+      node_->ReportCheckpoint(request->replica_id(), request->checkpoint_lsn(), request->lease_ms(), &trimmed);
+  if (!status.ok()) return ToGrpc(status);
+  reply->set_trimmed_lsn(trimmed);
+  return grpc::Status::OK;
+}
+
+grpc::Status JournalService::GetStatus(grpc::ServerContext*, const proto::JournalStatusRequest*,
+                                       proto::JournalStatus* reply) {
+  const SegmentLog::State state = node_->state();
+  reply->set_epoch(state.last_epoch);
+  reply->set_sealed_epoch(state.sealed_epoch);
+  reply->set_first_lsn(state.first_lsn);
+  reply->set_last_lsn(state.last_lsn);
+  reply->set_synced_lsn(state.last_lsn);
+  reply->set_committed_lsn(state.committed_lsn);
+  reply->set_segments(state.segments);
+  reply->set_bytes(state.bytes);
+  reply->set_syncs(state.syncs);
+  return grpc::Status::OK;
+}
+
+}  // namespace concord::journal

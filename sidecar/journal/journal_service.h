@@ -1,0 +1,56 @@
+// The Journal service (proto/journal.proto) over a JournalNode.
+//
+// An Append stream is served by two threads that do the same: one waits for the next request, and the thread that got
+// one syncs it itself if nobody is syncing, while the other goes on reading. So a lone commit waits for no wake-up of a
+// thread but gRPC's own, and what arrives during a sync shares the next one. One stream writes at a time: a newer one
+// of the same or a higher epoch ends it.
+//
+// Thread-safe. Stop ends all streams and refuses new ones; call it before the server's Shutdown. The node must outlive
+// the server.
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <set>
+
+#include "proto/journal.grpc.pb.h"
+#include "sidecar/journal/journal_node.h"
+
+namespace concord::journal {
+
+class JournalService final : public proto::Journal::Service {
+ public:
+  explicit JournalService(JournalNode* node) : node_(node) {}
+
+  void Stop();
+
+  grpc::Status Seal(grpc::ServerContext* context, const proto::SealRequest* request, proto::SealReply* reply) override;
+  grpc::Status Truncate(grpc::ServerContext* context, const proto::TruncateRequest* request,
+                        proto::TruncateReply* reply) override;
+  grpc::Status Append(grpc::ServerContext* context,
+                      grpc::ServerReaderWriter<proto::AppendReply, proto::AppendRequest>* stream) override;
+  grpc::Status Tail(grpc::ServerContext* context, const proto::TailRequest* request,
+                    grpc::ServerWriter<proto::TailReply>* writer) override;
+  grpc::Status ReportCheckpoint(grpc::ServerContext* context, const proto::ReportCheckpointRequest* request,
+                                proto::ReportCheckpointReply* reply) override;
+  grpc::Status GetStatus(grpc::ServerContext* context, const proto::JournalStatusRequest* request,
+                         proto::JournalStatus* reply) override;
+
+ private:
+  class AppendStream;
+  // A stream while it is served, so that Stop finds it.
+  class Registration;
+
+  Status TakeWriterSeat(grpc::ServerContext* context, uint64_t epoch);
+  void LeaveWriterSeat(grpc::ServerContext* context);
+  bool stopping();
+
+  JournalNode* const node_;
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable seat_free_;
+  bool stopping_ = false;
+  std::set<grpc::ServerContext*> streams_;
+  grpc::ServerContext* writer_ = nullptr;
+};
+
+}  // namespace concord::journal

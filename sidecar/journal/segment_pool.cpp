@@ -1,0 +1,145 @@
+#include "sidecar/journal/segment_pool.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <random>
+#include <utility>
+
+namespace concord::journal {
+namespace {
+
+uint64_t NewSalt() {
+  std::random_device random;
+  return static_cast<uint64_t>(random()) << 32 | random();
+}
+
+}  // namespace
+
+int AllocateFile(int fd, uint64_t size) { return ::posix_fallocate(fd, 0, static_cast<off_t>(size)); }
+
+SegmentPool::SegmentPool(std::string directory, uint64_t segment_bytes, size_t spares_max, AllocateFunction allocate)
+    : directory_(std::move(directory)),
+      segment_bytes_(segment_bytes),
+      spares_max_(spares_max),
+      allocate_(std::move(allocate)),
+      thread_([this] { Run(); }) {}
+
+SegmentPool::~SegmentPool() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  changed_.notify_all();
+  thread_.join();
+}
+
+void SegmentPool::Prepare(uint64_t sequence) {
+  {
+    std::lock_guard lock(mutex_);
+    if (prepared_.has_value() && prepared_->header.sequence == sequence) return;
+    wanted_ = sequence;
+  }
+  changed_.notify_all();
+}
+
+Status SegmentPool::Take(uint64_t sequence, uint64_t bytes_min, SegmentFile* out) {
+  std::unique_lock lock(mutex_);
+  if (!busy_) wanted_ = 0;
+  changed_.wait(lock, [this] { return !busy_; });
+  wanted_ = 0;
+  if (prepared_.has_value() && prepared_->header.sequence == sequence && prepared_->header.size >= bytes_min) {
+    *out = std::move(*prepared_);
+    prepared_.reset();
+    return Status::Ok();
+  }
+  // A prepared file that is too small keeps its name until the larger one takes it over.
+  prepared_.reset();
+  const uint64_t bytes = std::max(segment_bytes_, (bytes_min + 4095) & ~uint64_t{4095});
+  return Make(sequence, bytes, TakeSpare(bytes), out);
+}
+
+Status SegmentPool::Discard() {
+  std::unique_lock lock(mutex_);
+  if (!busy_) wanted_ = 0;
+  changed_.wait(lock, [this] { return !busy_; });
+  std::vector<std::string> paths = std::exchange(spares_, {});
+  if (prepared_.has_value()) paths.push_back(prepared_->path);
+  prepared_.reset();
+  Status status;
+  for (const std::string& path : paths) {
+    if (status.ok()) status = RemoveFile(path);
+  }
+  if (status.ok() && !paths.empty()) status = SyncDirectory(directory_);
+  return status;
+}
+
+Status SegmentPool::Recycle(const std::string& path, uint64_t sequence, uint64_t bytes) {
+  std::lock_guard lock(mutex_);
+  Status status;
+  if (bytes == segment_bytes_ && spares_.size() < spares_max_) {
+    const std::string spare = directory_ + "/" + SegmentName(sequence) + ".spare";
+    status = RenameFile(path, spare);
+    if (status.ok()) spares_.push_back(spare);
+  } else {
+    status = RemoveFile(path);
+  }
+  // At once, so that a crash never leaves a hole in the sequence of names.
+  if (status.ok()) status = SyncDirectory(directory_);
+  return status;
+}
+
+std::string SegmentPool::TakeSpare(uint64_t bytes) {
+  if (bytes != segment_bytes_ || spares_.empty()) return {};
+  std::string spare = std::move(spares_.back());
+  spares_.pop_back();
+  return spare;
+}
+
+Status SegmentPool::Make(uint64_t sequence, uint64_t bytes, std::string spare, SegmentFile* out) {
+  SegmentFile file;
+  file.path = directory_ + "/" + SegmentName(sequence);
+  file.header = {sequence, NewSalt(), bytes};
+  const std::string working = spare.empty() ? file.path + ".tmp" : spare;
+  Status status = OpenFile(working, spare.empty() ? O_RDWR | O_CREAT | O_TRUNC : O_RDWR, &file.fd);
+  if (status.ok() && spare.empty()) {
+    const int error = allocate_(file.fd.get(), bytes);
+    if (error != 0) status = ErrnoStatus("allocate", working, error);
+    if (status.ok()) status = WriteZeros(file.fd.get(), working, 0, bytes);
+  }
+  if (status.ok()) status = WriteAt(file.fd.get(), working, EncodeSegmentHeader(file.header), 0);
+  if (status.ok() && ::fsync(file.fd.get()) != 0) status = ErrnoStatus("sync", working, errno);
+  if (status.ok()) status = RenameFile(working, file.path);
+  if (status.ok()) status = SyncDirectory(directory_);
+  if (!status.ok()) {
+    ::unlink(working.c_str());
+    return status;
+  }
+  *out = std::move(file);
+  return Status::Ok();
+}
+
+void SegmentPool::Run() {
+  std::unique_lock lock(mutex_);
+  while (!stop_) {
+    if (wanted_ == 0) {
+      changed_.wait(lock);
+      continue;
+    }
+    const uint64_t sequence = wanted_;
+    std::string spare = TakeSpare(segment_bytes_);
+    busy_ = true;
+    lock.unlock();
+    SegmentFile file;
+    const Status status = Make(sequence, segment_bytes_, std::move(spare), &file);
+    lock.lock();
+    busy_ = false;
+    if (wanted_ == sequence) wanted_ = 0;
+    if (status.ok()) prepared_ = std::move(file);
+    changed_.notify_all();
+  }
+}
+
+}  // namespace concord::journal

@@ -1,0 +1,93 @@
+#include "sidecar/metastore/file_metastore.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "sidecar/metastore/atomic_file.h"
+
+namespace concord {
+namespace {
+
+class FileMetastoreTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = (std::filesystem::temp_directory_path() / "concord-metastore-XXXXXX").string();
+    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
+    directory_ = pattern;
+    path_ = directory_ / "metastore";
+  }
+  void TearDown() override { std::filesystem::remove_all(directory_); }
+
+  std::filesystem::path directory_;
+  std::string path_;
+};
+
+TEST_F(FileMetastoreTest, EpochsGrowOverRestarts) {
+  uint64_t last = 0;
+  for (int process = 0; process < 3; process++) {
+    FileMetastore store(path_);
+    ASSERT_TRUE(store.Open().ok());
+    for (int i = 0; i < 3; i++) {
+      uint64_t epoch = 0;
+      ASSERT_TRUE(store.AcquireLeadership(0, &epoch).ok());
+      EXPECT_GT(epoch, last);
+      last = epoch;
+    }
+  }
+  EXPECT_EQ(last, 9u);
+}
+
+TEST_F(FileMetastoreTest, GoesAboveWhatTheJournalKnows) {
+  FileMetastore store(path_);
+  ASSERT_TRUE(store.Open().ok());
+  uint64_t epoch = 0;
+  ASSERT_TRUE(store.AcquireLeadership(41, &epoch).ok());
+  EXPECT_EQ(epoch, 42u);
+  ASSERT_TRUE(store.AcquireLeadership(3, &epoch).ok());
+  EXPECT_EQ(epoch, 43u);
+}
+
+TEST_F(FileMetastoreTest, EveryChangedByteIsRefused) {
+  {
+    FileMetastore store(path_);
+    ASSERT_TRUE(store.Open().ok());
+    uint64_t epoch = 0;
+    ASSERT_TRUE(store.AcquireLeadership(1234, &epoch).ok());
+  }
+  std::string good;
+  ASSERT_TRUE(ReadSmallFile(path_, &good).ok());
+  for (size_t i = 0; i < good.size(); i++) {
+    std::string bad = good;
+    bad[i] = static_cast<char>(bad[i] ^ 1);
+    ASSERT_TRUE(ReplaceFile(path_, bad).ok());
+    FileMetastore store(path_);
+    EXPECT_EQ(store.Open().code(), Code::kCorruption) << "byte " << i;
+    uint64_t epoch = 0;
+    EXPECT_FALSE(store.AcquireLeadership(0, &epoch).ok());
+  }
+  for (size_t size = 0; size < good.size(); size++) {
+    ASSERT_TRUE(ReplaceFile(path_, good.substr(0, size)).ok());
+    FileMetastore store(path_);
+    EXPECT_EQ(store.Open().code(), Code::kCorruption) << "cut to " << size;
+  }
+}
+
+TEST_F(FileMetastoreTest, AnEpochWhoseWriteFailedIsNotReturnedLater) {
+  FileMetastore store(path_);
+  ASSERT_TRUE(store.Open().ok());
+  uint64_t epoch = 0;
+  ASSERT_TRUE(store.AcquireLeadership(0, &epoch).ok());
+  // A directory in the way of the temporary file makes the write fail, for root too.
+  std::filesystem::create_directory(path_ + ".new");
+  EXPECT_EQ(store.AcquireLeadership(0, &epoch).code(), Code::kIoError);
+  EXPECT_EQ(epoch, 1u);
+  std::filesystem::remove(path_ + ".new");
+  ASSERT_TRUE(store.AcquireLeadership(0, &epoch).ok());
+  EXPECT_EQ(epoch, 3u);
+}
+
+}  // namespace
+}  // namespace concord

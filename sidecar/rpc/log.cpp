@@ -1,0 +1,45 @@
+#include "sidecar/rpc/log.h"
+
+#include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/stdout_sinks.h>
+
+#include <mutex>
+
+namespace concord {
+
+Status InitLog(const std::string& level, const std::string& file) {
+  const auto parsed = spdlog::level::from_str(level);
+  if (parsed == spdlog::level::off && level != "off") return {Code::kInvalid, "unknown log level " + level};
+  try {
+    spdlog::sink_ptr sink;
+    if (file.empty()) {
+      sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+    } else {
+      sink = std::make_shared<spdlog::sinks::basic_file_sink_mt>(file);
+    }
+    auto logger = std::make_shared<spdlog::logger>("concordd", sink);
+    logger->set_pattern("time=%Y-%m-%dT%H:%M:%S.%f%z level=%l role=%n %v");
+    logger->set_level(parsed);
+    logger->flush_on(spdlog::level::info);
+    spdlog::set_default_logger(std::move(logger));
+  } catch (const spdlog::spdlog_ex& error) {
+    return {Code::kIoError, "log file " + file + ": " + error.what()};
+  }
+  return Status::Ok();
+}
+
+std::shared_ptr<spdlog::logger> RoleLog(const std::string& role) {
+  static std::mutex mutex;
+  const std::lock_guard lock(mutex);
+  const auto base = spdlog::default_logger();
+  auto logger = spdlog::get(role);
+  // Loggers made before InitLog (tests, static objects) are made anew over its sink.
+  if (logger == nullptr || logger->sinks() != base->sinks()) {
+    spdlog::drop(role);
+    logger = base->clone(role);
+    spdlog::register_logger(logger);
+  }
+  return logger;
+}
+
+}  // namespace concord

@@ -1,0 +1,76 @@
+// The thread that follows the journal: it tails the frames after the applied LSN, applies what has arrived in one LMDB
+// transaction, and between batches collects garbage and takes checkpoints. It also keeps the replica's lease on the
+// journal, so that nothing is trimmed that a restart would need.
+//
+// The thread polls gRPC's completion queue itself: a frame is applied by the thread that received it, and the time that
+// it waits there is bounded by one slice of maintenance.
+//
+// Thread safety: Start and Stop from one thread; the rest from any.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "proto/journal.grpc.pb.h"
+#include "sidecar/storage/replica.h"
+
+namespace concord {
+
+struct ApplierOptions {
+  std::string replica_id;
+  int64_t lease_ms = 60'000;          // on the journal
+  int64_t report_interval_us = 1'000'000;
+  size_t max_batch_bytes = 4u << 20;  // of frames in one LMDB transaction
+  size_t maintenance_budget = 256;    // versions removed in one slice, about a millisecond
+  // The replica cannot go on (damaged bytes, a failed sync). Called once, from the applier's thread.
+  std::function<void(const Status&)> on_failure;
+};
+
+class Applier {
+ public:
+  Applier(Replica* replica, ApplierOptions options) : replica_(replica), options_(std::move(options)) {}
+  ~Applier() { Stop(); }
+
+  void Start(std::shared_ptr<grpc::Channel> journal);
+  void Stop();
+
+ private:
+  class Tail;  // one Journal.Tail stream
+
+  void Run();
+  // Until the stream ends, or an error that ends the applier.
+  Status Follow(Tail* tail);
+  Status ApplyWithRetry(std::string_view frames);
+  // One slice, and a checkpoint if due.
+  Status Maintain();
+  void ReportLoop();
+  // Makes a call's context one that Stop cancels; null when stopping.
+  std::shared_ptr<grpc::ClientContext> Register(std::shared_ptr<grpc::ClientContext>* as);
+  // False when stopping.
+  bool Sleep(int64_t us);
+  bool stopping() const { return stopping_.load(std::memory_order_acquire); }
+
+  Replica* const replica_;
+  const ApplierOptions options_;
+  std::unique_ptr<proto::Journal::Stub> stub_;
+  bool more_maintenance_ = true;
+  int64_t maintained_us_ = 0;
+  Code last_trouble_ = Code::kOk;  // logged once, not at every retry
+
+  std::atomic<bool> stopping_ = false;
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::shared_ptr<grpc::ClientContext> stream_;  // under mutex_, as is report_: what Stop cancels
+  std::shared_ptr<grpc::ClientContext> report_;
+  std::thread thread_;
+  std::thread reporter_;
+};
+
+}  // namespace concord

@@ -1,0 +1,277 @@
+#include "sidecar/storage/checkpoint.h"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "core/bytes.h"
+#include "core/crc32c.h"
+
+namespace concord {
+namespace {
+
+constexpr uint64_t kMagic = UINT64_C(0x31415445'4d434e4f);  // "ONCMETA1"
+constexpr uint32_t kVersion = 1;
+constexpr uint32_t kFlagClean = 1;
+constexpr size_t kHeaderSize = 32;
+
+Status Errno(const std::string& what) {
+  const int error = errno;
+  const Code code = error == ENOSPC || error == EDQUOT ? Code::kNoSpace : Code::kIoError;
+  return {code, what + ": " + strerror(error)};
+}
+
+class Fd {
+ public:
+  Fd(const std::string& path, int flags) : fd_(open(path.c_str(), flags | O_CLOEXEC, 0600)) {}
+  Fd(const Fd&) = delete;
+  ~Fd() {
+    if (fd_ >= 0) close(fd_);
+  }
+  int get() const { return fd_; }
+
+ private:
+  const int fd_;
+};
+
+Status SyncDirectory(const std::string& directory) {
+  Fd fd(directory, O_RDONLY | O_DIRECTORY);
+  if (fd.get() < 0 || fsync(fd.get()) != 0) return Errno(directory);
+  return Status::Ok();
+}
+
+Status WriteAll(int fd, std::string_view bytes, off_t offset, const std::string& what) {
+  while (!bytes.empty()) {
+    const ssize_t written = pwrite(fd, bytes.data(), bytes.size(), offset);
+    if (written < 0 && errno == EINTR) continue;
+    if (written < 0) return Errno(what);
+    bytes.remove_prefix(static_cast<size_t>(written));
+    offset += written;
+  }
+  return Status::Ok();
+}
+
+bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
+
+Status Remove(const std::string& path) {
+  if (unlink(path.c_str()) != 0 && errno != ENOENT) return Errno(path);
+  return Status::Ok();
+}
+
+// LMDB holds a shared lock on the first byte of lock.mdb as long as any process has the environment open. Taking the
+// state back under such a process would give it wrong rows.
+Status RequireNobodyElse(const std::string& directory) {
+  const std::string path = directory + "/lock.mdb";
+  Fd fd(path, O_RDWR);
+  if (fd.get() < 0) return errno == ENOENT ? Status::Ok() : Errno(path);
+  struct flock lock {};
+  lock.l_type = F_WRLCK;
+  lock.l_whence = SEEK_SET;
+  lock.l_len = 1;
+  if (fcntl(fd.get(), F_SETLK, &lock) == 0) return Status::Ok();  // closing the file gives it back
+  return {Code::kUnavailable,
+          path + ": other processes have the replica open while its checkpoint must be restored; stop them first"};
+}
+
+Status Restore(const std::string& directory, const SavedMeta& meta) {
+  if (Status s = RequireNobodyElse(directory); !s.ok()) return s;
+  const std::string path = directory + "/data.mdb";
+  Fd fd(path, O_RDWR);
+  if (fd.get() < 0) return Errno(path);
+  if (Status s = WriteAll(fd.get(), meta.pages, 0, path); !s.ok()) return s;
+  if (fsync(fd.get()) != 0) return Errno(path);
+  return Remove(directory + "/lock.mdb");
+}
+
+}  // namespace
+
+Status ReadBootId(std::string* boot_id) {
+  std::ifstream file("/proc/sys/kernel/random/boot_id");
+  if (!std::getline(file, *boot_id) || boot_id->empty())
+    return {Code::kIoError, "/proc/sys/kernel/random/boot_id cannot be read"};
+  return Status::Ok();
+}
+
+Status SaveMeta(const std::string& directory, const SavedMeta& meta) {
+  std::string bytes;
+  AppendLe(&bytes, kMagic);
+  AppendLe(&bytes, kVersion);
+  AppendLe(&bytes, meta.clean ? kFlagClean : uint32_t{0});
+  AppendLe(&bytes, meta.page_size);
+  AppendLe(&bytes, static_cast<uint32_t>(meta.boot_id.size()));
+  AppendLe(&bytes, meta.lsn);
+  bytes += meta.boot_id;
+  bytes += meta.pages;
+  AppendLe(&bytes, Crc32c(bytes));
+
+  const std::string path = directory + "/" + kSavedMetaFile;
+  const std::string temporary = path + ".new";
+  {
+    Fd fd(temporary, O_WRONLY | O_CREAT | O_TRUNC);
+    if (fd.get() < 0) return Errno(temporary);
+    if (Status s = WriteAll(fd.get(), bytes, 0, temporary); !s.ok()) return s;
+    if (fsync(fd.get()) != 0) return Errno(temporary);
+  }
+  if (rename(temporary.c_str(), path.c_str()) != 0) return Errno(path);
+  return SyncDirectory(directory);
+}
+
+Status LoadMeta(const std::string& directory, SavedMeta* meta) {
+  const std::string path = directory + "/" + kSavedMetaFile;
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return {Code::kNotFound, path + ": " + strerror(errno)};
+  const std::string bytes((std::istreambuf_iterator<char>(file)), {});
+  const Status damaged(Code::kCorruption, path + ": damaged");
+  if (bytes.size() < kHeaderSize + 4) return damaged;
+  const std::string_view body(bytes.data(), bytes.size() - 4);
+  if (Crc32c(body) != LoadLe<uint32_t>(body.data() + body.size())) return damaged;
+  if (LoadLe<uint64_t>(bytes.data()) != kMagic || LoadLe<uint32_t>(bytes.data() + 8) != kVersion) return damaged;
+  meta->clean = (LoadLe<uint32_t>(bytes.data() + 12) & kFlagClean) != 0;
+  meta->page_size = LoadLe<uint32_t>(bytes.data() + 16);
+  const size_t boot_id_size = LoadLe<uint32_t>(bytes.data() + 20);
+  meta->lsn = LoadLe<Lsn>(bytes.data() + 24);
+  if (body.size() != kHeaderSize + boot_id_size + size_t{2} * meta->page_size) return damaged;
+  meta->boot_id = body.substr(kHeaderSize, boot_id_size);
+  meta->pages = body.substr(kHeaderSize + boot_id_size);
+  return Status::Ok();
+}
+
+Status CreateMark(const std::string& directory, const char* name) {
+  const std::string path = directory + "/" + name;
+  Fd fd(path, O_WRONLY | O_CREAT);
+  if (fd.get() < 0 || fsync(fd.get()) != 0) return Errno(path);
+  return SyncDirectory(directory);
+}
+
+Status RemoveMark(const std::string& directory, const char* name) {
+  if (Status s = Remove(directory + "/" + name); !s.ok()) return s;
+  return SyncDirectory(directory);
+}
+
+Status RecoverDirectory(const std::string& directory, const std::string& boot_id, bool* fresh, bool* restored) {
+  *fresh = false;
+  *restored = false;
+  std::error_code error;
+  std::filesystem::create_directories(directory, error);
+  if (error) return {Code::kIoError, directory + ": " + error.message()};
+  if (chmod(directory.c_str(), 0700) != 0) return Errno(directory);
+
+  const std::string data = directory + "/data.mdb";
+  if (Exists(directory + "/" + kCreatingFile) || (!Exists(data) && !Exists(directory + "/" + kSavedMetaFile))) {
+    if (Status s = RequireNobodyElse(directory); !s.ok()) return s;
+    if (Status s = CreateMark(directory, kCreatingFile); !s.ok()) return s;
+    for (const char* name : {"/data.mdb", "/lock.mdb", "/meta.saved"}) {
+      if (Status s = Remove(directory + name); !s.ok()) return s;
+    }
+    *fresh = true;
+    return Status::Ok();
+  }
+  SavedMeta meta;
+  Status loaded = LoadMeta(directory, &meta);
+  if (!loaded.ok() || !Exists(data)) {
+    return {Code::kCorruption, (loaded.ok() ? data + ": missing" : loaded.message()) +
+                                   "; remove " + directory + " to have the replica rebuilt from the journal"};
+  }
+  const bool sync_failed = Exists(directory + "/" + kRestoreFile);
+  if ((meta.clean || meta.boot_id == boot_id) && !sync_failed) return Status::Ok();
+  if (Status s = Restore(directory, meta); !s.ok()) return s;
+  *restored = true;
+  return sync_failed ? RemoveMark(directory, kRestoreFile) : Status::Ok();
+}
+
+Checkpointer::Checkpointer(MDB_env* env, std::string directory, std::string boot_id)
+    : env_(env), directory_(std::move(directory)), boot_id_(std::move(boot_id)), thread_([this] { Run(); }) {}
+
+Checkpointer::~Checkpointer() {
+  {
+    std::lock_guard lock(mutex_);
+    stop_ = true;
+  }
+  wake_.notify_one();
+  thread_.join();
+}
+
+Status Checkpointer::Begin(Lsn lsn) {
+  if (busy()) return Status::Ok();
+  if (failed()) return status();
+  MDB_stat stat;
+  if (Status s = lmdb::Error(mdb_env_stat(env_, &stat), "LMDB stat"); !s.ok()) return s;
+  if (Status s = next_pin_.Begin(env_, MDB_RDONLY); !s.ok()) return s;
+  // No write transaction runs now, so both meta pages stand still. LMDB writes them with pwrite on this same file.
+  int fd;
+  if (Status s = lmdb::Error(mdb_env_get_fd(env_, &fd), "LMDB file"); !s.ok()) return s;
+  next_ = {.boot_id = boot_id_, .clean = false, .lsn = lsn, .page_size = stat.ms_psize, .pages = {}};
+  next_.pages.resize(size_t{2} * stat.ms_psize);
+  if (pread(fd, next_.pages.data(), next_.pages.size(), 0) != static_cast<ssize_t>(next_.pages.size()))
+    return Errno(directory_ + "/data.mdb");
+  {
+    std::lock_guard lock(mutex_);
+    requested_ = true;
+    busy_.store(true, std::memory_order_release);
+  }
+  wake_.notify_one();
+  return Status::Ok();
+}
+
+Status Checkpointer::Finish() {
+  std::unique_lock lock(mutex_);
+  done_.wait(lock, [this] { return !busy(); });
+  return status_;
+}
+
+Status Checkpointer::status() const {
+  std::lock_guard lock(mutex_);
+  return status_;
+}
+
+Status Checkpointer::MarkClean() {
+  if (Status s = Finish(); !s.ok()) return s;
+  next_.clean = true;  // the thread has left it with the last checkpoint's pages
+  return SaveMeta(directory_, next_);
+}
+
+void Checkpointer::Run() {
+  for (;;) {
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait(lock, [this] { return stop_ || requested_; });
+      if (!requested_) return;
+      requested_ = false;
+    }
+    Status result = SyncAndSave();
+    {
+      std::lock_guard lock(mutex_);
+      status_ = result;
+      busy_.store(false, std::memory_order_release);
+    }
+    done_.notify_all();
+  }
+}
+
+Status Checkpointer::SyncAndSave() {
+  const int rc = mdb_env_sync(env_, 1);
+  if (rc != 0) {
+    failed_.store(true, std::memory_order_release);
+    // If even this mark cannot be written, the message below is what remains.
+    if (!CreateMark(directory_, kRestoreFile).ok())
+      spdlog::critical("{}/{} cannot be made; make it by hand before the next start", directory_, kRestoreFile);
+    return {Code::kIoError, directory_ + "/data.mdb: sync failed, the state returns to the last checkpoint at the next "
+                                         "start: " + mdb_strerror(rc)};
+  }
+  // A saved file that cannot be written costs nothing but a longer replay: the old pin stays, the next one tries again.
+  if (Status s = SaveMeta(directory_, next_); !s.ok()) {
+    next_pin_.Abort();
+    return s;
+  }
+  pin_ = std::move(next_pin_);
+  saved_lsn_.store(next_.lsn, std::memory_order_release);
+  return Status::Ok();
+}
+
+}  // namespace concord

@@ -1,0 +1,98 @@
+// Checkpoints of an LMDB environment that is not synced at each commit: how a state is found again after the operating
+// system crashed. README.md beside this file gives the argument; the invariants are
+//
+//   1. `meta.saved` describes a state C whose pages are all on disk.
+//   2. While a write transaction runs, a read transaction is open at C, so LMDB reuses none of C's pages.
+//   3. A clean mark or this machine's present boot id in `meta.saved` means that the data file's own meta pages hold;
+//      otherwise the saved ones are put back before LMDB opens the file.
+//
+//   meta.saved := magic u64 | version u32 | flags u32 (1 = clean) | page_size u32 | boot_id_size u32
+//                 | checkpoint_lsn u64 | boot_id | meta page 0 | meta page 1 | crc32c u32 (of all before it)
+//
+// Thread safety: Begin, Finish and MarkClean belong to the writer's thread, called between its write transactions; the
+// sync runs in a thread of the Checkpointer's own, so applying goes on meanwhile. saved_lsn may be asked anywhere.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "core/lsn.h"
+#include "core/status.h"
+#include "sidecar/storage/lmdb.h"
+
+namespace concord {
+
+inline constexpr char kSavedMetaFile[] = "meta.saved";
+inline constexpr char kCreatingFile[] = "creating";  // an environment that has no checkpoint yet: made anew at open
+inline constexpr char kRestoreFile[] = "restore";    // a sync failed: put the saved meta pages back at the next open
+
+struct SavedMeta {
+  std::string boot_id;
+  bool clean = false;
+  Lsn lsn = kNoLsn;
+  uint32_t page_size = 0;
+  std::string pages;  // meta pages 0 and 1
+};
+
+// The running kernel's id; another one after each boot.
+Status ReadBootId(std::string* boot_id);
+
+Status SaveMeta(const std::string& directory, const SavedMeta& meta);
+Status LoadMeta(const std::string& directory, SavedMeta* meta);
+
+// Before LMDB opens `directory`: puts the checkpoint back if the data file cannot be trusted, clears away an
+// environment that never was complete. `*fresh`: there is none, one is to be made; `*restored`: the state went back.
+Status RecoverDirectory(const std::string& directory, const std::string& boot_id, bool* fresh, bool* restored);
+// Makes a file with no content, or removes one, durably.
+Status CreateMark(const std::string& directory, const char* name);
+Status RemoveMark(const std::string& directory, const char* name);
+
+class Checkpointer {
+ public:
+  Checkpointer(MDB_env* env, std::string directory, std::string boot_id);
+  ~Checkpointer();
+
+  // Takes the present committed state, whose applied LSN is `lsn`, as the next checkpoint and lets the thread sync and
+  // save it. Does nothing if one is under way.
+  Status Begin(Lsn lsn);
+  // Waits for the one under way and says how it ended. A failed sync is for good: what the kernel dropped cannot be
+  // synced again, so no state after the last checkpoint can be vouched for.
+  Status Finish();
+  bool busy() const { return busy_.load(std::memory_order_acquire); }
+  bool failed() const { return failed_.load(std::memory_order_acquire); }
+  // Status of the failed sync.
+  Status status() const;
+  // After a Finish with nothing applied since: the data file's own meta pages are whole. The last call.
+  Status MarkClean();
+
+  Lsn saved_lsn() const { return saved_lsn_.load(std::memory_order_acquire); }
+
+ private:
+  void Run();
+  Status SyncAndSave();
+
+  MDB_env* const env_;
+  const std::string directory_;
+  const std::string boot_id_;
+
+  lmdb::Txn pin_;       // at the state that meta.saved describes
+  lmdb::Txn next_pin_;  // at the state being synced; the thread's while busy_
+  SavedMeta next_;      // likewise
+
+  mutable std::mutex mutex_;
+  std::condition_variable wake_;
+  std::condition_variable done_;
+  bool stop_ = false;
+  bool requested_ = false;
+  Status status_;
+  std::atomic<bool> busy_ = false;
+  std::atomic<bool> failed_ = false;
+  std::atomic<Lsn> saved_lsn_ = kNoLsn;
+  std::thread thread_;
+};
+
+}  // namespace concord

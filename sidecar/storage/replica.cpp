@@ -1,0 +1,242 @@
+// Opening, closing and reading a replica; what the writer does is in replica_apply.cpp and replica_maintain.cpp.
+#include "sidecar/storage/replica.h"
+
+#include <spdlog/spdlog.h>
+
+#include <chrono>
+
+#include "core/bytes.h"
+#include "sidecar/storage/meta.h"
+
+namespace concord {
+namespace {
+
+constexpr size_t kPooledViews = 64;
+
+template <typename Clock>
+int64_t NowUs() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(Clock::now().time_since_epoch()).count();
+}
+
+}  // namespace
+
+ReplicaView& ReplicaView::operator=(ReplicaView&& other) noexcept {
+  if (txn_) replica_->ReturnView(std::move(txn_));
+  replica_ = other.replica_;
+  txn_ = std::move(other.txn_);
+  applied_ = other.applied_;
+  horizon_ = other.horizon_;
+  return *this;
+}
+
+ReplicaView::~ReplicaView() {
+  if (txn_) replica_->ReturnView(std::move(txn_));
+}
+
+MDB_dbi ReplicaView::DbFor(std::string_view key) const {
+  return !key.empty() && KeySpace(key) == Space::kRow ? replica_->dbs_.rows : replica_->dbs_.entries;
+}
+
+Status Replica::Open(ReplicaOptions options, std::unique_ptr<Replica>* out) {
+  if (!options.unix_us) options.unix_us = NowUs<std::chrono::system_clock>;
+  if (!options.steady_us) options.steady_us = NowUs<std::chrono::steady_clock>;
+  if (options.boot_id.empty()) {
+    if (Status s = ReadBootId(&options.boot_id); !s.ok()) return s;
+  }
+  bool fresh, restored;
+  if (Status s = RecoverDirectory(options.directory, options.boot_id, &fresh, &restored); !s.ok()) return s;
+
+  std::unique_ptr<Replica> replica(new Replica(std::move(options)));
+  if (Status s = replica->OpenEnvironment(); !s.ok()) return s;
+  if (Status s = replica->OpenDatabases(fresh); !s.ok()) return s;
+  if (Status s = replica->LoadState(); !s.ok()) return s;
+
+  // Before anything is written: a state to go back to.
+  replica->checkpointer_ = std::make_unique<Checkpointer>(replica->env_.get(), replica->options_.directory,
+                                                          replica->options_.boot_id);
+  if (Status s = replica->CheckpointIfDue(/*force=*/true); !s.ok()) return s;
+  if (Status s = replica->FinishCheckpoint(); !s.ok()) return s;
+  if (fresh) {
+    if (Status s = RemoveMark(replica->options_.directory, kCreatingFile); !s.ok()) return s;
+  }
+  if (restored)
+    spdlog::warn("storage replica {} went back to its checkpoint {:#x}: the machine restarted or a sync failed",
+                 replica->options_.directory, replica->applied());
+  *out = std::move(replica);
+  return Status::Ok();
+}
+
+Status Replica::OpenEnvironment() {
+  if (Status s = lmdb::Error(mdb_env_create(env_.out()), "LMDB create"); !s.ok()) return s;
+  mdb_env_set_mapsize(env_.get(), options_.map_bytes);
+  mdb_env_set_maxdbs(env_.get(), kReplicaDatabases);
+  mdb_env_set_maxreaders(env_.get(), options_.max_readers);
+  // Not MDB_WRITEMAP: a full disk would be a SIGBUS. MDB_NOSYNC: see checkpoint.h. MDB_NORDAHEAD: most reads are seeks.
+  const unsigned flags = MDB_NOTLS | MDB_NOSYNC | MDB_NOMEMINIT | MDB_NORDAHEAD;
+  return lmdb::Error(mdb_env_open(env_.get(), options_.directory.c_str(), flags, 0600), "open " + options_.directory);
+}
+
+Status Replica::OpenDatabases(bool fresh) {
+  // An existing environment is only read here: it may not be written before its first checkpoint.
+  lmdb::Txn txn;
+  if (Status s = txn.Begin(env_.get(), fresh ? 0 : MDB_RDONLY); !s.ok()) return s;
+  const std::pair<const char*, MDB_dbi*> databases[] = {
+      {kDbRows, &dbs_.rows}, {kDbEntries, &dbs_.entries}, {kDbMeta, &dbs_.meta}, {kDbStaged, &dbs_.staged}};
+  for (const auto& [name, dbi] : databases) {
+    if (Status s = lmdb::Error(mdb_dbi_open(txn.get(), name, fresh ? MDB_CREATE : 0, dbi), name); !s.ok())
+      return {s.code() == Code::kNotFound ? Code::kCorruption : s.code(), options_.directory + ": " + s.message()};
+  }
+  if (fresh) {
+    for (const char* name : {kMetaApplied, kMetaHorizon, kMetaEpoch}) {
+      if (Status s = WriteMeta(txn.get(), dbs_.meta, name, uint64_t{0}); !s.ok()) return s;
+    }
+    if (Status s = WriteMeta(txn.get(), dbs_.meta, kMetaFormat, kReplicaFormat); !s.ok()) return s;
+  }
+  return txn.Commit();  // of a read transaction too: that is what keeps the database handles
+}
+
+Status Replica::LoadState() {
+  lmdb::Txn txn;
+  if (Status s = txn.Begin(env_.get(), MDB_RDONLY); !s.ok()) return s;
+  uint32_t format;
+  Lsn applied;
+  if (Status s = ReadMeta(txn.get(), dbs_.meta, kMetaFormat, &format); !s.ok()) return s;
+  if (format != kReplicaFormat)
+    return {Code::kCorruption, options_.directory + ": format " + std::to_string(format) + ", this program writes " +
+                                   std::to_string(kReplicaFormat)};
+  if (Status s = ReadMeta(txn.get(), dbs_.meta, kMetaApplied, &applied); !s.ok()) return s;
+  if (Status s = ReadMeta(txn.get(), dbs_.meta, kMetaHorizon, &published_horizon_); !s.ok()) return s;
+  if (Status s = ReadMeta(txn.get(), dbs_.meta, kMetaEpoch, &epoch_); !s.ok()) return s;
+  applied_.store(applied);
+  leases_ = std::make_unique<ReaderLeases>(published_horizon_, options_.steady_us() + options_.restart_hold_us);
+  txn.Abort();
+  return LoadDropping();
+}
+
+Status Replica::LoadDropping() {
+  dropping_.clear();
+  lmdb::Txn txn;
+  if (Status s = txn.Begin(env_.get(), MDB_RDONLY); !s.ok()) return s;
+  lmdb::Cursor cursor;
+  if (Status s = cursor.Open(txn.get(), dbs_.meta); !s.ok()) return s;
+  const std::string from(1, kMetaDropping);
+  MDB_val k = lmdb::Val(from), v;
+  int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE);
+  for (; rc == 0; rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_NEXT)) {
+    const std::string_view key = lmdb::View(k);
+    if (key[0] != kMetaDropping) break;
+    // Which drop it was is not kept; that it was no later than now is enough.
+    if (key.size() == 1 + kPrefixSize) dropping_[KeyStorage(key.substr(1))] = applied();
+  }
+  return rc == 0 || rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "read drops");
+}
+
+Status Replica::Close() {
+  StopWaiting();
+  if (closed_) return Status::Ok();
+  closed_ = true;
+  // The one under way may be of an older state.
+  if (Status s = FinishCheckpoint(); !s.ok() && checkpointer_->failed()) return s;
+  if (Status s = checkpointer_->Begin(applied()); !s.ok()) return s;
+  return checkpointer_->MarkClean();
+}
+
+Replica::~Replica() {
+  StopWaiting();
+  if (checkpointer_ != nullptr) (void)checkpointer_->Finish();
+  checkpointer_.reset();
+  pool_.clear();
+}
+
+Status Replica::WaitApplied(Lsn lsn, int64_t wait_us) {
+  if (applied() >= lsn) return Status::Ok();
+  std::unique_lock lock(wait_mutex_);
+  waiters_++;
+  const bool reached = applied_changed_.wait_for(lock, std::chrono::microseconds(wait_us),
+                                                 [&] { return stopping_ || applied() >= lsn; });
+  waiters_--;
+  if (applied() >= lsn) return Status::Ok();
+  if (reached) return {Code::kShutdown, "the storage replica is closing"};
+  return {Code::kUnavailable, "the storage replica has not applied the read LSN in time"};
+}
+
+void Replica::StopWaiting() {
+  {
+    std::lock_guard lock(wait_mutex_);
+    stopping_ = true;
+  }
+  applied_changed_.notify_all();
+}
+
+Status Replica::OpenView(ReplicaView* view) {
+  *view = ReplicaView();
+  lmdb::Txn txn;
+  {
+    std::lock_guard lock(pool_mutex_);
+    if (!pool_.empty()) {
+      txn = std::move(pool_.back());
+      pool_.pop_back();
+    }
+  }
+  if (Status s = txn ? txn.Renew() : txn.Begin(env_.get(), MDB_RDONLY); !s.ok()) return s;
+  if (Status s = ReadMeta(txn.get(), dbs_.meta, kMetaApplied, &view->applied_); !s.ok()) return s;
+  if (Status s = ReadMeta(txn.get(), dbs_.meta, kMetaHorizon, &view->horizon_); !s.ok()) return s;
+  view->replica_ = this;
+  view->txn_ = std::move(txn);
+  return Status::Ok();
+}
+
+void Replica::ReturnView(lmdb::Txn txn) {
+  txn.Reset();
+  std::lock_guard lock(pool_mutex_);
+  if (pool_.size() < kPooledViews) pool_.push_back(std::move(txn));
+}
+
+Lsn Replica::ReportReaders(const std::string& qp_id, Lsn lowest, int64_t lease_us) {
+  return leases_->Report(qp_id, lowest, lease_us, options_.steady_us());
+}
+
+Status Replica::Counters(uint64_t prefix, StorageCounters* out) {
+  ReplicaView view;
+  if (Status s = OpenView(&view); !s.ok()) return s;
+  CounterCache cache;
+  StorageCounters* counters;
+  if (Status s = cache.Load(view.txn(), dbs_.meta, prefix, &counters); !s.ok()) return s;
+  *out = *counters;
+  return Status::Ok();
+}
+
+Status Replica::Statistics(ReplicaStatistics* out) {
+  *out = {};
+  ReplicaView view;
+  if (Status s = OpenView(&view); !s.ok()) return s;
+  MDB_envinfo info;
+  if (Status s = lmdb::Error(mdb_env_info(env_.get(), &info), "LMDB info"); !s.ok()) return s;
+  for (const MDB_dbi dbi : {dbs_.rows, dbs_.entries, dbs_.meta, dbs_.staged}) {
+    MDB_stat stat;
+    if (Status s = lmdb::Error(mdb_stat(view.txn(), dbi, &stat), "LMDB stat"); !s.ok()) return s;
+    out->used_bytes += (stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages) * stat.ms_psize;
+    if (dbi == dbs_.rows || dbi == dbs_.entries) out->versions += stat.ms_entries;
+  }
+  lmdb::Cursor cursor;
+  if (Status s = cursor.Open(view.txn(), dbs_.meta); !s.ok()) return s;
+  MDB_val k, v;
+  int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_FIRST);
+  for (; rc == 0; rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_NEXT)) {
+    const std::string_view key = lmdb::View(k);
+    if (key.size() != 1 + kPrefixSize) continue;
+    if (key[0] == kMetaCounter) out->storages++;
+    if (key[0] == kMetaDropping) out->storages_dropping++;
+  }
+  if (rc != MDB_NOTFOUND) return lmdb::Error(rc, "read counters");
+  out->applied = view.applied();
+  out->horizon = view.horizon();
+  out->checkpoint = checkpoint();
+  out->map_bytes = info.me_mapsize;
+  out->readers = info.me_numreaders;
+  out->mutations = mutations_.load();
+  out->pruned = pruned_.load();
+  return Status::Ok();
+}
+
+}  // namespace concord

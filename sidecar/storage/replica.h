@@ -1,0 +1,195 @@
+// A storage replica: an LMDB environment (core/replica_layout.h) that applies journal frames and keeps every version
+// that a read between its horizon and its applied LSN may need. README.md beside this file has the argument for
+// checkpoints and for the horizon; docs/storage.md is for operators.
+//
+// Invariants:
+//   - meta.applied, meta.horizon and the counters change in the LMDB transaction of the versions they speak of.
+//   - A record is applied once: frames at or below the applied LSN are skipped; a large one may take several LMDB
+//     transactions, of which only the last moves the applied LSN, and may be begun again after a crash.
+//   - Nothing is written before a checkpoint exists that can be gone back to.
+//   - After an error nothing of the failed transaction remains, in the file or in memory: the same frames may be tried again.
+//
+// Thread safety: Apply, Maintain, the checkpoint calls and Close belong to one thread, the writer. Everything else may be
+// called from any thread.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/frame.h"
+#include "core/replica_layout.h"
+#include "core/wire.h"
+#include "sidecar/storage/checkpoint.h"
+#include "sidecar/storage/lmdb.h"
+#include "sidecar/storage/reader_leases.h"
+#include "sidecar/storage/version_writer.h"
+
+namespace concord {
+
+struct ReplicaOptions {
+  std::string directory;
+  uint64_t map_bytes = kReplicaMapBytes;
+  unsigned max_readers = 2048;
+  int64_t retention_us = 10'000'000;         // versions are kept that long even if nobody is known to need them
+  int64_t restart_hold_us = 10'000'000;      // the horizon stands still that long after a start
+  int64_t checkpoint_interval_us = 1'000'000;
+  uint64_t checkpoint_bytes = 256u << 20;    // or sooner, when about as much has changed
+  int64_t garbage_interval_us = 5'000'000;   // between rounds of collection, if little has piled up
+  uint64_t transaction_bytes = 64u << 20;    // mutations in one LMDB transaction, about
+  // For tests; the machine's own if empty.
+  std::string boot_id;
+  std::function<int64_t()> unix_us;
+  std::function<int64_t()> steady_us;
+};
+
+struct ReplicaStatistics {
+  Lsn applied, checkpoint, horizon;
+  uint64_t map_bytes, used_bytes, versions, storages, storages_dropping, readers, mutations, pruned;
+};
+
+class Replica;
+
+// One consistent look at the replica: a read transaction, with the applied LSN and horizon that it holds. It keeps
+// LMDB from reusing pages, so it is to be short. Not thread-safe; returned to the replica's pool when it ends.
+class ReplicaView {
+ public:
+  ReplicaView() = default;
+  ReplicaView(ReplicaView&& other) noexcept = default;
+  ReplicaView& operator=(ReplicaView&& other) noexcept;
+  ~ReplicaView();
+
+  MDB_txn* txn() const { return txn_.get(); }
+  MDB_dbi DbFor(std::string_view key) const;
+  Lsn applied() const { return applied_; }
+  Lsn horizon() const { return horizon_; }
+
+ private:
+  friend class Replica;
+  Replica* replica_ = nullptr;
+  lmdb::Txn txn_;
+  Lsn applied_ = kNoLsn;
+  Lsn horizon_ = kNoLsn;
+};
+
+class Replica {
+ public:
+  // Opens or makes the environment; after a crash of the operating system it stands at its last checkpoint.
+  static Status Open(ReplicaOptions options, std::unique_ptr<Replica>* replica);
+  ~Replica();
+
+  // ---- the writer ----
+
+  // Applies whole frames, in order. kNoSpace: nothing is lost, free space and try again. kCorruption: a gap, or bytes
+  // that no adjudicator lets through; going on would make a wrong state.
+  Status Apply(std::string_view frames);
+  // Advances the horizon and removes up to `budget` superfluous versions. `*more`: there is more to do already.
+  Status Maintain(size_t budget, bool* more);
+  // Begins a checkpoint if one is due (or `force`), without waiting for it; a failed earlier one is told here.
+  Status CheckpointIfDue(bool force = false);
+  // Waits for the checkpoint under way.
+  Status FinishCheckpoint() { return checkpointer_->Finish(); }
+  // A last checkpoint and the clean mark; waiting readers get kShutdown. Views may go on, nothing is applied any more.
+  Status Close();
+
+  // ---- any thread ----
+
+  Lsn applied() const { return applied_.load(std::memory_order_acquire); }
+  Lsn checkpoint() const { return checkpointer_->saved_lsn(); }
+  // kUnavailable when the time is over, kShutdown when the replica closes.
+  Status WaitApplied(Lsn lsn, int64_t wait_us);
+  // Wakes whoever waits for an applied LSN: they get kShutdown.
+  void StopWaiting();
+  // kUnavailable if no reader slot is free.
+  Status OpenView(ReplicaView* view);
+  // Returns the horizon, which holds as long as the lease.
+  Lsn ReportReaders(const std::string& qp_id, Lsn lowest, int64_t lease_us);
+  Status Statistics(ReplicaStatistics* out);
+  // Live rows and bytes of a storage prefix, as committed.
+  Status Counters(uint64_t prefix, StorageCounters* out);
+  const std::string& directory() const { return options_.directory; }
+  const ReplicaDatabases& databases() const { return dbs_; }
+
+ private:
+  friend class ReplicaView;
+  struct Batch;  // an LMDB write transaction and what goes with it
+
+  explicit Replica(ReplicaOptions options) : options_(std::move(options)) {}
+  Status OpenEnvironment();
+  Status OpenDatabases(bool fresh);
+  Status LoadState();
+  Status LoadDropping();
+
+  Status BeginBatch(Batch* batch);
+  Status CommitBatch(Batch* batch);
+  // Commits and begins again when the batch has grown large; `applied` does not move but between records.
+  Status ContinueBatch(Batch* batch);
+  void AbortBatch(Batch* batch);
+  Status ApplyFrames(std::string_view frames, Batch* batch);
+  Status ApplyRecord(const Frame& frame, Batch* batch);
+  Status ApplyCommit(std::string_view body, Lsn lsn, Batch* batch);
+  Status ApplyChunk(std::string_view body, Lsn lsn, Batch* batch);
+  Status ApplyStaged(const Token& token, uint32_t count, Lsn lsn, Batch* batch);
+  Status DeleteStaged(const Token& token, Batch* batch);
+  Status ApplyMutations(std::string_view mutations, Lsn lsn, Batch* batch);
+  Status DropStorage(StorageId storage, Lsn lsn, Batch* batch);
+
+  Status DropSlices(size_t* budget, Batch* batch);
+  Status DropRange(uint64_t prefix, size_t* budget, Batch* batch);
+  Status CollectGarbage(size_t* budget, Batch* batch);
+  bool GarbageReady(Lsn horizon) const;
+  void BeginGarbageRound(Lsn horizon);
+  bool DropReady(Lsn horizon) const;
+  // Looks at some versions, in key order over both databases, and queues the keys that have garbage.
+  Status Sweep(size_t budget);
+  void StartSweep();
+  Lsn AdvanceHorizon();
+  void Publish(Lsn applied);
+  void ReturnView(lmdb::Txn txn);
+
+  const ReplicaOptions options_;
+  lmdb::Env env_;
+  ReplicaDatabases dbs_{};
+  std::unique_ptr<ReaderLeases> leases_;
+  std::unique_ptr<Checkpointer> checkpointer_;
+
+  // The writer's.
+  bool closed_ = false;
+  uint64_t epoch_ = 0;
+  Lsn published_horizon_ = kNoLsn;
+  CounterCache counters_;
+  GarbageQueue garbage_;
+  std::vector<std::string> garbage_round_;  // keys being collected, in key order
+  size_t garbage_round_at_ = 0;
+  int64_t garbage_round_us_ = 0;
+  std::map<StorageId, Lsn> dropping_;  // LSN of the drop: reads below it are still served
+  std::map<uint64_t, Lsn> building_;  // prefix -> record that last wrote versions older than itself there
+  bool sweeping_ = true;              // a new process knows nothing about garbage: look at everything once
+  bool sweep_again_ = false;          // something was missed while the sweep was under way
+  bool sweep_entries_ = false;        // the sweep has done the rows
+  std::string sweep_last_;            // versioned key at which it stands
+  uint64_t changed_bytes_ = 0;        // since the last checkpoint began
+  int64_t checkpoint_begun_us_ = 0;
+  int64_t readers_checked_us_ = 0;
+
+  std::atomic<Lsn> applied_ = kNoLsn;
+  std::atomic<uint64_t> mutations_ = 0;
+  std::atomic<uint64_t> pruned_ = 0;
+
+  std::mutex wait_mutex_;
+  std::condition_variable applied_changed_;
+  std::atomic<int> waiters_ = 0;
+  bool stopping_ = false;  // under wait_mutex_
+
+  std::mutex pool_mutex_;
+  std::vector<lmdb::Txn> pool_;
+};
+
+}  // namespace concord

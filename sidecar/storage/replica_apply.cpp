@@ -1,0 +1,232 @@
+// How a replica's writer applies journal frames.
+#include <spdlog/spdlog.h>
+
+#include <cinttypes>
+#include <cstdio>
+
+#include "core/bytes.h"
+#include "core/key.h"
+#include "sidecar/storage/meta.h"
+#include "sidecar/storage/replica_batch.h"
+
+namespace concord {
+namespace {
+
+constexpr uint64_t kCommitBytes = 8 * 4096;  // what a small LMDB transaction writes besides its leaves, about
+
+Status Damaged(Lsn lsn, const std::string& what) {
+  char place[32];
+  snprintf(place, sizeof place, "record %" PRIX64 ": ", lsn);
+  return {Code::kCorruption, place + what};
+}
+
+std::string StagedKey(const Token& token, uint32_t sequence) {
+  std::string key(reinterpret_cast<const char*>(token.data()), token.size());
+  char sequence_bytes[4];
+  StoreBe32(sequence_bytes, sequence);
+  return key.append(sequence_bytes, sizeof sequence_bytes);
+}
+
+bool IsOfToken(const MDB_val& key, const Token& token) {
+  return key.mv_size == token.size() + 4 && memcmp(key.mv_data, token.data(), token.size()) == 0;
+}
+
+}  // namespace
+
+Status Replica::Apply(std::string_view frames) {
+  if (closed_) return {Code::kShutdown, "the storage replica is closed"};
+  Batch batch;
+  if (Status s = BeginBatch(&batch); !s.ok()) return s;
+  Status s = ApplyFrames(frames, &batch);
+  if (s.ok()) s = CommitBatch(&batch);
+  if (!s.ok()) AbortBatch(&batch);
+  return s;
+}
+
+Status Replica::BeginBatch(Batch* batch) {
+  batch->horizon = AdvanceHorizon();
+  batch->applied = applied();
+  batch->epoch = epoch_;
+  batch->mutations = 0;
+  batch->bytes = 0;
+  if (Status s = batch->txn.Begin(env_.get(), 0); !s.ok()) return s;
+  batch->writer.emplace(batch->txn.get(), dbs_, &counters_, &garbage_);
+  return Status::Ok();
+}
+
+Status Replica::CommitBatch(Batch* batch) {
+  MDB_txn* txn = batch->txn.get();
+  if (Status s = counters_.Flush(txn, dbs_.meta); !s.ok()) return s;
+  if (batch->horizon != published_horizon_) {
+    if (Status s = WriteMeta(txn, dbs_.meta, kMetaHorizon, batch->horizon); !s.ok()) return s;
+  }
+  if (batch->applied != applied()) {
+    if (Status s = WriteMeta(txn, dbs_.meta, kMetaApplied, batch->applied); !s.ok()) return s;
+  }
+  if (batch->epoch != epoch_) {
+    if (Status s = WriteMeta(txn, dbs_.meta, kMetaEpoch, batch->epoch); !s.ok()) return s;
+  }
+  const uint64_t changed_bytes = batch->writer->changed_bytes() + kCommitBytes;
+  const uint64_t pruned = batch->writer->pruned();
+  batch->writer.reset();
+  if (Status s = batch->txn.Commit(); !s.ok()) return s;
+
+  published_horizon_ = batch->horizon;
+  epoch_ = batch->epoch;
+  changed_bytes_ += changed_bytes;
+  Publish(batch->applied);
+  mutations_.fetch_add(batch->mutations, std::memory_order_relaxed);
+  pruned_.fetch_add(pruned, std::memory_order_relaxed);
+  return Status::Ok();
+}
+
+void Replica::AbortBatch(Batch* batch) {
+  batch->writer.reset();
+  batch->txn.Abort();
+  counters_.Forget();
+  StartSweep();  // garbage may have been taken from the queue
+  if (Status s = LoadDropping(); !s.ok()) spdlog::error("storage replica {}: {}", directory(), s.ToString());
+}
+
+Status Replica::ContinueBatch(Batch* batch) {
+  if (batch->bytes < options_.transaction_bytes) return Status::Ok();
+  if (Status s = CommitBatch(batch); !s.ok()) return s;
+  return BeginBatch(batch);
+}
+
+void Replica::Publish(Lsn applied) {
+  applied_.store(applied);
+  if (waiters_.load() == 0) return;
+  { std::lock_guard lock(wait_mutex_); }  // a waiter is now either asleep or yet to look
+  applied_changed_.notify_all();
+}
+
+Status Replica::ApplyFrames(std::string_view frames, Batch* batch) {
+  while (!frames.empty()) {
+    Frame frame;
+    size_t consumed;
+    if (Status s = ParseFrame(frames, &frame, &consumed); !s.ok())
+      return {Code::kCorruption, "frames from the journal: " + s.message()};
+    frames.remove_prefix(consumed);
+    if (frame.lsn <= batch->applied) continue;
+    if (frame.prev_lsn != batch->applied) {
+      char text[96];
+      snprintf(text, sizeof text, "gap: it follows %" PRIX64 ", applied is %" PRIX64, frame.prev_lsn, batch->applied);
+      return Damaged(frame.lsn, text);
+    }
+    if (frame.epoch < batch->epoch) return Damaged(frame.lsn, "its epoch is lower than the one before it");
+    if (Status s = ApplyRecord(frame, batch); !s.ok()) return s;
+    batch->applied = frame.lsn;
+    batch->epoch = frame.epoch;
+    if (Status s = ContinueBatch(batch); !s.ok()) return s;
+  }
+  return Status::Ok();
+}
+
+Status Replica::ApplyRecord(const Frame& frame, Batch* batch) {
+  const std::string_view body = frame.record.substr(1);
+  switch (static_cast<RecordType>(frame.record[0])) {
+    case RecordType::kEpochStart: return Status::Ok();
+    case RecordType::kCommit: return ApplyCommit(body, frame.lsn, batch);
+    case RecordType::kChunk: return ApplyChunk(body, frame.lsn, batch);
+    case RecordType::kAbandon: {
+      Token token;
+      if (body.size() != token.size()) return Damaged(frame.lsn, "abandon record of a wrong size");
+      memcpy(token.data(), body.data(), token.size());
+      return DeleteStaged(token, batch);
+    }
+  }
+  return Damaged(frame.lsn, "unknown type " + std::to_string(static_cast<uint8_t>(frame.record[0])));
+}
+
+Status Replica::ApplyCommit(std::string_view body, Lsn lsn, Batch* batch) {
+  WriteSetView write_set;
+  if (Status s = WriteSetView::Parse(body, &write_set); !s.ok()) return Damaged(lsn, s.message());
+  if (write_set.chunk_count() > 0) {
+    if (Status s = ApplyStaged(write_set.token(), write_set.chunk_count(), lsn, batch); !s.ok()) return s;
+  }
+  if (Status s = ApplyMutations(write_set.mutations(), lsn, batch); !s.ok()) return s;
+  return write_set.chunk_count() > 0 ? DeleteStaged(write_set.token(), batch) : Status::Ok();
+}
+
+Status Replica::ApplyChunk(std::string_view body, Lsn lsn, Batch* batch) {
+  ChunkView chunk;
+  if (Status s = ChunkView::Parse(body, &chunk); !s.ok()) return Damaged(lsn, s.message());
+  if ((chunk.flags & kChunkImmediate) != 0) return ApplyMutations(chunk.mutations, lsn, batch);
+  const std::string key = StagedKey(chunk.token, chunk.sequence);
+  MDB_val k = lmdb::Val(key), v = lmdb::Val(chunk.mutations);
+  batch->bytes += chunk.mutations.size();
+  return lmdb::Error(mdb_put(batch->txn.get(), dbs_.staged, &k, &v, 0), "stage");
+}
+
+// The chunks stay until the last LMDB transaction of the commit, so that it can begin again after a crash. What is
+// written before lies above the applied LSN, where nobody reads.
+Status Replica::ApplyStaged(const Token& token, uint32_t count, Lsn lsn, Batch* batch) {
+  uint32_t from = 0;
+  for (uint32_t i = 0; i < count; i++) {
+    lmdb::Cursor cursor;
+    if (Status s = cursor.Open(batch->txn.get(), dbs_.staged); !s.ok()) return s;
+    const std::string key = StagedKey(token, from);
+    MDB_val k = lmdb::Val(key), v;
+    const int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE);
+    if (rc != 0 && rc != MDB_NOTFOUND) return lmdb::Error(rc, "read staged chunk");
+    if (rc == MDB_NOTFOUND || !IsOfToken(k, token))
+      return Damaged(lsn, std::to_string(count) + " chunks announced, " + std::to_string(i) + " staged");
+    from = LoadBe32(static_cast<const char*>(k.mv_data) + token.size()) + 1;
+    const std::string mutations(lmdb::View(v));  // LMDB's memory is not ours to keep while we write
+    cursor.Close();
+    if (Status s = ApplyMutations(mutations, lsn, batch); !s.ok()) return s;
+    if (Status s = ContinueBatch(batch); !s.ok()) return s;
+  }
+  return Status::Ok();
+}
+
+Status Replica::DeleteStaged(const Token& token, Batch* batch) {
+  lmdb::Cursor cursor;
+  if (Status s = cursor.Open(batch->txn.get(), dbs_.staged); !s.ok()) return s;
+  const std::string key = StagedKey(token, 0);
+  MDB_val k = lmdb::Val(key), v;
+  int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE);
+  for (; rc == 0 && IsOfToken(k, token); rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_NEXT)) {
+    if (Status s = lmdb::Error(mdb_cursor_del(cursor.get(), 0), "delete staged chunk"); !s.ok()) return s;
+  }
+  return rc == 0 || rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "delete staged chunk");
+}
+
+Status Replica::ApplyMutations(std::string_view mutations, Lsn lsn, Batch* batch) {
+  MutationReader reader(mutations);
+  Mutation mutation;
+  while (!reader.AtEnd()) {
+    if (Status s = reader.Next(&mutation); !s.ok()) return Damaged(lsn, s.message());
+    const std::string_view key = mutation.key;
+    if (key.size() < kPrefixSize || key.size() > kMaxKey || static_cast<uint8_t>(key[0]) > 2)
+      return Damaged(lsn, "a key of " + std::to_string(key.size()) + " bytes that belongs nowhere");
+    batch->mutations++;
+    batch->bytes += key.size() + mutation.value.size();
+    if (mutation.op == MutationOp::kDropStorage) {
+      if (KeySpace(key) == Space::kSystem) return Damaged(lsn, "drop of system keys");
+      if (Status s = DropStorage(KeyStorage(key), lsn, batch); !s.ok()) return s;
+      continue;
+    }
+    if (!dropping_.empty() && KeySpace(key) != Space::kSystem && dropping_.contains(KeyStorage(key))) continue;
+    if (mutation.explicit_lsn != kNoLsn && mutation.explicit_lsn < lsn) building_[KeyPrefix(key)] = lsn;
+    const std::string_view value = mutation.op == MutationOp::kPut ? mutation.value : std::string_view();
+    if (Status s = batch->writer->Put(key, value, lsn, mutation.explicit_lsn, batch->horizon); !s.ok()) return s;
+  }
+  return Status::Ok();
+}
+
+Status Replica::DropStorage(StorageId storage, Lsn lsn, Batch* batch) {
+  std::string key(1, kMetaDropping);
+  AppendBe64(&key, Prefix(Space::kRow, storage));  // names the storage; its entries go as well
+  MDB_val k = lmdb::Val(key), v{0, nullptr};
+  if (Status s = lmdb::Error(mdb_put(batch->txn.get(), dbs_.meta, &k, &v, 0), "mark drop"); !s.ok()) return s;
+  for (const Space space : {Space::kRow, Space::kEntry}) {
+    if (Status s = batch->writer->EraseCounters(Prefix(space, storage)); !s.ok()) return s;
+    building_.erase(Prefix(space, storage));
+  }
+  dropping_[storage] = lsn;
+  return Status::Ok();
+}
+
+}  // namespace concord

@@ -1,0 +1,467 @@
+#include "sidecar/storage/replica.h"
+
+#include <sys/stat.h>
+
+#include "sidecar/storage/replica_model.h"
+
+namespace concord {
+namespace {
+
+class ReplicaTest : public testing::Test {
+ protected:
+  ReplicaOptions Options() {
+    ReplicaOptions options;
+    options.directory = directory_.path() + "/replica";
+    options.map_bytes = uint64_t{1} << 30;
+    options.max_readers = 126;
+    options.retention_us = 0;
+    options.restart_hold_us = 0;
+    options.garbage_interval_us = 0;
+    options.boot_id = "boot";
+    options.unix_us = [this] { return now_us_; };
+    options.steady_us = [this] { return now_us_; };
+    options.transaction_bytes = transaction_bytes_;
+    return options;
+  }
+  void Open() {
+    replica_.reset();
+    const Status s = Replica::Open(Options(), &replica_);
+    ASSERT_TRUE(s.ok()) << s.ToString();
+  }
+  void Apply(std::string_view frames) {
+    const Status s = replica_->Apply(frames);
+    ASSERT_TRUE(s.ok()) << s.ToString();
+  }
+  void ApplyNew(const FrameLog& log, size_t from) { Apply(log.Frames(from, log.size())); }
+  bool Visible(std::string_view key, Lsn lsn, std::string* value = nullptr) {
+    ReplicaView view;
+    EXPECT_TRUE(replica_->OpenView(&view).ok());
+    VisibleVersion version;
+    const Status s = ReadVersion(view.txn(), view.DbFor(key), key, lsn, &version);
+    if (s.ok() && value != nullptr) *value = version.value;
+    return s.ok();
+  }
+  uint64_t Versions() {
+    ReplicaStatistics statistics;
+    EXPECT_TRUE(replica_->Statistics(&statistics).ok());
+    return statistics.versions;
+  }
+  // So that an LSN of `now` is above every one used.
+  void PassHorizon() { now_us_ = LsnToUnixUs(replica_->applied()) + 1'000'000; }
+
+  TemporaryDirectory directory_;
+  int64_t now_us_ = kLsnEpochUnixUs;  // LSN 0: the horizon stands at 0
+  uint64_t transaction_bytes_ = 64u << 20;
+  std::unique_ptr<Replica> replica_;
+};
+
+TEST_F(ReplicaTest, PutsDeletesAndReadsAsOf) {
+  Open();
+  FrameLog log;
+  log.Append(RecordType::kEpochStart, "");
+  const std::string key = RowKey(7, 1);
+  const Lsn first = log.Put(key, "one     ");
+  const Lsn second = log.Put(key, "two     ");
+  const Lsn third = log.Delete(key);
+  Apply(log.All());
+  EXPECT_EQ(replica_->applied(), third);
+  std::string value;
+  EXPECT_FALSE(Visible(key, first - 1));
+  ASSERT_TRUE(Visible(key, first, &value));
+  EXPECT_EQ(value, "one     ");
+  ASSERT_TRUE(Visible(key, second, &value));
+  EXPECT_EQ(value, "two     ");
+  EXPECT_FALSE(Visible(key, third));
+  struct stat st;
+  ASSERT_EQ(stat((Options().directory + "/data.mdb").c_str(), &st), 0);
+  EXPECT_EQ(st.st_mode & 0777, 0600u);
+}
+
+TEST_F(ReplicaTest, RefusesGapsDamageAndOldEpochs) {
+  Open();
+  FrameLog log;
+  log.set_epoch(2);
+  log.Put(RowKey(1, 1), "a");
+  log.Put(RowKey(1, 2), "b");
+  log.Put(RowKey(1, 3), "c");
+  Apply(log.Frames(0, 1));
+  EXPECT_EQ(replica_->Apply(log.Frames(2, 3)).code(), Code::kCorruption);
+  std::string damaged(log.Frames(1, 2));
+  damaged.back() ^= 1;
+  EXPECT_EQ(replica_->Apply(damaged).code(), Code::kCorruption);
+  EXPECT_EQ(replica_->applied(), 1u);
+  Apply(log.Frames(0, 3));  // what is known already is skipped
+  log.set_epoch(1);
+  log.Put(RowKey(1, 4), "d");
+  EXPECT_EQ(replica_->Apply(log.Frames(3, 4)).code(), Code::kCorruption);
+  EXPECT_EQ(replica_->applied(), 3u);
+  EXPECT_FALSE(Visible(RowKey(1, 4), 100));
+}
+
+TEST_F(ReplicaTest, StagedChunksAppearWithTheirCommitOnly) {
+  Open();
+  FrameLog log;
+  const Token token{1, 2, 3}, other{9};
+  std::string piece;
+  for (uint32_t i = 0; i < 3; i++) {
+    piece.clear();
+    AppendMutation(&piece, MutationOp::kPut, RowKey(1, 10), "piece" + std::to_string(i));
+    AppendMutation(&piece, MutationOp::kPut, RowKey(1, 20 + i), "x");
+    log.Append(RecordType::kChunk, EncodeChunk(token, i, 0, piece));
+    log.Append(RecordType::kChunk, EncodeChunk(other, i, 0, piece));
+  }
+  Apply(log.All());
+  EXPECT_EQ(Versions(), 0u);
+  size_t applied = log.size();
+  const Lsn commit = log.Commit("", 0, kNoLsn, token, 3);
+  log.Append(RecordType::kAbandon, std::string_view(reinterpret_cast<const char*>(other.data()), other.size()));
+  ApplyNew(log, applied);
+  std::string value;
+  ASSERT_TRUE(Visible(RowKey(1, 10), commit, &value));
+  EXPECT_EQ(value, "piece2");
+  EXPECT_FALSE(Visible(RowKey(1, 10), commit - 1));
+  EXPECT_EQ(Versions(), 4u);
+  applied = log.size();
+  log.Commit("", 0, kNoLsn, other, 3);  // its chunks are gone
+  EXPECT_EQ(replica_->Apply(log.Frames(applied, log.size())).code(), Code::kCorruption);
+}
+
+TEST_F(ReplicaTest, LeaseHoldsTheHorizonUntilItEnds) {
+  Open();
+  FrameLog log;
+  const std::string key = RowKey(1, 1);
+  now_us_ = kLsnEpochUnixUs + 1'000'000;
+  const auto next = [&] { return NextLsn(log.last(), now_us_ += 1000); };
+  const Lsn first = log.Put(key, "1", next());
+  ApplyNew(log, 0);
+  EXPECT_LE(replica_->ReportReaders("qp", first, 10'000), first);
+  for (int i = 0; i < 5; i++) {
+    const size_t applied = log.size();
+    log.Put(key, "later", next());
+    ApplyNew(log, applied);
+  }
+  MaintainToEnd(replica_.get());
+  std::string value;
+  ASSERT_TRUE(Visible(key, first, &value));
+  EXPECT_EQ(value, "1");
+  now_us_ += 20'000;  // the lease ends
+  MaintainToEnd(replica_.get());
+  EXPECT_EQ(Versions(), 1u);
+  EXPECT_GT(replica_->ReportReaders("qp", first, 10'000), first);  // too late: the reply says so
+  ReplicaView view;
+  ASSERT_TRUE(replica_->OpenView(&view).ok());
+  EXPECT_EQ(view.horizon(), log.last());
+}
+
+TEST_F(ReplicaTest, DropServesOlderReadsAndSurvivesRestart) {
+  Open();
+  FrameLog log;
+  std::string mutations;
+  for (uint64_t i = 0; i < 100; i++) AppendMutation(&mutations, MutationOp::kPut, RowKey(5, i), "12345678");
+  for (uint64_t i = 0; i < 10; i++) AppendMutation(&mutations, MutationOp::kPut, RowKey(6, i), "12345678");
+  const Lsn written = log.Commit(mutations, 110);
+  mutations.clear();
+  AppendMutation(&mutations, MutationOp::kDropStorage, StoragePrefix(Space::kRow, 5), "");
+  log.Commit(mutations, 1);
+  log.Put(RowKey(5, 1000), "late");  // belongs to what is being dropped
+  Apply(log.All());
+  EXPECT_TRUE(Visible(RowKey(5, 50), written));
+  ReplicaStatistics statistics;
+  ASSERT_TRUE(replica_->Statistics(&statistics).ok());
+  EXPECT_EQ(statistics.storages_dropping, 1u);
+  EXPECT_EQ(statistics.storages, 1u);
+  PassHorizon();
+  bool more;
+  ASSERT_TRUE(replica_->Maintain(30, &more).ok());
+  EXPECT_TRUE(more);
+  Open();
+  MaintainToEnd(replica_.get(), 30);
+  ASSERT_TRUE(replica_->Statistics(&statistics).ok());
+  EXPECT_EQ(statistics.storages_dropping, 0u);
+  EXPECT_EQ(statistics.versions, 10u);
+}
+
+TEST_F(ReplicaTest, FullMapIsAStatusAndLosesNothing) {
+  ReplicaOptions options = Options();
+  options.map_bytes = 1u << 20;
+  ASSERT_TRUE(Replica::Open(options, &replica_).ok());
+  FrameLog log;
+  VersionModel model;
+  const std::string value(1000, 'v');
+  Status s;
+  for (uint64_t i = 0; s.ok() && i < 5000; i++) {
+    const Lsn lsn = log.Put(RowKey(1, i), value);
+    model.Write(RowKey(1, i), lsn, value);
+    s = replica_->Apply(log.Frames(i, i + 1));
+  }
+  EXPECT_EQ(s.code(), Code::kNoSpace) << s.ToString();
+  EXPECT_EQ(replica_->applied(), log.last() - 1);
+  EXPECT_EQ(replica_->Apply(log.Frames(log.size() - 1, log.size())).code(), Code::kNoSpace);
+  ExpectSame(replica_.get(), model, replica_->applied());
+  ExpectSameCounters(replica_.get(), model);
+  Open();  // with a larger map
+  Apply(log.Frames(log.size() - 1, log.size()));
+  ExpectSame(replica_.get(), model, log.last());
+  ExpectSameCounters(replica_.get(), model);
+}
+
+TEST_F(ReplicaTest, WaitersWakeWhenApplied) {
+  Open();
+  EXPECT_EQ(replica_->WaitApplied(1, 1000).code(), Code::kUnavailable);
+  FrameLog log;
+  log.Put(RowKey(1, 1), "x");
+  std::thread waiter([&] { EXPECT_TRUE(replica_->WaitApplied(1, 10'000'000).ok()); });
+  Apply(log.All());
+  waiter.join();
+  std::thread stopped([&] { EXPECT_EQ(replica_->WaitApplied(2, 60'000'000).code(), Code::kShutdown); });
+  replica_->StopWaiting();
+  stopped.join();
+}
+
+// Random histories against the model: commits over rows, entries and system keys, staged and immediate chunks, copies
+// with explicit LSNs, drops, moving clocks and leases, restarts with frames replayed, small and large LMDB transactions.
+class RandomHistory {
+ public:
+  explicit RandomHistory(uint64_t seed) : random_(seed) {}
+
+  uint64_t Random(uint64_t below) { return random_() % below; }
+
+  std::string RandomKey() {
+    const auto body = static_cast<char>(Random(12));
+    switch (Random(8)) {
+      case 0: return SystemKey("rowid/" + std::string(1, body));
+      case 1:
+      case 2:
+      case 3: return EntryKey(Living(100), std::string(1, body) + std::string(Random(2) == 0 ? 1 : 200, 'k') + '\0');
+      default: return RowKey(Living(10), static_cast<uint64_t>(body));
+    }
+  }
+  // One of a family of three storages; a dropped one is followed by a new id.
+  StorageId Living(StorageId family) {
+    StorageId& id = ids_[family + Random(3)];
+    if (id == 0) id = next_id_++;
+    return id;
+  }
+  std::string RandomValue() {
+    if (Random(40) == 0) return std::string(8 * (500 + Random(1000)), 'L');
+    return std::string(8 * (1 + Random(6)), static_cast<char>('a' + Random(26)));
+  }
+
+  // Mutations whose effect at `lsn` Settle tells the model, once they are committed.
+  struct Pending {
+    std::string bytes;
+    uint32_t count = 0;
+    std::vector<std::pair<std::string, std::string>> writes;
+  };
+  Pending RandomMutations(size_t count) {
+    Pending pending;
+    for (size_t i = 0; i < count; i++) {
+      const std::string key = RandomKey();
+      const std::string value = Random(4) == 0 ? "" : RandomValue();
+      AppendMutation(&pending.bytes, value.empty() ? MutationOp::kDelete : MutationOp::kPut, key, value);
+      pending.count++;
+      pending.writes.emplace_back(key, value);
+    }
+    return pending;
+  }
+  void Settle(const Pending& pending, Lsn lsn) {
+    for (const auto& [key, value] : pending.writes) {
+      if (KeySpace(key) == Space::kSystem || !model.Dropped(KeyStorage(key), lsn)) model.Write(key, lsn, value);
+    }
+  }
+
+  Lsn Next() { return NextLsn(log.last(), now_us += static_cast<int64_t>(Random(3000))); }
+
+  void Commit() {
+    const Pending pending = RandomMutations(1 + Random(8));
+    Settle(pending, log.Commit(pending.bytes, pending.count, Next()));
+  }
+  void Stage() {
+    Token token{};
+    const uint64_t name = random_();
+    memcpy(token.data(), &name, sizeof name);
+    Staged staged{token, {}};
+    const size_t pieces = 1 + Random(5);
+    for (size_t i = 0; i < pieces; i++) {
+      staged.pieces.push_back(RandomMutations(Random(6)));
+      log.Append(RecordType::kChunk, EncodeChunk(token, static_cast<uint32_t>(i), 0, staged.pieces.back().bytes), Next());
+    }
+    staged_.push_back(staged);
+  }
+  void SettleStaged() {
+    if (staged_.empty()) return;
+    const Staged staged = staged_.back();
+    staged_.pop_back();
+    if (Random(3) == 0) {
+      log.Append(RecordType::kAbandon,
+                 std::string_view(reinterpret_cast<const char*>(staged.token.data()), staged.token.size()), Next());
+      return;
+    }
+    const Pending last = RandomMutations(Random(3));
+    const Lsn lsn =
+        log.Commit(last.bytes, last.count, Next(), staged.token, static_cast<uint32_t>(staged.pieces.size()));
+    for (const Pending& piece : staged.pieces) Settle(piece, lsn);
+    Settle(last, lsn);
+  }
+  void Drop() {
+    const StorageId family = Random(2) == 0 ? 10 : 100;
+    StorageId& id = ids_[family + Random(3)];
+    if (id == 0) return;
+    while (!staged_.empty()) SettleStaged();  // locks and catalog checks keep a drop from overtaking a writer
+    std::string mutations;
+    AppendMutation(&mutations, MutationOp::kDropStorage,
+                   StoragePrefix(family == 10 || Random(2) == 0 ? Space::kRow : Space::kEntry, id), "");
+    model.Drop(id, log.Commit(mutations, 1, Next()));
+    id = 0;
+  }
+  // Copies the versions of a storage not below `horizon` into a new one, newest first and in pieces, as a rewrite does.
+  // `step` applies and maintains between the pieces.
+  template <typename Step>
+  void Copy(Lsn horizon, Step step) {
+    const StorageId from = Living(10), to = next_id_++;
+    std::map<std::string, VersionModel::Versions> copied;
+    for (const auto& [key, versions] : model.keys()) {
+      if (KeyPrefix(key) != Prefix(Space::kRow, from)) continue;
+      auto oldest = versions.upper_bound(horizon);
+      if (oldest != versions.begin()) --oldest;
+      for (auto it = versions.end(); it != oldest;) {
+        --it;
+        const std::string target = RowKey(to, LoadBe64(key.data() + kPrefixSize));
+        std::string piece;
+        AppendMutation(&piece, it->second.empty() ? MutationOp::kDelete : MutationOp::kPut, target, it->second, it->first);
+        log.Append(RecordType::kChunk, EncodeChunk({}, 0, kChunkImmediate, piece), Next());
+        copied[target][it->first] = it->second;
+        if (Random(2) == 0) step();
+      }
+    }
+    for (const auto& [key, versions] : copied) {
+      for (const auto& [lsn, value] : versions) model.Write(key, lsn, value);
+    }
+  }
+
+  FrameLog log;
+  VersionModel model;
+  int64_t now_us = kLsnEpochUnixUs + 1'000'000'000;
+
+ private:
+  struct Staged {
+    Token token;
+    std::vector<Pending> pieces;
+  };
+  std::mt19937_64 random_;
+  std::map<StorageId, StorageId> ids_;
+  StorageId next_id_ = 1;
+  std::vector<Staged> staged_;
+};
+
+class ReplicaRandomTest : public ReplicaTest, public testing::WithParamInterface<int> {};
+
+TEST_P(ReplicaRandomTest, AgreesWithTheModel) {
+  const uint64_t seed = GetParam() == 0 ? std::random_device()() : static_cast<uint64_t>(GetParam());
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  RandomHistory history(seed);
+  transaction_bytes_ = history.Random(2) == 0 ? 300 : 64u << 20;
+  now_us_ = history.now_us;
+  Open();
+  size_t applied = 0;
+  Lsn lease = kNoLsn;
+  const auto catch_up = [&] {
+    now_us_ = history.now_us;
+    while (applied < history.log.size()) {
+      const size_t to = std::min<size_t>(history.log.size(), applied + 1 + history.Random(6));
+      Apply(history.log.Frames(applied - std::min<size_t>(applied, history.Random(3)), to));
+      applied = to;
+    }
+  };
+  const auto maintain = [&] {
+    now_us_ = history.now_us;
+    bool more;
+    const Status s = replica_->Maintain(1 + history.Random(40), &more);
+    ASSERT_TRUE(s.ok()) << s.ToString();
+  };
+  for (int step = 0; step < 400 && !HasFatalFailure(); step++) {
+    switch (history.Random(16)) {
+      case 0: history.Stage(); break;
+      case 1: history.SettleStaged(); break;
+      case 2:
+        if (history.Random(4) == 0) history.Drop();
+        break;
+      case 3: {
+        catch_up();
+        if (history.Random(4) != 0) break;
+        // The copying transaction reads at `read`, which its query processor reports.
+        const Lsn read = replica_->applied();
+        const Lsn horizon = replica_->ReportReaders("copy", read, 1'000'000'000);
+        history.Copy(std::min(horizon, read), [&] {
+          catch_up();
+          maintain();
+        });
+        catch_up();
+        replica_->ReportReaders("copy", kNoLsn, 0);
+        break;
+      }
+      case 4: {
+        lease = history.Random(3) == 0 ? kNoLsn : replica_->applied();
+        const Lsn horizon = replica_->ReportReaders("qp", lease, 1'000'000'000);
+        ASSERT_TRUE(lease == kNoLsn || horizon <= lease);
+        break;
+      }
+      case 5:
+      case 6: maintain(); break;
+      case 7:
+        ASSERT_TRUE(replica_->CheckpointIfDue(true).ok());
+        break;
+      case 8: {
+        if (history.Random(3) != 0) break;
+        if (history.Random(2) == 0) {
+          ASSERT_TRUE(replica_->Close().ok());
+        }
+        Open();
+        if (lease != kNoLsn) replica_->ReportReaders("qp", lease, 1'000'000'000);
+        Apply(history.log.Frames(0, applied));  // all of it known
+        break;
+      }
+      default: history.Commit(); break;
+    }
+    if (history.Random(3) == 0) catch_up();
+    if (step % 20 != 19) continue;
+    catch_up();
+    ExpectSameCounters(replica_.get(), history.model);
+    ReplicaView view;
+    ASSERT_TRUE(replica_->OpenView(&view).ok());
+    const Lsn horizon = view.horizon();
+    ASSERT_LE(horizon, replica_->applied());
+    ASSERT_TRUE(lease == kNoLsn || horizon <= lease);
+    view = ReplicaView();
+    for (size_t i = applied; i-- > 0 && history.log.lsn(i) >= horizon && applied - i < 60;)
+      ExpectSame(replica_.get(), history.model, history.log.lsn(i));
+    ExpectSame(replica_.get(), history.model, std::max(horizon, Lsn{1}));
+    // Ranges that begin and end anywhere, with the transaction renewed on the way.
+    for (int i = 0; i < 10; i++) {
+      std::string lower = history.RandomKey(), upper = history.RandomKey();
+      if (KeySpace(lower) == Space::kSystem || history.model.Dropped(KeyStorage(lower), replica_->applied())) continue;
+      if (history.Random(3) == 0) lower.pop_back();
+      if (history.Random(3) == 0) upper += '\0';
+      if (KeyPrefix(upper) != KeyPrefix(lower)) AppendBe64(&(upper = ""), KeyPrefix(lower) + 1);
+      const bool reverse = history.Random(2) == 0;
+      ASSERT_EQ(ScanReplica(replica_.get(), lower, upper, replica_->applied(), reverse, 1 + history.Random(3)),
+                history.model.Scan(lower, upper, replica_->applied(), reverse));
+    }
+  }
+  // With no reader left, only what is live remains.
+  catch_up();
+  replica_->ReportReaders("qp", kNoLsn, 0);
+  PassHorizon();
+  MaintainToEnd(replica_.get());
+  ExpectSame(replica_.get(), history.model, replica_->applied());
+  ExpectSameCounters(replica_.get(), history.model);
+  uint64_t live = 0;
+  for (const uint64_t prefix : history.model.Prefixes())
+    live += history.model.Counters(prefix, replica_->applied()).rows;
+  EXPECT_EQ(Versions(), live);
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, ReplicaRandomTest, testing::Range(0, 12));
+
+}  // namespace
+}  // namespace concord

@@ -1,0 +1,58 @@
+// The storage replica as a role of concordd: environment, applier and service, put together.
+//
+//   Open           before the gRPC server is built: recovers the environment
+//   service()      registered with the server
+//   Start          with a channel to the journal (the server's own in-process channel, or another machine's)
+//   StopFollowing  before the server's Shutdown: leaves the journal (a call on an in-process channel of a server that is
+//                  shut down crashes in gRPC 1.51), and calls that wait for an applied LSN end
+//   Stop           after it, before destruction: last checkpoint, clean mark
+//
+// Thread safety: these calls from one thread.
+#pragma once
+
+#include <memory>
+
+#include "sidecar/storage/applier.h"
+#include "sidecar/storage/replica.h"
+#include "sidecar/storage/storage_service.h"
+
+namespace concord {
+
+struct StorageRoleOptions {
+  ReplicaOptions replica;
+  ApplierOptions applier;
+};
+
+class StorageRole {
+ public:
+  static Status Open(StorageRoleOptions options, std::unique_ptr<StorageRole>* role) {
+    std::unique_ptr<Replica> replica;
+    if (Status s = Replica::Open(std::move(options.replica), &replica); !s.ok()) return s;
+    role->reset(new StorageRole(std::move(replica), std::move(options.applier)));
+    return Status::Ok();
+  }
+  ~StorageRole() { (void)Stop(); }
+
+  grpc::Service* service() { return &service_; }
+  Replica* replica() { return replica_.get(); }
+  void Start(std::shared_ptr<grpc::Channel> journal) { applier_.Start(std::move(journal)); }
+  void StopFollowing() {
+    replica_->StopWaiting();
+    applier_.Stop();
+  }
+  // Idempotent. An error here costs the next start a longer replay, or a return to the checkpoint; nothing is lost.
+  Status Stop() {
+    StopFollowing();
+    return replica_->Close();
+  }
+
+ private:
+  StorageRole(std::unique_ptr<Replica> replica, ApplierOptions options)
+      : replica_(std::move(replica)), applier_(replica_.get(), std::move(options)), service_(replica_.get()) {}
+
+  std::unique_ptr<Replica> replica_;
+  Applier applier_;
+  StorageService service_;
+};
+
+}  // namespace concord

@@ -1,0 +1,145 @@
+#include "sidecar/storage/storage_service.h"
+
+#include <algorithm>
+#include <string>
+
+#include "core/key.h"
+#include "sidecar/storage/version_reader.h"
+
+namespace concord {
+namespace {
+
+constexpr uint64_t kDefaultBatchBytes = 256u << 10;
+constexpr uint64_t kMaxBatchBytes = 2u << 20;       // gRPC refuses messages over 4 MiB by default
+constexpr uint64_t kMaxWaitMs = 60'000;
+constexpr int kMaxBatchEntries = 10'000;            // so that a transaction stays short
+constexpr int64_t kMaxLeaseMs = 3'600'000;
+constexpr uint64_t kMaxGetBytes = 128u << 20;
+
+grpc::Status ToGrpc(const Status& s) {
+  grpc::StatusCode code = grpc::StatusCode::INTERNAL;
+  switch (s.code()) {
+    case Code::kOk: return grpc::Status::OK;
+    case Code::kTooOld: code = grpc::StatusCode::OUT_OF_RANGE; break;
+    case Code::kUnavailable:
+    case Code::kShutdown: code = grpc::StatusCode::UNAVAILABLE; break;
+    case Code::kInvalid: code = grpc::StatusCode::INVALID_ARGUMENT; break;
+    case Code::kNotFound: code = grpc::StatusCode::NOT_FOUND; break;
+    case Code::kNoSpace:
+    case Code::kTooLarge: code = grpc::StatusCode::RESOURCE_EXHAUSTED; break;
+    case Code::kCorruption: code = grpc::StatusCode::DATA_LOSS; break;
+    default: break;
+  }
+  return {code, s.message()};
+}
+
+}  // namespace
+
+grpc::Status StorageService::OpenAt(Lsn read_lsn, uint64_t wait_ms, ReplicaView* view) {
+  const auto wait_us = static_cast<int64_t>(std::min(wait_ms, kMaxWaitMs)) * 1000;
+  if (Status s = replica_->WaitApplied(read_lsn, wait_us); !s.ok()) {
+    return s.code() == Code::kShutdown ? ToGrpc(s) : grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED, s.message());
+  }
+  if (Status s = replica_->OpenView(view); !s.ok()) return ToGrpc(s);
+  if (read_lsn < view->horizon())
+    return ToGrpc({Code::kTooOld, "read LSN " + std::to_string(read_lsn) + " lies below the replica's horizon " +
+                                      std::to_string(view->horizon())});
+  return grpc::Status::OK;
+}
+
+grpc::Status StorageService::Get(grpc::ServerContext*, const proto::GetRequest* request, proto::GetReply* reply) {
+  ReplicaView view;
+  if (grpc::Status s = OpenAt(request->read_lsn(), request->wait_ms(), &view); !s.ok()) return s;
+  uint64_t bytes = 0;
+  for (const std::string& key : request->keys()) {
+    VisibleVersion version;
+    const Status s = ReadVersion(view.txn(), view.DbFor(key), key, request->read_lsn(), &version);
+    proto::Value* value = reply->add_values();
+    if (s.code() == Code::kNotFound) continue;
+    if (!s.ok()) return ToGrpc(s);
+    value->set_found(true);
+    value->set_lsn(version.lsn);
+    value->set_value(version.value.data(), version.value.size());
+    bytes += version.value.size();
+    if (bytes > kMaxGetBytes) return ToGrpc({Code::kTooLarge, "too many bytes in one Get; ask for fewer keys"});
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status StorageService::Scan(grpc::ServerContext* context, const proto::ScanRequest* request,
+                                  grpc::ServerWriter<proto::ScanReply>* writer) {
+  if (request->lower().size() < kPrefixSize)
+    return ToGrpc({Code::kInvalid, "the lower bound of a scan must hold a storage's prefix"});
+  // One database holds rows, the other the rest: a range belongs to one of them, and ends with its space at the latest.
+  const auto space = static_cast<uint8_t>(KeySpace(request->lower()));
+  std::string upper = request->upper();
+  if (upper.empty() || static_cast<uint8_t>(upper[0]) > space) upper.assign(1, static_cast<char>(space + 1));
+
+  uint64_t batch_bytes = request->max_batch_bytes() == 0 ? kDefaultBatchBytes : request->max_batch_bytes();
+  batch_bytes = std::min(batch_bytes, kMaxBatchBytes);
+  uint64_t left = request->limit() == 0 ? ~uint64_t{0} : request->limit();
+  VersionCursor cursor(request->lower(), upper, request->read_lsn(), request->reverse());
+  uint64_t wait_ms = request->wait_ms();
+  bool end = false;
+  while (!end) {
+    proto::ScanReply reply;
+    {
+      ReplicaView view;
+      if (grpc::Status s = OpenAt(request->read_lsn(), wait_ms, &view); !s.ok()) return s;
+      wait_ms = 0;
+      if (Status s = cursor.Open(view.txn(), view.DbFor(request->lower())); !s.ok()) return ToGrpc(s);
+      for (uint64_t bytes = 0; bytes < batch_bytes && reply.entries_size() < kMaxBatchEntries;) {
+        VisibleVersion version;
+        const Status s = left == 0 ? Status(Code::kNotFound, "limit reached") : cursor.Next(&version);
+        if (s.code() == Code::kNotFound) {
+          end = true;
+          break;
+        }
+        if (!s.ok()) {
+          cursor.Close();
+          return ToGrpc(s);
+        }
+        proto::Entry* entry = reply.add_entries();
+        entry->set_key(version.key.data(), version.key.size());
+        entry->set_lsn(version.lsn);
+        entry->set_value(version.value.data(), version.value.size());
+        bytes += version.key.size() + version.value.size() + 16;
+        left--;
+      }
+      cursor.Close();
+    }
+    if (reply.entries_size() > 0 && !writer->Write(reply)) return grpc::Status::CANCELLED;
+    if (context->IsCancelled()) return grpc::Status::CANCELLED;
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status StorageService::ReportReaders(grpc::ServerContext*, const proto::ReportReadersRequest* request,
+                                           proto::ReportReadersReply* reply) {
+  if (request->qp_id().empty()) return ToGrpc({Code::kInvalid, "a report needs the query processor's id"});
+  const auto lease_ms = static_cast<int64_t>(std::min<uint64_t>(request->lease_ms(), kMaxLeaseMs));
+  reply->set_horizon_lsn(replica_->ReportReaders(request->qp_id(), request->lowest_read_lsn(), lease_ms * 1000));
+  reply->set_applied_lsn(replica_->applied());
+  return grpc::Status::OK;
+}
+
+grpc::Status StorageService::GetStatus(grpc::ServerContext*, const proto::StorageStatusRequest*,
+                                       proto::StorageStatus* reply) {
+  ReplicaStatistics statistics;
+  if (Status s = replica_->Statistics(&statistics); !s.ok()) return ToGrpc(s);
+  reply->set_applied_lsn(statistics.applied);
+  reply->set_checkpoint_lsn(statistics.checkpoint);
+  reply->set_horizon_lsn(statistics.horizon);
+  reply->set_map_bytes(statistics.map_bytes);
+  reply->set_used_bytes(statistics.used_bytes);
+  reply->set_versions(statistics.versions);
+  reply->set_storages(statistics.storages);
+  reply->set_storages_dropping(statistics.storages_dropping);
+  reply->set_readers(statistics.readers);
+  reply->set_mutations(statistics.mutations);
+  reply->set_pruned(statistics.pruned);
+  reply->set_path(replica_->directory());
+  return grpc::Status::OK;
+}
+
+}  // namespace concord

@@ -1,0 +1,35 @@
+// gRPC face of a storage replica: reads at an LSN for query processors on other machines, reports of their readers,
+// and status.
+//
+// A scan holds an LMDB read transaction only while it fills one batch, never while it waits for the client to take it: the
+// LSN is the snapshot, and the horizon is checked again with each new transaction.
+//
+// Thread-safe; gRPC calls it from many threads.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include "proto/storage.grpc.pb.h"
+#include "sidecar/storage/replica.h"
+
+namespace concord {
+
+class StorageService final : public proto::Storage::Service {
+ public:
+  explicit StorageService(Replica* replica) : replica_(replica) {}
+
+  grpc::Status Get(grpc::ServerContext*, const proto::GetRequest* request, proto::GetReply* reply) override;
+  grpc::Status Scan(grpc::ServerContext* context, const proto::ScanRequest* request,
+                    grpc::ServerWriter<proto::ScanReply>* writer) override;
+  grpc::Status ReportReaders(grpc::ServerContext*, const proto::ReportReadersRequest* request,
+                             proto::ReportReadersReply* reply) override;
+  grpc::Status GetStatus(grpc::ServerContext*, const proto::StorageStatusRequest*, proto::StorageStatus* reply) override;
+
+ private:
+  // A view that has applied `read_lsn` and still can be read at it.
+  grpc::Status OpenAt(Lsn read_lsn, uint64_t wait_ms, ReplicaView* view);
+
+  Replica* const replica_;
+};
+
+}  // namespace concord

@@ -1,0 +1,258 @@
+#include "sidecar/storage/storage_service.h"
+
+#include <chrono>
+
+#include "sidecar/storage/replica_model.h"
+#include "sidecar/storage/storage_role.h"
+
+namespace concord {
+namespace {
+
+// A journal in memory: what Tail and ReportCheckpoint need.
+class MemoryJournal final : public proto::Journal::Service {
+ public:
+  grpc::Status Tail(grpc::ServerContext* context, const proto::TailRequest* request,
+                    grpc::ServerWriter<proto::TailReply>* writer) override {
+    std::unique_lock lock(mutex_);
+    tails_++;
+    if (request->after_lsn() < trimmed_) return {grpc::StatusCode::OUT_OF_RANGE, "trimmed"};
+    size_t next = 0;
+    while (next < log_.size() && log_.lsn(next) <= request->after_lsn()) next++;
+    const int generation = generation_;
+    while (!context->IsCancelled() && generation == generation_) {
+      if (next == log_.size()) {
+        changed_.wait_for(lock, std::chrono::milliseconds(10));
+        continue;
+      }
+      proto::TailReply reply;
+      reply.set_frames(std::string(log_.Frames(next, log_.size())));
+      next = log_.size();
+      lock.unlock();
+      writer->Write(reply);
+      lock.lock();
+    }
+    return grpc::Status::OK;
+  }
+  grpc::Status ReportCheckpoint(grpc::ServerContext*, const proto::ReportCheckpointRequest* request,
+                                proto::ReportCheckpointReply*) override {
+    reported_ = request->checkpoint_lsn();
+    return grpc::Status::OK;
+  }
+
+  template <typename Write>
+  Lsn Append(Write write) {
+    std::lock_guard lock(mutex_);
+    const Lsn lsn = write(&log_);
+    changed_.notify_all();
+    return lsn;
+  }
+  void BreakStreams() {
+    std::lock_guard lock(mutex_);
+    generation_++;
+    changed_.notify_all();
+  }
+  Lsn reported() const { return reported_; }
+  int tails() const { return tails_; }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  FrameLog log_;
+  int generation_ = 0;
+  Lsn trimmed_ = kNoLsn;
+  std::atomic<Lsn> reported_ = kNoLsn;
+  std::atomic<int> tails_ = 0;
+};
+
+class StorageServiceTest : public testing::Test {
+ protected:
+  void SetUp() override { Start(); }
+  void TearDown() override { StopAll(); }
+
+  void Start() {
+    StorageRoleOptions options;
+    options.replica.directory = directory_.path() + "/replica";
+    options.replica.map_bytes = uint64_t{1} << 30;
+    options.replica.max_readers = 126;
+    options.replica.retention_us = retention_us_;
+    options.replica.restart_hold_us = 0;
+    options.replica.checkpoint_interval_us = 20'000;
+    options.applier.replica_id = "r1";
+    options.applier.report_interval_us = 10'000;
+    Status s = StorageRole::Open(options, &role_);
+    ASSERT_TRUE(s.ok()) << s.ToString();
+    grpc::ServerBuilder builder;
+    builder.RegisterService(&journal_);
+    builder.RegisterService(role_->service());
+    server_ = builder.BuildAndStart();
+    channel_ = server_->InProcessChannel({});
+    stub_ = proto::Storage::NewStub(channel_);
+    role_->Start(channel_);
+  }
+  void StopAll() {
+    role_->StopFollowing();
+    server_->Shutdown(std::chrono::system_clock::now() + std::chrono::seconds(1));
+    const Status s = role_->Stop();
+    EXPECT_TRUE(s.ok()) << s.ToString();
+    role_.reset();
+    server_.reset();
+  }
+  // At an LSN of now, so that the retention covers it.
+  Lsn Put(const std::string& key, const std::string& value) {
+    return journal_.Append([&](FrameLog* log) {
+      const auto now = std::chrono::system_clock::now().time_since_epoch();
+      const int64_t now_us = std::chrono::duration_cast<std::chrono::microseconds>(now).count();
+      return log->Put(key, value, NextLsn(log->last(), now_us));
+    });
+  }
+  grpc::Status Get(Lsn lsn, const std::vector<std::string>& keys, proto::GetReply* reply, uint64_t wait_ms = 5000) {
+    grpc::ClientContext context;
+    proto::GetRequest request;
+    request.set_read_lsn(lsn);
+    request.set_wait_ms(wait_ms);
+    for (const std::string& key : keys) request.add_keys(key);
+    return stub_->Get(&context, request, reply);
+  }
+  grpc::Status Scan(proto::ScanRequest request, std::vector<VersionModel::Row>* rows, int* batches) {
+    grpc::ClientContext context;
+    request.set_wait_ms(5000);
+    auto reader = stub_->Scan(&context, request);
+    proto::ScanReply reply;
+    *batches = 0;
+    while (reader->Read(&reply)) {
+      ++*batches;
+      for (const proto::Entry& entry : reply.entries()) rows->push_back({entry.key(), entry.value(), entry.lsn()});
+    }
+    return reader->Finish();
+  }
+
+  TemporaryDirectory directory_;
+  int64_t retention_us_ = 3'600'000'000;
+  MemoryJournal journal_;
+  std::unique_ptr<StorageRole> role_;
+  std::unique_ptr<grpc::Server> server_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<proto::Storage::Stub> stub_;
+};
+
+TEST_F(StorageServiceTest, GetWaitsForTheReadLsn) {
+  proto::GetReply reply;
+  EXPECT_EQ(Get(1, {RowKey(1, 1)}, &reply, 20).error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  const Lsn first = Put(RowKey(1, 1), "one");
+  const Lsn second = Put(RowKey(1, 1), "two");
+  ASSERT_TRUE(Get(second, {RowKey(1, 1), RowKey(1, 2), ""}, &reply).ok());
+  ASSERT_EQ(reply.values_size(), 3);
+  EXPECT_EQ(reply.values(0).value(), "two");
+  EXPECT_EQ(reply.values(0).lsn(), second);
+  EXPECT_FALSE(reply.values(1).found());
+  EXPECT_FALSE(reply.values(2).found());
+  reply.Clear();
+  ASSERT_TRUE(Get(first, {RowKey(1, 1)}, &reply).ok());
+  EXPECT_EQ(reply.values(0).value(), "one");
+}
+
+TEST_F(StorageServiceTest, ScansInBatchesBothWays) {
+  VersionModel model;
+  Lsn lsn = kNoLsn;
+  for (uint64_t i = 0; i < 500; i++) {
+    const std::string key = RowKey(3, i), value(100, static_cast<char>('a' + i % 26));
+    lsn = Put(key, value);
+    model.Write(key, lsn, value);
+    const std::string entry = EntryKey(4, key);
+    model.Write(entry, lsn = Put(entry, "e"), "e");
+  }
+  proto::ScanRequest request;
+  request.set_read_lsn(lsn);
+  request.set_lower(RowKey(3, 10));
+  request.set_upper(RowKey(3, 400));
+  request.set_max_batch_bytes(5000);
+  for (const bool reverse : {false, true}) {
+    std::vector<VersionModel::Row> rows;
+    int batches;
+    request.set_reverse(reverse);
+    ASSERT_TRUE(Scan(request, &rows, &batches).ok());
+    EXPECT_GT(batches, 8);
+    EXPECT_EQ(rows, model.Scan(request.lower(), request.upper(), lsn, reverse));
+  }
+  std::vector<VersionModel::Row> rows;
+  int batches;
+  request.clear_upper();  // to the end of the rows, not of the entries
+  request.set_reverse(false);
+  ASSERT_TRUE(Scan(request, &rows, &batches).ok());
+  EXPECT_EQ(rows.size(), 490u);
+  rows.clear();
+  request.set_limit(7);
+  request.set_reverse(true);
+  ASSERT_TRUE(Scan(request, &rows, &batches).ok());
+  ASSERT_EQ(rows.size(), 7u);
+  EXPECT_EQ(rows[0].key, RowKey(3, 499));
+  rows.clear();
+  request.set_limit(0);
+  request.set_lower(StoragePrefix(Space::kEntry, 4));
+  ASSERT_TRUE(Scan(request, &rows, &batches).ok());
+  EXPECT_EQ(rows.size(), 500u);
+}
+
+TEST_F(StorageServiceTest, GoesOnAfterBrokenStreamsAndRestart) {
+  proto::GetReply reply;
+  for (int round = 0; round < 5; round++) {
+    const Lsn lsn = Put(RowKey(1, static_cast<uint64_t>(round)), "x");
+    ASSERT_TRUE(Get(lsn, {RowKey(1, static_cast<uint64_t>(round))}, &reply).ok());
+    if (round == 2) {
+      StopAll();
+      Start();
+    } else {
+      journal_.BreakStreams();
+    }
+  }
+  EXPECT_GE(journal_.tails(), 4);
+}
+
+TEST_F(StorageServiceTest, ReportsItsCheckpointToTheJournal) {
+  const Lsn lsn = Put(RowKey(1, 1), "x");
+  for (int i = 0; i < 1000 && journal_.reported() < lsn; i++) std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_EQ(journal_.reported(), lsn);
+  grpc::ClientContext context;
+  proto::StorageStatus status;
+  ASSERT_TRUE(stub_->GetStatus(&context, {}, &status).ok());
+  EXPECT_EQ(status.applied_lsn(), lsn);
+  EXPECT_EQ(status.checkpoint_lsn(), lsn);
+  EXPECT_EQ(status.versions(), 1u);
+  EXPECT_EQ(status.storages(), 1u);
+  EXPECT_EQ(status.mutations(), 1u);
+  EXPECT_GT(status.used_bytes(), 0u);
+}
+
+TEST_F(StorageServiceTest, ReadsBelowTheHorizonAreRefused) {
+  StopAll();
+  retention_us_ = 0;
+  Start();
+  const Lsn first = Put(RowKey(1, 1), "1");
+  proto::GetReply reply;
+  ASSERT_TRUE(Get(first, {RowKey(1, 1)}, &reply).ok());
+  grpc::ClientContext context;
+  proto::ReportReadersRequest report;
+  proto::ReportReadersReply reported;
+  report.set_qp_id("qp");
+  report.set_lowest_read_lsn(first);
+  report.set_lease_ms(60'000);
+  ASSERT_TRUE(stub_->ReportReaders(&context, report, &reported).ok());
+  EXPECT_LE(reported.horizon_lsn(), first);
+  EXPECT_EQ(reported.applied_lsn(), first);
+  for (int i = 0; i < 3; i++) {
+    const Lsn lsn = Put(RowKey(1, 1), "later");
+    ASSERT_TRUE(Get(lsn, {RowKey(1, 1)}, &reply).ok());
+  }
+  EXPECT_TRUE(Get(first, {RowKey(1, 1)}, &reply).ok());
+  report.set_lowest_read_lsn(0);
+  grpc::ClientContext second_context;
+  ASSERT_TRUE(stub_->ReportReaders(&second_context, report, &reported).ok());
+  for (int i = 0; i < 3; i++) {
+    const Lsn lsn = Put(RowKey(1, 1), "later");
+    ASSERT_TRUE(Get(lsn, {RowKey(1, 1)}, &reply).ok());
+  }
+  EXPECT_EQ(Get(first, {RowKey(1, 1)}, &reply).error_code(), grpc::StatusCode::OUT_OF_RANGE);
+}
+
+}  // namespace
+}  // namespace concord

@@ -1,0 +1,86 @@
+-- Run by CREATE EXTENSION concord.
+\echo Use "CREATE EXTENSION concord" to load this file. \quit
+
+-- A member of the extension, so that DROP EXTENSION takes it along.
+CREATE SCHEMA concord;
+GRANT USAGE ON SCHEMA concord TO PUBLIC;
+
+CREATE FUNCTION concord.require_preload() RETURNS void
+  AS 'MODULE_PATHNAME', 'concord_require_preload' LANGUAGE C;
+SELECT concord.require_preload();
+DROP FUNCTION concord.require_preload();
+
+-- Access methods share one namespace, hence two names.
+
+CREATE FUNCTION concord.tableam_handler(internal) RETURNS table_am_handler
+  AS 'MODULE_PATHNAME', 'concord_tableam_handler' LANGUAGE C STRICT;
+CREATE ACCESS METHOD concord TYPE TABLE HANDLER concord.tableam_handler;
+COMMENT ON ACCESS METHOD concord IS 'Concord table access method';
+
+CREATE FUNCTION concord.indexam_handler(internal) RETURNS index_am_handler
+  AS 'MODULE_PATHNAME', 'concord_indexam_handler' LANGUAGE C STRICT;
+CREATE ACCESS METHOD concord_btree TYPE INDEX HANDLER concord.indexam_handler;
+COMMENT ON ACCESS METHOD concord_btree IS 'Concord index access method';
+
+-- Copies of btree's operator classes. Indexes on Concord tables keep btree's own, which the planner and the executor know
+-- by OID; the copies are what names like "USING concord_btree (c text_pattern_ops)", as pg_get_indexdef and pg_dump print
+-- them, are resolved to first. So they have btree's names and stand in btree's schema.
+DO $$
+DECLARE
+  family record;
+  class record;
+  members text;
+BEGIN
+  FOR family IN
+    SELECT f.oid, f.opfname
+      FROM pg_opfamily f JOIN pg_am a ON a.oid = f.opfmethod
+     WHERE a.amname = 'btree' AND f.opfnamespace = 'pg_catalog'::regnamespace
+     ORDER BY f.oid
+  LOOP
+    EXECUTE format('CREATE OPERATOR FAMILY pg_catalog.%I USING concord_btree', family.opfname);
+
+    FOR class IN
+      SELECT opcname, opcdefault, format_type(opcintype, NULL) AS type
+        FROM pg_opclass WHERE opcfamily = family.oid ORDER BY oid
+    LOOP
+      EXECUTE format('CREATE OPERATOR CLASS pg_catalog.%I %s FOR TYPE %s USING concord_btree FAMILY pg_catalog.%I '
+                     'AS STORAGE %s', class.opcname, CASE WHEN class.opcdefault THEN 'DEFAULT' ELSE '' END,
+                     class.type, family.opfname, class.type);
+    END LOOP;
+
+    SELECT string_agg(member, ', ') INTO members FROM (
+      SELECT format('OPERATOR %s %I.%s (%s, %s)', amopstrategy, o.oprnamespace::regnamespace::name, o.oprname,
+                    format_type(amoplefttype, NULL), format_type(amoprighttype, NULL)) AS member
+        FROM pg_amop JOIN pg_operator o ON o.oid = amopopr
+       WHERE amopfamily = family.oid AND amoppurpose = 's'
+      UNION ALL
+      SELECT format('FUNCTION %s (%s, %s) %s', amprocnum, format_type(amproclefttype, NULL),
+                    format_type(amprocrighttype, NULL), amproc::oid::regprocedure)
+        FROM pg_amproc WHERE amprocfamily = family.oid) AS m;
+    EXECUTE format('ALTER OPERATOR FAMILY pg_catalog.%I USING concord_btree ADD %s', family.opfname, members);
+  END LOOP;
+END
+$$;
+
+CREATE FUNCTION concord.current_lsn() RETURNS pg_lsn
+  AS 'MODULE_PATHNAME', 'concord_current_lsn' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION concord.current_lsn() IS 'newest committed LSN, confirmed by the adjudicator';
+
+CREATE FUNCTION concord.status(
+    OUT sidecar text,
+    OUT epoch bigint,
+    OUT committed_lsn pg_lsn,
+    OUT applied_lsn pg_lsn,
+    OUT checkpoint_lsn pg_lsn,
+    OUT horizon_lsn pg_lsn,
+    OUT journal_bytes bigint,
+    OUT storage_bytes bigint,
+    OUT storages bigint,
+    OUT dropping bigint,
+    OUT commits bigint,
+    OUT conflicts bigint)
+  AS 'MODULE_PATHNAME', 'concord_status' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION concord.status() IS 'state of the sidecar, and commits of this server since it started';
+
+CREATE VIEW concord.status AS SELECT * FROM concord.status();
+GRANT SELECT ON concord.status TO PUBLIC;
