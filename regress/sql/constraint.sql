@@ -51,7 +51,7 @@ INSERT INTO co_e VALUES ('x', false), ('x', false), ('x', true);
 INSERT INTO co_e VALUES ('x', true);
 UPDATE co_e SET live = true;
 -- a unique index on data that is not unique
-CREATE TABLE co_x AS SELECT g % 5 AS v FROM generate_series(1, 20) g;
+CREATE TABLE co_x AS SELECT g % 19 AS v FROM generate_series(0, 19) g;
 CREATE UNIQUE INDEX co_x_v ON co_x (v);
 -- existing index as constraint; exclusion
 CREATE TABLE co_y (a int NOT NULL, b int);

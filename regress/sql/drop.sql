@@ -1,12 +1,4 @@
 -- Storage of what is gone goes: counters of storage ids return to what they were.
-CREATE FUNCTION dr_wait(before bigint) RETURNS boolean LANGUAGE plpgsql AS $$
-BEGIN
-  FOR i IN 1..200 LOOP
-    IF (SELECT storages <= before AND dropping = 0 FROM concord.status) THEN RETURN true; END IF;
-    PERFORM pg_sleep(0.05);
-  END LOOP;
-  RETURN false;
-END $$;
 CREATE TABLE dr_keep (a int PRIMARY KEY);
 INSERT INTO dr_keep SELECT generate_series(1, 10);
 SELECT storages AS before FROM concord.status \gset
@@ -22,7 +14,19 @@ BEGIN;
 CREATE TABLE dr_r AS SELECT generate_series(1, 1000) AS a;
 CREATE INDEX ON dr_r (a);
 ROLLBACK;
-SELECT dr_wait(:before);
+SET dr.before = :before;
+-- each look in a transaction of its own: an open one would keep what it can still read
+DO $$
+BEGIN
+  FOR i IN 1..400 LOOP
+    IF (SELECT storages <= current_setting('dr.before')::bigint AND dropping = 0 FROM concord.status) THEN
+      RAISE NOTICE 'all dropped storage is gone';
+      RETURN;
+    END IF;
+    COMMIT;
+    PERFORM pg_sleep(0.05);
+    COMMIT;
+  END LOOP;
+END $$;
 SELECT count(*) FROM dr_keep;
 DROP TABLE dr_keep;
-DROP FUNCTION dr_wait;

@@ -27,7 +27,7 @@ SELECT count(*) FROM ix_t WHERE a + length(b) = 5;
 SELECT count(*) FROM ix_t WHERE a = 3 AND d > '2024-01-10';
 SELECT min(a), max(a) FROM ix_t;
 SELECT a, b, c FROM ix_t WHERE a = 3 AND c = 'NaN';
-EXPLAIN (COSTS OFF) SELECT a, c, b FROM ix_t WHERE a = 3 ORDER BY c LIMIT 1;
+EXPLAIN (COSTS OFF) SELECT a, c, b FROM ix_t WHERE a = 3 ORDER BY a DESC NULLS LAST, c NULLS FIRST LIMIT 1;
 SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = on;
 SELECT count(*) FROM ix_t WHERE a = 3 OR a + length(b) = 5;
 SELECT count(*) FROM ix_t WHERE a = 3 AND d > '2024-01-10';

@@ -369,7 +369,7 @@ TEST_F(AdjudicatorServiceTest, OverTheRealJournal) {
         ASSERT_EQ(gateway.Commit(MakeWriteSet(10000 + token, {{token - 1, kNoLsn, LockMode::kUpdate}})).outcome(),
                   proto::CONFLICT);
       }
-      EXPECT_EQ(gateway.Commit(MakeWriteSet(20000 + life, {}, 40 << 20)).outcome(), proto::COMMITTED);
+      EXPECT_EQ(gateway.Commit(MakeWriteSet(20000 + life, {}, 8 << 20)).outcome(), proto::COMMITTED);
     }
     service.Stop();
     server->Shutdown(std::chrono::system_clock::now());

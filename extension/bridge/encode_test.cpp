@@ -1,0 +1,89 @@
+#include "bridge/encode.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <string>
+
+#include "core/hash.h"
+#include "core/key.h"
+#include "core/wire.h"
+
+namespace concord::bridge {
+namespace {
+
+constexpr uint8_t kToken[16] = {1, 2, 3};
+
+std::string_view Bytes(const uint8_t* data, size_t size) { return {reinterpret_cast<const char*>(data), size}; }
+
+TEST(EncodeTest, CounterIsAWriteSetWithOneCheckAndOnePut) {
+  const std::string key = SystemKey("storage");
+  uint8_t out[256];
+  size_t size = 0;
+  ASSERT_EQ(cc_encode_counter(kToken, 77, key.data(), key.size(), 42, out, sizeof out, &size), CC_OK);
+  WriteSetView view;
+  ASSERT_TRUE(WriteSetView::Parse(Bytes(out, size), &view).ok());
+  EXPECT_EQ(view.read_lsn(), 77u);
+  EXPECT_EQ(view.chunk_count(), 0u);
+  EXPECT_EQ(std::memcmp(view.token().data(), kToken, sizeof kToken), 0);
+  ASSERT_EQ(view.check_count(), 1u);
+  EXPECT_EQ(view.check(0).key_hash, KeyHash(key));
+  EXPECT_EQ(view.check(0).observed, 77u);
+  EXPECT_EQ(view.check(0).mode, LockMode::kUpdate);
+  ASSERT_EQ(view.mutation_count(), 1u);
+  MutationReader reader(view.mutations());
+  Mutation mutation;
+  ASSERT_TRUE(reader.Next(&mutation).ok());
+  EXPECT_EQ(mutation.op, MutationOp::kPut);
+  EXPECT_EQ(mutation.key, key);
+  ASSERT_EQ(mutation.value.size(), sizeof(uint64_t));
+  EXPECT_EQ(LoadLe<uint64_t>(mutation.value.data()), 42u);
+  EXPECT_TRUE(reader.AtEnd());
+}
+
+TEST(EncodeTest, CounterThatDoesNotFitIsRefused) {
+  const std::string key = SystemKey("storage");
+  uint8_t out[16];
+  size_t size;
+  EXPECT_EQ(cc_encode_counter(kToken, 1, key.data(), key.size(), 1, out, sizeof out, &size), CC_TOO_LARGE);
+}
+
+TEST(EncodeTest, ChunkHoldsPutsAndDeletionsInOrder) {
+  const uint64_t prefix = Prefix(Space::kRow, 9);
+  ASSERT_EQ(cc_chunk_begin(kToken, 3), CC_OK);
+  EXPECT_EQ(cc_chunk_size(), 0u);
+  ASSERT_EQ(cc_chunk_add(prefix, "body0001", 8, "value", 5, 0), CC_OK);
+  const size_t before = cc_chunk_size();
+  ASSERT_EQ(cc_chunk_add(prefix, "body0002", 8, nullptr, 0, 55), CC_OK);
+  EXPECT_LE(cc_chunk_size() - before, cc_chunk_mutation_size(8, 0));
+
+  ChunkView view;
+  ASSERT_TRUE(ChunkView::Parse({static_cast<const char*>(cc_chunk_data()), cc_chunk_size()}, &view).ok());
+  EXPECT_EQ(view.sequence, 3u);
+  EXPECT_EQ(view.flags, kChunkImmediate);
+  MutationReader reader(view.mutations);
+  Mutation mutation;
+  ASSERT_TRUE(reader.Next(&mutation).ok());
+  EXPECT_EQ(mutation.op, MutationOp::kPut);
+  EXPECT_EQ(KeyPrefix(mutation.key), prefix);
+  EXPECT_EQ(mutation.key.substr(kPrefixSize), "body0001");
+  EXPECT_EQ(mutation.value, "value");
+  EXPECT_EQ(mutation.explicit_lsn, kNoLsn);
+  ASSERT_TRUE(reader.Next(&mutation).ok());
+  EXPECT_EQ(mutation.op, MutationOp::kDelete);
+  EXPECT_EQ(mutation.explicit_lsn, 55u);
+  EXPECT_TRUE(reader.AtEnd());
+  cc_chunk_reset();
+  EXPECT_EQ(cc_chunk_size(), 0u);
+}
+
+TEST(EncodeTest, KeyOverTheLimitLeavesTheChunkAsItWas) {
+  const std::string body(kMaxKey, 'k');
+  ASSERT_EQ(cc_chunk_begin(kToken, 0), CC_OK);
+  EXPECT_EQ(cc_chunk_add(1, body.data(), body.size(), "v", 1, 0), CC_TOO_LARGE);
+  EXPECT_EQ(cc_chunk_size(), 0u);
+  cc_chunk_reset();
+}
+
+}  // namespace
+}  // namespace concord::bridge
