@@ -37,7 +37,8 @@ enum ExitCode { kExitOk = 0, kExitFailed = 1, kExitUsage = 2, kExitLocked = 3, k
 
 constexpr char kFooter[] =
     "Exit codes: 0 stopped as asked; 1 a role could not go on, or failed to stop cleanly; 2 wrong usage; 3 another\n"
-    "concordd uses the directory; 4 the directory could not be opened or recovered; 5 the address cannot be listened on.";
+    "concordd uses the directory; 4 the directory could not be opened or recovered; 5 the address cannot be listened "
+    "on.";
 
 struct Options {
   std::string directory;
@@ -80,7 +81,8 @@ void Describe(CLI::App* app, Options* options) {
       ->capture_default_str();
   app->add_option("--log-file", options->log_file, "default: standard error");
   app->add_option("--lifeline-fd", options->lifeline_fd, "a pipe; at its end concordd stops, as its parent has died");
-  app->add_option("--lock-wait-ms", options->lock_wait_ms, "how long to wait for another concordd to leave the directory")
+  app->add_option("--lock-wait-ms", options->lock_wait_ms,
+                  "how long to wait for another concordd to leave the directory")
       ->capture_default_str();
   app->add_option("--checkpoint-interval-ms", options->checkpoint_interval_ms, "storage: between checkpoints")
       ->check(CLI::PositiveNumber)
@@ -91,8 +93,10 @@ void Describe(CLI::App* app, Options* options) {
   app->add_option("--max-readers", options->max_readers, "storage: processes that may read at once")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app->add_option("--map-size", options->map_size, "storage: address space of the map, in bytes")->capture_default_str();
-  app->add_option("--journal-retention-ms", options->journal_retention_ms, "journal: how long records are kept at least")
+  app->add_option("--map-size", options->map_size, "storage: address space of the map, in bytes")
+      ->capture_default_str();
+  app->add_option("--journal-retention-ms", options->journal_retention_ms,
+                  "journal: how long records are kept at least")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   app->add_option("--segment-size", options->segment_size, "journal: bytes of a segment file")->capture_default_str();
@@ -102,7 +106,8 @@ void Describe(CLI::App* app, Options* options) {
   app->add_option("--max-tokens", options->max_tokens, "adjudicator: commits remembered for retries")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app->add_option("--window-replay-ms", options->window_replay_ms, "adjudicator: how far back the journal is read at start")
+  app->add_option("--window-replay-ms", options->window_replay_ms,
+                  "adjudicator: how far back the journal is read at start")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
 }
@@ -201,7 +206,9 @@ class Concordd {
       role.replica.checkpoint_interval_us = options_.checkpoint_interval_ms * 1000;
       role.replica.retention_us = options_.retention_ms * 1000;
       role.applier.replica_id = "storage";
-      role.applier.on_failure = [this](const Status& status) { shutdown_->Fail("storage failed: " + status.ToString()); };
+      role.applier.on_failure = [this](const Status& status) {
+        shutdown_->Fail("storage failed: " + status.ToString());
+      };
       std::filesystem::create_directory(role.replica.directory);
       const Status status = StorageRole::Open(std::move(role), &storage_);
       if (!status.ok()) return status;
@@ -274,7 +281,8 @@ class Concordd {
 
 int Run(int argc, char** argv) {
   Options options;
-  CLI::App app("The sidecar of Concord: adjudicator, journal and storage replica of a distributed PostgreSQL.", "concordd");
+  CLI::App app("The sidecar of Concord: adjudicator, journal and storage replica of a distributed PostgreSQL.",
+               "concordd");
   Describe(&app, &options);
   try {
     app.parse(argc, argv);

@@ -119,4 +119,12 @@ extern "C" void cc_replica_reset(void) {
   });
 }
 
+extern "C" void cc_replica_close(void) {
+  cc_replica_reset();
+  Guard([] {
+    Replica::Get().Close();
+    return CC_OK;
+  });
+}
+
 }  // namespace concord::bridge

@@ -96,6 +96,8 @@ CcStatus	cc_cursor_next_version(CcCursor *cursor, CcEntry *entry);
 
 /* Closes all views and cursors (end of transaction after an error). */
 void		cc_replica_reset(void);
+/* Closes the map too and gives this process' reader slots back (end of the process). */
+void		cc_replica_close(void);
 
 #ifdef __cplusplus
 }

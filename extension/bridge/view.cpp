@@ -166,6 +166,11 @@ void Replica::CloseEnvironment() {
   known_txn_id_ = 0;
 }
 
+void Replica::Close() {
+  Reset();
+  CloseEnvironment();
+}
+
 void Replica::CheckReplaced() {
   checked_replaced_ms_ = NowMs();
   struct stat file;

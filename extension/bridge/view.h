@@ -65,6 +65,8 @@ class Replica {
   void Unpin(CcView* view);
   // Unpins everything.
   void Reset();
+  // Reset, and the environment closed; the next read opens it again.
+  void Close();
 
   // True if LMDB has committed anything since the view began.
   bool HasNewer(const CcView& view) const;

@@ -311,12 +311,13 @@ void CcGateway::AnswerReadLsn() {
 // ---- keeper ----
 
 void CcGateway::Keep() {
+  // Questions about the status must not keep the regular work from being done: leases hang on it.
+  auto due = std::chrono::steady_clock::now();
   for (;;) {
     std::vector<Waiter> waiters;
     {
       std::unique_lock lock(mutex_);
-      changed_.wait_for(lock, std::chrono::milliseconds(report_ms_),
-                        [this] { return stop_ || !status_waiters_.empty(); });
+      changed_.wait_until(lock, due, [this] { return stop_ || !status_waiters_.empty(); });
       if (stop_) return;
       waiters.swap(status_waiters_);
     }
@@ -325,8 +326,10 @@ void CcGateway::Keep() {
       answer.outcome = CC_COMMITTED;
       const std::string text = StatusText();
       for (const Waiter& waiter : waiters) Reply(waiter.slot, waiter.sequence, answer, text);
-      continue;
     }
+    const auto now = std::chrono::steady_clock::now();
+    if (now < due) continue;
+    due = now + std::chrono::milliseconds(report_ms_);
     if (!cc_channel_connected(&channel_)) continue;
     ReportReaders();
     SendDrops();

@@ -17,6 +17,7 @@
 #include "access/xact.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/snapmgr.h"
@@ -42,6 +43,26 @@ register_read_lsn(uint64 lsn)
 }
 
 static void
+close_replica(int code, Datum arg)
+{
+	cc_replica_close();
+}
+
+/* Opens the replica's map; its reader slots are given back when the process ends. */
+static CcStatus
+open_replica(void)
+{
+	static bool registered = false;
+
+	if (!registered)
+	{
+		on_proc_exit(close_replica, (Datum) 0);
+		registered = true;
+	}
+	return cc_replica_open(concord_replica_path());
+}
+
+static void
 wait_applied(uint64 lsn)
 {
 	TimestampTz start = 0;
@@ -51,7 +72,7 @@ wait_applied(uint64 lsn)
 		return;
 	for (;;)
 	{
-		CcStatus	status = cc_replica_open(concord_replica_path());
+		CcStatus	status = open_replica();
 
 		if (status == CC_OK)
 			status = cc_replica_applied(&known_applied);

@@ -1,6 +1,7 @@
 -- Storage of what is gone goes: counters of storage ids return to what they were.
 CREATE TABLE dr_keep (a int PRIMARY KEY);
 INSERT INTO dr_keep SELECT generate_series(1, 10);
+SELECT count(*) FROM dr_keep;
 SELECT storages AS before FROM concord.status \gset
 CREATE TABLE dr_t (a int PRIMARY KEY, b text);
 CREATE INDEX ON dr_t (b);

@@ -148,7 +148,8 @@ Decision Adjudicator::Judge(const WriteSetView& write_set) const {
       case ConflictWindow::Result::kFree: break;
       case ConflictWindow::Result::kConflict: return {.code = Code::kConflict, .conflict_hash = check.key_hash};
       case ConflictWindow::Result::kTooOld:
-        return {.code = Code::kTooOld, .conflict_hash = check.key_hash, .reason = "observed before the conflict window"};
+        return {
+            .code = Code::kTooOld, .conflict_hash = check.key_hash, .reason = "observed before the conflict window"};
     }
   }
   return {};

@@ -64,7 +64,8 @@ void AdjudicatorService::HandleCommit(const SessionPtr& session, const proto::Co
   WriteSetView write_set;
   Status status = WriteSetView::Parse(bytes, &write_set);
   if (status.ok()) status = CheckWriteSet(write_set);
-  if (status.ok() && bytes.size() >= kMaxRecordBytes) status = {Code::kTooLarge, "write set over the limit of a record"};
+  if (status.ok() && bytes.size() >= kMaxRecordBytes)
+    status = {Code::kTooLarge, "write set over the limit of a record"};
   if (!status.ok()) return session->Queue(waiter.request_id, proto::INVALID, 0, 0, status.message().c_str());
 
   std::unique_lock lock(mutex_);
@@ -119,8 +120,7 @@ bool AdjudicatorService::WaitForJournal(std::unique_lock<std::mutex>* lock) {
     lock->unlock();
     writer->Flush();
     lock->lock();
-    changed_.wait(*lock,
-                  [&] { return state_ != State::kLeading || in_flight_bytes_ < options_.max_in_flight_bytes; });
+    changed_.wait(*lock, [&] { return state_ != State::kLeading || in_flight_bytes_ < options_.max_in_flight_bytes; });
   }
   return state_ == State::kLeading && !stopping_;
 }

@@ -2,14 +2,15 @@
 // (docs/adjudicator.md).
 //
 // Threads: one of gRPC for each Session (reads requests, decides, writes to the journal), one that leads (takes over,
-// renews leases, steps down, takes over again), and the journal writer's readers (settle what is durable, write verdicts).
-// All state is under one mutex; no thread writes to a stream while it holds it. Lock order: this mutex, then those of
-// SessionStream, JournalWriter, LsnPages.
+// renews leases, steps down, takes over again), and the journal writer's readers (settle what is durable, write
+// verdicts). All state is under one mutex; no thread writes to a stream while it holds it. Lock order: this mutex, then
+// those of SessionStream, JournalWriter, LsnPages.
 //
 // Invariants:
 //  - A COMMITTED verdict leaves only after the journal has the record on a write quorum and the LSN pages show its LSN.
 //  - Verdicts of commits leave in LSN order on each stream.
-//  - When an append fails, what is in flight gets UNAVAILABLE: the journal alone knows, and the next term, this process's
+//  - When an append fails, what is in flight gets UNAVAILABLE: the journal alone knows, and the next term, this
+//  process's
 //    own or another's, reads it there by the token.
 #pragma once
 
@@ -44,7 +45,7 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
     // The journal cannot be written any more until its process starts anew (a sync that failed). May be empty: then the
     // service goes on trying.
     std::function<void(const Status&)> on_journal_broken;
-    int backoff_ms_min = 20;                 // between attempts to take over
+    int backoff_ms_min = 20;  // between attempts to take over
     int backoff_ms_max = 1000;
   };
 

@@ -51,7 +51,8 @@ class Process {
     builder.RegisterService(&service);
     // A socket, as gateways use: it buffers, where an in-process channel holds every write until it is read.
     static int count = 0;
-    const std::string address = "unix-abstract:concord-test-" + std::to_string(getpid()) + "-" + std::to_string(count++);
+    const std::string address =
+        "unix-abstract:concord-test-" + std::to_string(getpid()) + "-" + std::to_string(count++);
     builder.AddListeningPort(address, grpc::InsecureServerCredentials());
     server = builder.BuildAndStart();
     stub = proto::Adjudicator::NewStub(Connect(address));
@@ -146,7 +147,8 @@ class AdjudicatorServiceTest : public ::testing::Test {
     for (const auto& record : journal_.log()) {
       WriteSetView view;
       if (static_cast<RecordType>(record.record[0]) == RecordType::kCommit &&
-          WriteSetView::Parse(std::string_view(record.record).substr(1), &view).ok() && view.token() == MakeToken(token))
+          WriteSetView::Parse(std::string_view(record.record).substr(1), &view).ok() &&
+          view.token() == MakeToken(token))
         count++;
     }
     return count;
@@ -224,7 +226,8 @@ TEST_F(AdjudicatorServiceTest, ABrokenAppendIsSettledFromTheJournal) {
     } else {
       journal_.Hold(true);
     }
-    const std::string write_set = MakeWriteSet(token, {{7, gateway.order().empty() ? 0 : gateway.order().back(), LockMode::kUpdate}});
+    const std::string write_set =
+        MakeWriteSet(token, {{7, gateway.order().empty() ? 0 : gateway.order().back(), LockMode::kUpdate}});
     const uint64_t id = gateway.Send(write_set);
     if (token % 2 == 0) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));

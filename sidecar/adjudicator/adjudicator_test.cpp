@@ -1,5 +1,5 @@
-// The core against a dumb model, and against itself: a core that died at a random moment and was rebuilt from the frames
-// gives the verdicts of one that never did.
+// The core against a dumb model, and against itself: a core that died at a random moment and was rebuilt from the
+// frames gives the verdicts of one that never did.
 #include "sidecar/adjudicator/adjudicator.h"
 
 #include <gtest/gtest.h>
@@ -128,7 +128,8 @@ TEST(Adjudicator, AgreesWithTheModelAcrossRebuilds) {
 
 TEST(Adjudicator, RebuildFromATrimmedJournalAcceptsNothingOlder) {
   Leader leader;
-  for (uint64_t i = 1; i <= 10; i++) leader.Commit(MakeWriteSet(i, 0, {{i, leader.core.last_lsn(), LockMode::kUpdate}}), kNow);
+  for (uint64_t i = 1; i <= 10; i++)
+    leader.Commit(MakeWriteSet(i, 0, {{i, leader.core.last_lsn(), LockMode::kUpdate}}), kNow);
   const Lsn fifth = leader.core.tokens().Find(MakeToken(5))->lsn;
   leader.Rebuild(5);
   EXPECT_EQ(leader.core.window().start(), fifth);

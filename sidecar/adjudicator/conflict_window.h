@@ -44,7 +44,7 @@ class ConflictWindow {
 
   struct Entry {
     uint64_t hash;
-    Lsn last[kLockModes];  // kNoLsn: not in this mode within the window
+    Lsn last[kLockModes];   // kNoLsn: not in this mode within the window
     uint32_t older, newer;  // by last commit; kNone at the ends
   };
 

@@ -1,5 +1,5 @@
-// An open-addressing index from 64-bit hashes to the numbers of slots that the owner keeps elsewhere. Linear probing, at
-// most half full, deletion by shifting back, so there are no tombstones and no clean-up. Four bytes a position.
+// An open-addressing index from 64-bit hashes to the numbers of slots that the owner keeps elsewhere. Linear probing,
+// at most half full, deletion by shifting back, so there are no tombstones and no clean-up. Four bytes a position.
 //
 // Not thread-safe. Invariant: from a slot's home position to where it stands there is no empty position.
 #pragma once

@@ -39,7 +39,8 @@ Status JournalTakeover::Run(const std::function<void(Lsn)>& begin, const std::fu
       members_.push_back(node.stub);
     } else {
       reason = node.status;
-      RoleLog("adjudicator")->warn("journal node left out of the epoch epoch={} reason=\"{}\"", epoch_, reason.ToString());
+      RoleLog("adjudicator")
+          ->warn("journal node left out of the epoch epoch={} reason=\"{}\"", epoch_, reason.ToString());
     }
   }
   if (members_.size() < ensemble_.write_quorum)
@@ -183,8 +184,8 @@ Status JournalTakeover::Replay(const Node& source, const std::function<Status(co
     }
     if (status.code() != Code::kNotFound) return status;
     if (replayed != kNoLsn && replayed != last_lsn_)
-      return {Code::kUnavailable, "the journal's tail ended at " + std::to_string(replayed) + " and not at " +
-                                      std::to_string(last_lsn_)};
+      return {Code::kUnavailable,
+              "the journal's tail ended at " + std::to_string(replayed) + " and not at " + std::to_string(last_lsn_)};
     return Status::Ok();
   }
 }

@@ -1,5 +1,5 @@
-// How a new leader takes the journal over (docs/adjudicator.md, "Taking over"): seal, choose, bring a write quorum to one
-// log, replay its tail. Written for any ensemble of N nodes and write quorum W > N/2.
+// How a new leader takes the journal over (docs/adjudicator.md, "Taking over"): seal, choose, bring a write quorum to
+// one log, replay its tail. Written for any ensemble of N nodes and write quorum W > N/2.
 //
 // Used by one thread, once. Invariants:
 //  - No record that an earlier leader may have called committed is cut or left out.

@@ -133,7 +133,8 @@ void JournalWriter::ReadLoop(Node* node) {
     if (status.ok()) status = {Code::kUnavailable, "the journal node ended the stream"};
     lock.lock();
     alive_--;
-    if (!stopping_) RoleLog("adjudicator")->warn("journal node lost epoch={} reason=\"{}\"", options_.epoch, status.ToString());
+    if (!stopping_)
+      RoleLog("adjudicator")->warn("journal node lost epoch={} reason=\"{}\"", options_.epoch, status.ToString());
     // A fence is final even if a quorum seems to be left: another leader is taking over.
     if (!lost_ && (alive_ < options_.write_quorum || status.code() == Code::kStaleEpoch)) lost_ = lost = true;
     lost = lost && !stopping_;

@@ -8,8 +8,9 @@
 //  - Frames go to every node in the order of Append.
 //  - `on_committed` is called with L only when W nodes have synced every frame up to L.
 //  - `on_failed` is called once, when fewer than W nodes are left; nothing is committed after it.
-// Callbacks come from the writer's own threads with none of its locks held. What may be queued is bounded by the caller,
-// who knows what is not yet committed; a node that falls further behind than Options::max_lag_bytes is given up.
+// Callbacks come from the writer's own threads with none of its locks held. What may be queued is bounded by the
+// caller, who knows what is not yet committed; a node that falls further behind than Options::max_lag_bytes is given
+// up.
 #pragma once
 
 #include <condition_variable>

@@ -112,9 +112,8 @@ Status AdjudicatorService::TakeOver() {
 
   auto writer = std::make_shared<JournalWriter>(
       takeover.members(),
-      JournalWriter::Options{.epoch = epoch,
-                             .write_quorum = ensemble_.write_quorum,
-                             .committed_lsn = takeover.committed_lsn()},
+      JournalWriter::Options{
+          .epoch = epoch, .write_quorum = ensemble_.write_quorum, .committed_lsn = takeover.committed_lsn()},
       [this, epoch](Lsn lsn) { OnCommitted(epoch, lsn); },
       [this, epoch](const Status& failure) { OnFailed(epoch, failure); });
   writer->Start();
@@ -144,8 +143,8 @@ Status AdjudicatorService::TakeOver() {
   for (const SessionPtr& session : touched) session->Flush();
   if (!status.ok()) return status;
   RoleLog("adjudicator")
-      ->info("leading epoch={} last_lsn={} window_start_lsn={} replayed_frames={} nodes={}", epoch, prev,
-             window_start, frames, takeover.members().size());
+      ->info("leading epoch={} last_lsn={} window_start_lsn={} replayed_frames={} nodes={}", epoch, prev, window_start,
+             frames, takeover.members().size());
   return Status::Ok();
 }
 
@@ -229,8 +228,8 @@ void AdjudicatorService::StepDown(const Status& reason) {
 }
 
 // Needs mutex_. Answers what was in flight when the disk was found full, now that the journal has been read again: what
-// is not in it was not committed, and never will be under that request. If that could not be found out, who asked has to
-// ask again. Returns whom to flush.
+// is not in it was not committed, and never will be under that request. If that could not be found out, who asked has
+// to ask again. Returns whom to flush.
 std::vector<AdjudicatorService::SessionPtr> AdjudicatorService::SettleParked(bool leading) {
   std::vector<SessionPtr> touched;
   for (const InFlight& parked : parked_) {

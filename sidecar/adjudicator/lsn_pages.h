@@ -41,7 +41,7 @@ class LsnPages {
 
  private:
   struct Mapping;
-  void Vouch(const Mapping& mapping);   // these need mutex_
+  void Vouch(const Mapping& mapping);  // these need mutex_
   Status Remember(const std::string& added);
 
   const std::string registry_;

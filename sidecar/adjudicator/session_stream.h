@@ -1,7 +1,7 @@
 // The reply side of one Session stream: verdicts from any thread, written in the order of Queue, batched.
 //
-// The thread that calls Flush writes to the stream itself if no other is doing so; what is queued meanwhile goes into the
-// next message. A client that does not read cannot hold up the others for long: CancelIfStuck ends its stream.
+// The thread that calls Flush writes to the stream itself if no other is doing so; what is queued meanwhile goes into
+// the next message. A client that does not read cannot hold up the others for long: CancelIfStuck ends its stream.
 // Thread-safe. Bounded: the session's reader calls Admit before it takes more requests.
 #pragma once
 
@@ -23,7 +23,8 @@ class SessionStream {
 
   SessionStream(grpc::ServerContext* context, Stream* stream) : context_(context), stream_(stream) {}
 
-  // A request has been taken that will get a verdict. Blocks while too many have none yet; false if the stream is broken.
+  // A request has been taken that will get a verdict. Blocks while too many have none yet; false if the stream is
+  // broken.
   bool Admit();
   void Queue(uint64_t request_id, proto::Outcome outcome, uint64_t lsn, uint64_t conflict_hash, const char* message);
   void Flush();

@@ -149,8 +149,7 @@ class TestJournal final : public proto::Journal::Service {
   grpc::Status Tail(grpc::ServerContext*, const proto::TailRequest* request,
                     grpc::ServerWriter<proto::TailReply>* writer) override {
     std::vector<Record> records = log();
-    if (!records.empty() && request->after_lsn() < records.front().prev_lsn)
-      return ToGrpc({Code::kTooOld, "trimmed"});
+    if (!records.empty() && request->after_lsn() < records.front().prev_lsn) return ToGrpc({Code::kTooOld, "trimmed"});
     for (const Record& record : records) {
       if (record.lsn <= request->after_lsn()) continue;
       proto::TailReply reply;

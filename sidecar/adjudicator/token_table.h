@@ -5,7 +5,8 @@
 //  - A token has one verdict from its first decision until it is evicted.
 //  - A committed verdict is pending while its LSN is above settled(); pending ones are never evicted.
 //  - The committed verdicts that are not known have LSNs at or below floor().
-// Bounded by `max_tokens`, and by what came since the oldest pending one where that is more; eviction in order of decision.
+// Bounded by `max_tokens`, and by what came since the oldest pending one where that is more; eviction in order of
+// decision.
 #pragma once
 
 #include <cstdint>

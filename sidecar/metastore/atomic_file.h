@@ -1,4 +1,5 @@
-// Whole small files, read and replaced at once. After a crash a reader finds the old content or the new, never a mixture.
+// Whole small files, read and replaced at once. After a crash a reader finds the old content or the new, never a
+// mixture.
 #pragma once
 
 #include <string>

@@ -36,7 +36,8 @@ Status FileMetastore::Open() {
     std::from_chars(content.data() + kHead.size(), content.data() + content.size(), epoch);
   }
   // There is one way to write an epoch down, so the check is to write it again.
-  if (epoch == 0 || content != Encode(epoch)) return {Code::kCorruption, path_ + " is damaged: its check does not hold"};
+  if (epoch == 0 || content != Encode(epoch))
+    return {Code::kCorruption, path_ + " is damaged: its check does not hold"};
   epoch_ = epoch;
   open_ = true;
   return Status::Ok();

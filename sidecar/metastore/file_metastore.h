@@ -1,10 +1,11 @@
 // A metastore in one file, for one machine. That only one process uses it is the caller's to ensure: concordd holds the
 // lock of its directory.
 //
-//   file := "concord metastore 1\n" "epoch " decimal "\n" "crc " 8 hex digits "\n"      crc32c of all before the crc line
+//   file := "concord metastore 1\n" "epoch " decimal "\n" "crc " 8 hex digits "\n"      crc32c of all before the crc
+//   line
 //
-// Written to a temporary file, synced, renamed, directory synced: after a crash it is the old one or the new one. A file
-// that fails its check is refused, never guessed at: an epoch used twice would break the journal's fence.
+// Written to a temporary file, synced, renamed, directory synced: after a crash it is the old one or the new one. A
+// file that fails its check is refused, never guessed at: an epoch used twice would break the journal's fence.
 #pragma once
 
 #include <mutex>

@@ -1,5 +1,5 @@
-// Ends a group of calls at once, those under way and those not begun yet: how a role stops without waiting for deadlines.
-// Thread-safe.
+// Ends a group of calls at once, those under way and those not begun yet: how a role stops without waiting for
+// deadlines. Thread-safe.
 #pragma once
 
 #include <grpcpp/client_context.h>
@@ -24,8 +24,8 @@ class Cancellation {
  private:
   friend class CancellableContext;
   mutable std::mutex mutex_;
-  bool cancelled_ = false;                  // guarded by mutex_
-  std::set<grpc::ClientContext*> active_;   // guarded by mutex_
+  bool cancelled_ = false;                 // guarded by mutex_
+  std::set<grpc::ClientContext*> active_;  // guarded by mutex_
 };
 
 // A client's context that belongs to a group; it must not outlive the group.

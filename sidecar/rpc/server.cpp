@@ -45,7 +45,8 @@ Status CheckLocalAddress(const std::string& address) {
   for (const char* host : {"127.0.0.1:", "localhost:", "[::1]:"}) {
     if (address.starts_with(host)) return Status::Ok();
   }
-  return {Code::kInvalid, "address " + address + " is neither unix:/path nor loopback; connections are not encrypted "
+  return {Code::kInvalid, "address " + address +
+                              " is neither unix:/path nor loopback; connections are not encrypted "
                               "in this version, so no other address is accepted"};
 }
 

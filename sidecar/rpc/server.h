@@ -21,8 +21,8 @@ grpc::ChannelArguments ChannelLimits();
 // A channel to `address` ("unix:/path", "127.0.0.1:5555") with the common limits. Connects when first used.
 std::shared_ptr<grpc::Channel> Connect(const std::string& address);
 
-// Ok for addresses that no other machine can reach: unix sockets and loopback. There is no TLS in this version, so nothing
-// else is listened on.
+// Ok for addresses that no other machine can reach: unix sockets and loopback. There is no TLS in this version, so
+// nothing else is listened on.
 Status CheckLocalAddress(const std::string& address);
 
 // The path of a "unix:/path" or "unix:///path" address; empty for others.

@@ -50,8 +50,7 @@ std::string ShutdownSignal::Wait(int timeout_ms) {
     }
     if (fds[0].revents != 0) {
       signalfd_siginfo info;
-      if (read(signal_fd_, &info, sizeof info) == sizeof info)
-        return info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT";
+      if (read(signal_fd_, &info, sizeof info) == sizeof info) return info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT";
     }
     if (lifeline_fd_ >= 0 && fds[2].revents != 0) {
       char byte;

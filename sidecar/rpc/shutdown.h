@@ -1,5 +1,5 @@
-// How a sidecar learns that it should end: SIGTERM, SIGINT, the end of a pipe whose other end its parent holds, or one of
-// its own parts that cannot go on.
+// How a sidecar learns that it should end: SIGTERM, SIGINT, the end of a pipe whose other end its parent holds, or one
+// of its own parts that cannot go on.
 #pragma once
 
 #include <mutex>

@@ -44,8 +44,7 @@ Code CodeOf(grpc::StatusCode code) {
 
 grpc::Status ToGrpc(const Status& status) {
   if (status.ok()) return grpc::Status::OK;
-  return {GrpcCode(status.code()), status.message(),
-          kDetailsPrefix + std::to_string(static_cast<int>(status.code()))};
+  return {GrpcCode(status.code()), status.message(), kDetailsPrefix + std::to_string(static_cast<int>(status.code()))};
 }
 
 Status FromGrpc(const grpc::Status& status) {
@@ -54,8 +53,10 @@ Status FromGrpc(const grpc::Status& status) {
   const std::string prefix = kDetailsPrefix;
   if (details.starts_with(prefix)) {
     int number = 0;
-    for (const char c : details.substr(prefix.size(), 3)) number = c >= '0' && c <= '9' ? number * 10 + (c - '0') : 1000;
-    if (number > 0 && number <= static_cast<int>(Code::kShutdown)) return {static_cast<Code>(number), status.error_message()};
+    for (const char c : details.substr(prefix.size(), 3))
+      number = c >= '0' && c <= '9' ? number * 10 + (c - '0') : 1000;
+    if (number > 0 && number <= static_cast<int>(Code::kShutdown))
+      return {static_cast<Code>(number), status.error_message()};
   }
   return {CodeOf(status.error_code()), status.error_message()};
 }

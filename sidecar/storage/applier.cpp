@@ -12,10 +12,10 @@ constexpr int64_t kBackoffMinUs = 10'000;
 constexpr int64_t kBackoffMaxUs = 1'000'000;
 constexpr int64_t kNoSpaceRetryUs = 1'000'000;
 constexpr int64_t kTrimmedRetryUs = 10'000'000;
-constexpr int64_t kIdleTickUs = 100'000;       // horizon and checkpoints when nothing arrives
-constexpr int64_t kMaintenancePauseUs = 1'000; // between slices when there is more to do and nothing arrives
-constexpr int64_t kBusyMaintenanceUs = 10'000; // at least so often when frames never cease,
-constexpr int64_t kBusyBacklogUs = 2'000;      // and so often when the last slice has left work
+constexpr int64_t kIdleTickUs = 100'000;        // horizon and checkpoints when nothing arrives
+constexpr int64_t kMaintenancePauseUs = 1'000;  // between slices when there is more to do and nothing arrives
+constexpr int64_t kBusyMaintenanceUs = 10'000;  // at least so often when frames never cease,
+constexpr int64_t kBusyBacklogUs = 2'000;       // and so often when the last slice has left work
 
 int64_t SteadyUs() {
   return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch())
@@ -47,8 +47,9 @@ class Applier::Tail {
 
   // Appends the next reply's frames to `frames` if one comes within `wait_us`.
   Event Next(int64_t wait_us, std::string* frames) {
-    // A deadline in the past polls; gRPC's clock is the system's.
-    const auto deadline = std::chrono::system_clock::now() + std::chrono::microseconds(wait_us);
+    // gRPC rounds deadlines up to a millisecond, so a mere look needs one that is long over.
+    const auto deadline = wait_us == 0 ? std::chrono::system_clock::time_point()
+                                       : std::chrono::system_clock::now() + std::chrono::microseconds(wait_us);
     for (;;) {
       void* tag;
       bool ok;

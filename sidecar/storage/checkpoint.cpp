@@ -175,8 +175,8 @@ Status RecoverDirectory(const std::string& directory, const std::string& boot_id
   SavedMeta meta;
   Status loaded = LoadMeta(directory, &meta);
   if (!loaded.ok() || !Exists(data)) {
-    return {Code::kCorruption, (loaded.ok() ? data + ": missing" : loaded.message()) +
-                                   "; remove " + directory + " to have the replica rebuilt from the journal"};
+    return {Code::kCorruption, (loaded.ok() ? data + ": missing" : loaded.message()) + "; remove " + directory +
+                                   " to have the replica rebuilt from the journal"};
   }
   const bool sync_failed = Exists(directory + "/" + kRestoreFile);
   if ((meta.clean || meta.boot_id == boot_id) && !sync_failed) return Status::Ok();
@@ -261,8 +261,10 @@ Status Checkpointer::SyncAndSave() {
     // If even this mark cannot be written, the message below is what remains.
     if (!CreateMark(directory_, kRestoreFile).ok())
       spdlog::critical("{}/{} cannot be made; make it by hand before the next start", directory_, kRestoreFile);
-    return {Code::kIoError, directory_ + "/data.mdb: sync failed, the state returns to the last checkpoint at the next "
-                                         "start: " + mdb_strerror(rc)};
+    return {Code::kIoError, directory_ +
+                                "/data.mdb: sync failed, the state returns to the last checkpoint at the next "
+                                "start: " +
+                                mdb_strerror(rc)};
   }
   // A saved file that cannot be written costs nothing but a longer replay: the old pin stays, the next one tries again.
   if (Status s = SaveMeta(directory_, next_); !s.ok()) {

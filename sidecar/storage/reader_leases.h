@@ -2,8 +2,8 @@
 //
 //   horizon = min(lowest read LSN of every live lease, now - retention, applied LSN), never going back
 //
-// A reader that reports gets a horizon that holds for its report: one that the replica may already be pruning by, even if
-// it is not published yet. A lease that ends is forgotten; its reader then finds the horizon above its read LSN.
+// A reader that reports gets a horizon that holds for its report: one that the replica may already be pruning by, even
+// if it is not published yet. A lease that ends is forgotten; its reader then finds the horizon above its read LSN.
 //
 // Thread-safe.
 #pragma once

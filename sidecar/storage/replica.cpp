@@ -52,8 +52,8 @@ Status Replica::Open(ReplicaOptions options, std::unique_ptr<Replica>* out) {
   if (Status s = replica->LoadState(); !s.ok()) return s;
 
   // Before anything is written: a state to go back to.
-  replica->checkpointer_ = std::make_unique<Checkpointer>(replica->env_.get(), replica->options_.directory,
-                                                          replica->options_.boot_id);
+  replica->checkpointer_ =
+      std::make_unique<Checkpointer>(replica->env_.get(), replica->options_.directory, replica->options_.boot_id);
   if (Status s = replica->CheckpointIfDue(/*force=*/true); !s.ok()) return s;
   if (Status s = replica->FinishCheckpoint(); !s.ok()) return s;
   if (fresh) {

@@ -7,10 +7,11 @@
 //   - A record is applied once: frames at or below the applied LSN are skipped; a large one may take several LMDB
 //     transactions, of which only the last moves the applied LSN, and may be begun again after a crash.
 //   - Nothing is written before a checkpoint exists that can be gone back to.
-//   - After an error nothing of the failed transaction remains, in the file or in memory: the same frames may be tried again.
+//   - After an error nothing of the failed transaction remains, in the file or in memory: the same frames may be tried
+//   again.
 //
-// Thread safety: Apply, Maintain, the checkpoint calls and Close belong to one thread, the writer. Everything else may be
-// called from any thread.
+// Thread safety: Apply, Maintain, the checkpoint calls and Close belong to one thread, the writer. Everything else may
+// be called from any thread.
 #pragma once
 
 #include <atomic>
@@ -38,12 +39,12 @@ struct ReplicaOptions {
   std::string directory;
   uint64_t map_bytes = kReplicaMapBytes;
   unsigned max_readers = 2048;
-  int64_t retention_us = 10'000'000;         // versions are kept that long even if nobody is known to need them
-  int64_t restart_hold_us = 10'000'000;      // the horizon stands still that long after a start
+  int64_t retention_us = 10'000'000;     // versions are kept that long even if nobody is known to need them
+  int64_t restart_hold_us = 10'000'000;  // the horizon stands still that long after a start
   int64_t checkpoint_interval_us = 1'000'000;
-  uint64_t checkpoint_bytes = 256u << 20;    // or sooner, when about as much has changed
-  int64_t garbage_interval_us = 5'000'000;   // between rounds of collection, if little has piled up
-  uint64_t transaction_bytes = 64u << 20;    // mutations in one LMDB transaction, about
+  uint64_t checkpoint_bytes = 256u << 20;   // or sooner, when about as much has changed
+  int64_t garbage_interval_us = 5'000'000;  // between rounds of collection, if little has piled up
+  uint64_t transaction_bytes = 64u << 20;   // mutations in one LMDB transaction, about
   // For tests; the machine's own if empty.
   std::string boot_id;
   std::function<int64_t()> unix_us;
@@ -170,12 +171,12 @@ class Replica {
   size_t garbage_round_at_ = 0;
   int64_t garbage_round_us_ = 0;
   std::map<StorageId, Lsn> dropping_;  // LSN of the drop: reads below it are still served
-  std::map<uint64_t, Lsn> building_;  // prefix -> record that last wrote versions older than itself there
-  bool sweeping_ = true;              // a new process knows nothing about garbage: look at everything once
-  bool sweep_again_ = false;          // something was missed while the sweep was under way
-  bool sweep_entries_ = false;        // the sweep has done the rows
-  std::string sweep_last_;            // versioned key at which it stands
-  uint64_t changed_bytes_ = 0;        // since the last checkpoint began
+  std::map<uint64_t, Lsn> building_;   // prefix -> record that last wrote versions older than itself there
+  bool sweeping_ = true;               // a new process knows nothing about garbage: look at everything once
+  bool sweep_again_ = false;           // something was missed while the sweep was under way
+  bool sweep_entries_ = false;         // the sweep has done the rows
+  std::string sweep_last_;             // versioned key at which it stands
+  uint64_t changed_bytes_ = 0;         // since the last checkpoint began
   int64_t checkpoint_begun_us_ = 0;
   int64_t readers_checked_us_ = 0;
 

@@ -23,15 +23,14 @@ Lsn Replica::AdvanceHorizon() {
 
 bool Replica::GarbageReady(Lsn horizon) const {
   if (garbage_round_at_ < garbage_round_.size()) return true;
-  if (garbage_.bytes() < kGarbageRoundBytes &&
-      options_.steady_us() - garbage_round_us_ < options_.garbage_interval_us)
+  if (garbage_.bytes() < kGarbageRoundBytes && options_.steady_us() - garbage_round_us_ < options_.garbage_interval_us)
     return false;
   std::string_view key;
   return garbage_.Front(horizon, &key);
 }
 
-// Each leaf that a deletion touches is copied and written again. Taking many keys at once and in key order, several fall
-// into one leaf, and a row updated a thousand times is looked at once.
+// Each leaf that a deletion touches is copied and written again. Taking many keys at once and in key order, several
+// fall into one leaf, and a row updated a thousand times is looked at once.
 void Replica::BeginGarbageRound(Lsn horizon) {
   garbage_round_.clear();
   garbage_round_at_ = 0;

@@ -3,7 +3,8 @@
 //   Open           before the gRPC server is built: recovers the environment
 //   service()      registered with the server
 //   Start          with a channel to the journal (the server's own in-process channel, or another machine's)
-//   StopFollowing  before the server's Shutdown: leaves the journal (a call on an in-process channel of a server that is
+//   StopFollowing  before the server's Shutdown: leaves the journal (a call on an in-process channel of a server that
+//   is
 //                  shut down crashes in gRPC 1.51), and calls that wait for an applied LSN end
 //   Stop           after it, before destruction: last checkpoint, clean mark
 //

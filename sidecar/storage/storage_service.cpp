@@ -10,9 +10,9 @@ namespace concord {
 namespace {
 
 constexpr uint64_t kDefaultBatchBytes = 256u << 10;
-constexpr uint64_t kMaxBatchBytes = 2u << 20;       // gRPC refuses messages over 4 MiB by default
+constexpr uint64_t kMaxBatchBytes = 2u << 20;  // gRPC refuses messages over 4 MiB by default
 constexpr uint64_t kMaxWaitMs = 60'000;
-constexpr int kMaxBatchEntries = 10'000;            // so that a transaction stays short
+constexpr int kMaxBatchEntries = 10'000;  // so that a transaction stays short
 constexpr int64_t kMaxLeaseMs = 3'600'000;
 constexpr uint64_t kMaxGetBytes = 128u << 20;
 

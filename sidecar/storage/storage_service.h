@@ -1,8 +1,8 @@
 // gRPC face of a storage replica: reads at an LSN for query processors on other machines, reports of their readers,
 // and status.
 //
-// A scan holds an LMDB read transaction only while it fills one batch, never while it waits for the client to take it: the
-// LSN is the snapshot, and the horizon is checked again with each new transaction.
+// A scan holds an LMDB read transaction only while it fills one batch, never while it waits for the client to take it:
+// the LSN is the snapshot, and the horizon is checked again with each new transaction.
 //
 // Thread-safe; gRPC calls it from many threads.
 #pragma once
@@ -23,7 +23,8 @@ class StorageService final : public proto::Storage::Service {
                     grpc::ServerWriter<proto::ScanReply>* writer) override;
   grpc::Status ReportReaders(grpc::ServerContext*, const proto::ReportReadersRequest* request,
                              proto::ReportReadersReply* reply) override;
-  grpc::Status GetStatus(grpc::ServerContext*, const proto::StorageStatusRequest*, proto::StorageStatus* reply) override;
+  grpc::Status GetStatus(grpc::ServerContext*, const proto::StorageStatusRequest*,
+                         proto::StorageStatus* reply) override;
 
  private:
   // A view that has applied `read_lsn` and still can be read at it.

@@ -8,7 +8,7 @@ namespace concord {
 namespace {
 
 constexpr size_t kGarbageBlockBytes = 64u << 10;
-constexpr size_t kPruneAtPut = 64;   // a long backlog is left to the sweep: a put must not take long
+constexpr size_t kPruneAtPut = 64;  // a long backlog is left to the sweep: a put must not take long
 constexpr uint64_t kPageBytes = 4096;
 
 std::string CounterKey(uint64_t prefix) {
@@ -113,8 +113,7 @@ bool VersionWriter::InGap(const Table& table, std::string_view key, std::string_
   return table.gap_to_end || (versioned < table.high && !IsVersionOf(table.high, key));
 }
 
-Status VersionWriter::Put(std::string_view key, std::string_view value, Lsn record_lsn, Lsn explicit_lsn,
-                          Lsn horizon) {
+Status VersionWriter::Put(std::string_view key, std::string_view value, Lsn record_lsn, Lsn explicit_lsn, Lsn horizon) {
   const bool aged = explicit_lsn != kNoLsn && explicit_lsn < record_lsn;
   char versioned_bytes[kMaxVersionedKey];
   memcpy(versioned_bytes, key.data(), key.size());

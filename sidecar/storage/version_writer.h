@@ -29,7 +29,9 @@ struct ReplicaDatabases {
   MDB_dbi entries;
   MDB_dbi meta;
   MDB_dbi staged;
-  MDB_dbi ForPrefix(uint64_t prefix) const { return prefix >> 56 == static_cast<uint8_t>(Space::kRow) ? rows : entries; }
+  MDB_dbi ForPrefix(uint64_t prefix) const {
+    return prefix >> 56 == static_cast<uint8_t>(Space::kRow) ? rows : entries;
+  }
 };
 
 struct StorageCounters {
@@ -90,7 +92,8 @@ class VersionWriter {
   // given or not lower. Idempotent. Versions of the key that `horizon` has made superfluous go with it.
   Status Put(std::string_view key, std::string_view value, Lsn record_lsn, Lsn explicit_lsn, Lsn horizon);
 
-  // Removes what no read at or above `horizon` needs of `key`, at most `budget` versions (at least one if there is one).
+  // Removes what no read at or above `horizon` needs of `key`, at most `budget` versions (at least one if there is
+  // one).
   Status Prune(std::string_view key, Lsn horizon, size_t budget, size_t* removed);
 
   // The storage is being dropped: it counts nothing any more.
