@@ -24,6 +24,7 @@ extern int	concord_commit_timeout_ms;
 extern int	concord_read_timeout_ms;
 extern int	concord_max_write_set_kb;
 extern bool concord_allow_mixed_writes;
+extern bool concord_local_intents;		/* writers of this server wait for each other */
 extern int	concord_gateway_buffer_kb;
 extern int	concord_spin_us;
 extern bool concord_embedded;			/* launcher starts concordd */

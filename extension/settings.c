@@ -15,6 +15,7 @@ int			concord_commit_timeout_ms = 30000;
 int			concord_read_timeout_ms = 30000;
 int			concord_max_write_set_kb = 1024 * 1024;
 bool		concord_allow_mixed_writes = false;
+bool		concord_local_intents = true;
 int			concord_gateway_buffer_kb = 64;
 int			concord_spin_us = 20;
 bool		concord_embedded = true;
@@ -131,6 +132,11 @@ define_limits(void)
 							 "Such a transaction is not atomic: a crash between the two commits can keep the Concord half "
 							 "and lose the other.",
 							 &concord_allow_mixed_writes, false, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("concord.local_intents",
+							 "Lets writers of one row or unique key on this server wait for each other.",
+							 "Without it the second one to commit fails with a serialization error, as it does when the "
+							 "first is on another server.",
+							 &concord_local_intents, true, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("concord.gateway_buffer",
 							"Sets the shared memory per backend through which write sets go to the gateway.",
 							"A larger write set goes through it in pieces.",

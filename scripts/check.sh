@@ -68,8 +68,8 @@ run_suite() {
     grep -E 'FAILED|failed' "$work/$name.log"
     head -c 20000 "$work/out/regression.diffs" 2>/dev/null
   fi
-  if grep -qE 'terminated by signal|PANIC' "$work/server.log"; then
-    grep -E 'terminated by signal|PANIC' "$work/server.log" | head -5; bad=$((bad + 1))
+  if grep -qE 'server process .* terminated by signal|PANIC' "$work/server.log"; then
+    grep -E 'server process .* terminated by signal|PANIC' "$work/server.log" | head -5; bad=$((bad + 1))
   fi
   count "$ok" "$bad"
 }

@@ -14,6 +14,8 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
+#include "xact/intent.h"
+
 /* What aminsert works on. */
 typedef struct Insertion
 {
@@ -286,6 +288,9 @@ concord_aminsert(Relation index, Datum *values, bool *isnull, ItemPointer heap_t
 		return satisfied;
 	}
 
+	/* Whoever inserts or gives up the key here and now commits or aborts first. */
+	if (!concord_storage_is_new(index))
+		(void) concord_intent_take(in.prefix, in.body.bytes, in.columns_size, CC_UPDATE, LockWaitBlock);
 	in.newest = concord_read_point_for(index, SnapshotAny);
 	if (check_unique == UNIQUE_CHECK_EXISTING)
 	{

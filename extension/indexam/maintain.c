@@ -19,6 +19,8 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "xact/intent.h"
+
 typedef struct IndexKnown
 {
 	Oid			relid;
@@ -243,7 +245,11 @@ remove_entry(Relation index, const ConcordIndex *ix, Entry *entry, uint64 rowid,
 	delete_if_own(prefix, bytes, entry->columns_size, rowid, newest_lsn, cid);
 	/* Nobody else can see a row observed at 0; what was observed by an earlier write is known at the newest LSN as well. */
 	if (observed_lsn != 0 && !concord_storage_is_new(index))
+	{
+		/* Inserters of the key on this server wait for the outcome, as on heap. */
+		(void) concord_intent_take(prefix, bytes, entry->columns_size, CC_UPDATE, LockWaitBlock);
 		concord_check(cc_ws_check(prefix, bytes, entry->columns_size, CC_ABSENT, Min(observed_lsn, newest_lsn)));
+	}
 }
 
 /* Returns true if the new version needs an entry of its own. */

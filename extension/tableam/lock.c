@@ -2,9 +2,9 @@
  * lock.c
  *		Row locks.
  *
- * Nobody waits: a lock is a check of the row's key in the write set, in one of Postgres' four modes. If another transaction
- * commits on the row in a conflicting mode before this one does, the adjudicator refuses this one. So NOWAIT and SKIP LOCKED
- * have nothing to skip.
+ * A lock is a check of the row's key in the write set, in one of Postgres' four modes. If another transaction commits on the
+ * row in a conflicting mode before this one does, the adjudicator refuses this one. Towards writers of the same server it is
+ * a local intent as well (xact/intent.h): those wait for each other, and NOWAIT and SKIP LOCKED see them.
  *
  * READ COMMITTED may lock a version newer than its statement's snapshot (after EvalPlanQual, or ON CONFLICT DO UPDATE). What
  * was locked so is remembered until the end of the transaction: the write that follows has the same old snapshot, and must not
@@ -17,6 +17,8 @@
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+
+#include "xact/intent.h"
 
 typedef struct LockedKey
 {
@@ -131,6 +133,15 @@ concord_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableS
 		return TM_Ok;
 	}
 
+	if (!is_new && concord_intent_take(target.prefix, target.body, ROW_BODY_SIZE, check_mode(mode), wait_policy) ==
+		CONCORD_INTENT_BLOCKED)
+	{
+		if (wait_policy == LockWaitSkip)
+			return TM_WouldBlock;
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not obtain lock on row in relation \"%s\"", RelationGetRelationName(rel))));
+	}
 	if (!concord_newest_version(rel, &target, &observed, &visible))
 	{
 		concord_fill_failure(tmfd, TM_Deleted, tid, &target);

@@ -18,6 +18,8 @@
 #include "pgstat.h"
 #include "utils/snapmgr.h"
 
+#include "xact/intent.h"
+
 /* ---- insert ---- */
 
 /*
@@ -123,8 +125,8 @@ concord_tuple_complete_speculative(Relation rel, TupleTableSlot *slot, uint32 to
  * old version, and *observed_lsn the LSN for the row's check, 0 if nobody else can see the row.
  */
 static TM_Result
-begin_write(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Snapshot crosscheck, const char *verb,
-			TM_FailureData *tmfd, ConcordTarget *target, TupleTableSlot *old_slot, uint64 *observed_lsn)
+begin_write(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Snapshot crosscheck, CcLockMode intent,
+			const char *verb, TM_FailureData *tmfd, ConcordTarget *target, TupleTableSlot *old_slot, uint64 *observed_lsn)
 {
 	TM_Result	result = concord_target_resolve(rel, tid, cid, target);
 	CcVisible	visible;
@@ -151,6 +153,9 @@ begin_write(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Sna
 		return TM_Ok;
 	}
 
+	/* Whoever writes the row here and now commits or aborts first; then the newest version tells. */
+	if (!concord_storage_is_new(rel))
+		(void) concord_intent_take(target->prefix, target->body, ROW_BODY_SIZE, intent, LockWaitBlock);
 	if (!concord_newest_version(rel, target, observed_lsn, &visible))
 	{
 		concord_fill_failure(tmfd, TM_Deleted, tid, target);
@@ -213,7 +218,7 @@ concord_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snap
 
 	concord_note_write(rel);
 	old_slot = old_version_slot(rel);
-	result = begin_write(rel, tid, cid, snapshot, crosscheck, "delete", tmfd, &target, old_slot, &observed);
+	result = begin_write(rel, tid, cid, snapshot, crosscheck, CC_UPDATE, "delete", tmfd, &target, old_slot, &observed);
 	if (result == TM_Ok)
 	{
 		if (old_slot != NULL)
@@ -246,7 +251,8 @@ concord_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Comma
 	*update_indexes = false;
 	slot->tts_tableOid = RelationGetRelid(rel);
 	old_slot = old_version_slot(rel);
-	result = begin_write(rel, otid, cid, snapshot, crosscheck, "update", tmfd, &target, old_slot, &observed);
+	result = begin_write(rel, otid, cid, snapshot, crosscheck, CC_NO_KEY_UPDATE, "update", tmfd, &target, old_slot,
+						 &observed);
 	if (result != TM_Ok)
 	{
 		drop_slot(old_slot);
@@ -259,6 +265,8 @@ concord_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Comma
 	drop_slot(old_slot);
 	if (!key_changed)
 		*lockmode = LockTupleNoKeyExclusive;
+	else if (observed != 0)
+		(void) concord_intent_take(target.prefix, target.body, ROW_BODY_SIZE, CC_UPDATE, LockWaitBlock);
 	if (observed != 0)
 		concord_check(cc_ws_check(target.prefix, target.body, ROW_BODY_SIZE,
 								  key_changed ? CC_UPDATE : CC_NO_KEY_UPDATE, observed));

@@ -1,6 +1,6 @@
 /*
  * shmem.c
- *		Our shared memory: the channel to the gateway, and the LSN page.
+ *		Our shared memory: the channel to the gateway, the local intents, and the LSN page.
  *
  * The channel is an ordinary block of Postgres' shared memory, made anew when Postgres restarts its processes after a crash.
  *
@@ -19,6 +19,8 @@
 #include "storage/lwlock.h"
 #include "storage/proc.h"
 #include "storage/shmem.h"
+
+#include "xact/intent.h"
 
 #define PAGE_BYTES 4096			/* kLsnPageSize */
 
@@ -46,7 +48,7 @@ concord_shmem_request(void)
 {
 	if (previous_request_hook)
 		previous_request_hook();
-	RequestAddinShmemSpace(channel_bytes());
+	RequestAddinShmemSpace(add_size(channel_bytes(), concord_intent_shmem_size()));
 }
 
 static void
@@ -89,6 +91,7 @@ concord_shmem_startup(void)
 	concord_channel = ShmemInitStruct("concord channel", channel_bytes(), &found);
 	if (!found)
 		cc_channel_init(concord_channel, channel_slots(), (size_t) concord_gateway_buffer_kb * 1024);
+	concord_intent_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
 
 	if (lsn_page == NULL)		/* it outlives a restart of the processes: its writer is none of them */
