@@ -5,7 +5,6 @@ PGBIN    := /usr/lib/postgresql/$(PGVER)/bin
 BUILD    ?= build
 JOBS     ?= $(shell nproc)
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-SOURCES   = $(shell git ls-files '*.cpp' '*.h' ':!:extension/concord.h' ':!:extension/bridge/*.h' ':!:extension/*/*.h')
 
 .DEFAULT_GOAL := all
 .PHONY: all deps install uninstall check check-unit check-sql check-tap check-long bench demo demo-stop format tidy clean help
@@ -19,7 +18,7 @@ deps:            ## install the Debian packages that Concord is built and tested
 $(BUILD)/build.ninja: CMakeLists.txt
 	@cmake -G Ninja -S . -B $(BUILD) -DCMAKE_BUILD_TYPE=RelWithDebInfo >/dev/null
 
-all: $(BUILD)/build.ninja  ## build the extension, the sidecar and the unit tests
+all: $(BUILD)/build.ninja  ## build the extension and the sidecar
 	@cmake --build $(BUILD) -j $(JOBS)
 
 install: all     ## install into PostgreSQL's directories
@@ -39,6 +38,9 @@ check-sql:       ## pg_regress and isolation tests
 
 check-tap:       ## tests with real processes, crashes and restarts
 	@scripts/check.sh tap
+
+check-long: check  ## check, then more kills and larger loads
+	@CONCORD_KILLS=50 CONCORD_SECONDS=30 scripts/check.sh tap
 
 bench: install   ## compare with heap tables on one server, in one run
 	@bench/bench.sh

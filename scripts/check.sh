@@ -17,11 +17,11 @@ make --no-print-directory all >build.log 2>&1 || { tail -60 build.log; die "the 
 
 run_unit() {
   say "building the unit tests with sanitizers"
-  { cmake -G Ninja -S . -B build-asan -DCMAKE_BUILD_TYPE=Debug -DCONCORD_SANITIZE=ON -DCONCORD_UNIT_ONLY=ON &&
-    cmake --build build-asan -j "$(nproc)"; } >build-asan.log 2>&1 ||
+  { cmake -G Ninja -S . -B build-asan -DCMAKE_BUILD_TYPE=Debug -DCONCORD_SANITIZE=ON &&
+    cmake --build build-asan --target unit_tests -j "$(nproc)"; } >build-asan.log 2>&1 ||
     { tail -60 build-asan.log; die "the sanitizer build failed"; }
   local test out ok bad
-  for test in build-asan/core/core_test build-asan/sidecar/sidecar_test build-asan/extension/bridge_test; do
+  for test in build-asan/core/core_test build-asan/sidecar/sidecar_test build-asan/extension/bridge_test build-asan/extension/gateway_test; do
     say "$test"
     out=$(mktemp)
     ASAN_OPTIONS=detect_leaks=1 timeout 600 "$test" --gtest_brief=1 >"$out" 2>&1

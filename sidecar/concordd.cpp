@@ -206,6 +206,9 @@ class Concordd {
       role.replica.checkpoint_interval_us = options_.checkpoint_interval_ms * 1000;
       role.replica.retention_us = options_.retention_ms * 1000;
       role.applier.replica_id = "storage";
+      role.applier.on_applied = [this](Lsn lsn) {
+        if (adjudicator_ != nullptr) adjudicator_->OnLocalApplied(lsn);
+      };
       role.applier.on_failure = [this](const Status& status) {
         shutdown_->Fail("storage failed: " + status.ToString());
       };

@@ -106,10 +106,10 @@ std::vector<int> AttachGateway(CcChannel& channel) {
   for (int i = 0; i < channel.slots; i++) {
     ChannelSlot& slot = channel.slot(i);
     const SlotState state = LoadState(slot);
-    const bool in_flight = state.phase == Phase::kWaiting ||
+    const bool in_flight = state.phase == Phase::kWaiting || state.phase == Phase::kSent ||
                            ((state.phase == Phase::kFilling || state.phase == Phase::kPiece) && slot.taken.load() > 0);
     CcAnswer answer = {};
-    answer.outcome = CC_OUT_LOST;
+    answer.outcome = state.phase == Phase::kSent ? CC_OUT_LOST : CC_OUT_UNAVAILABLE;
     if (in_flight && Answer(channel, i, state.sequence, answer)) lost.push_back(i);
   }
   // What had been handed over and not begun to be taken is simply taken now.
@@ -165,10 +165,16 @@ bool Answer(CcChannel& channel, int index, uint64_t sequence, const CcAnswer& an
     const size_t text_size = std::min(text.size(), kChannelTextBytes - 1);
     slot.answer = answer;
     slot.answer.text_size = static_cast<uint32_t>(text_size);
-    memcpy(slot.text, text.data(), text_size);
+    text.copy(slot.text, text_size);
     slot.text[text_size] = '\0';
     if (Advance(slot, state, Phase::kAnswered)) return true;
   }
+}
+
+bool MarkSent(CcChannel& channel, int index, uint64_t sequence) {
+  ChannelSlot& slot = channel.slot(index);
+  const SlotState waiting = {sequence, Phase::kWaiting};
+  return Advance(slot, waiting, Phase::kSent) || LoadState(slot).word() == SlotState{sequence, Phase::kSent}.word();
 }
 
 bool IsWaited(CcChannel& channel, int index, uint64_t sequence) {
@@ -268,14 +274,28 @@ void cc_channel_cancel(CcChannel* channel, int index) {
   slot.state.store(SlotState{LoadState(slot).sequence + 1, Phase::kIdle}.word(), std::memory_order_seq_cst);
 }
 
+bool cc_channel_withdraw(CcChannel* channel, int index) {
+  ChannelSlot& slot = channel->slot(index);
+  for (;;) {
+    const SlotState state = LoadState(slot);
+    if (state.phase == Phase::kIdle) return true;
+    if (state.phase == Phase::kSent || state.phase == Phase::kAnswered) return false;
+    uint64_t expected = state.word();
+    const SlotState idle = {state.sequence + 1, Phase::kIdle};
+    if (slot.state.compare_exchange_strong(expected, idle.word(), std::memory_order_seq_cst)) return true;
+  }
+}
+
 bool cc_channel_connected(CcChannel* channel) { return channel->connected.load() != 0; }
 
 bool cc_channel_attached(CcChannel* channel) { return channel->attached.load() != 0; }
 
 bool cc_channel_idle(CcChannel* channel) {
+  uint32_t storage_id;
+  if (channel->drops.Peek(0, &storage_id)) return false;
   for (int i = 0; i < channel->slots; i++) {
     const Phase phase = LoadState(channel->slot(i)).phase;
-    if (phase == Phase::kPiece || phase == Phase::kWaiting) return false;
+    if (phase == Phase::kPiece || phase == Phase::kWaiting || phase == Phase::kSent) return false;
   }
   return true;
 }
@@ -286,6 +306,12 @@ void cc_channel_set_read_lsn(CcChannel* channel, int index, uint64_t lsn) {
   // Sequentially consistent: who registers and then looks at the horizon must not be seen the other way round.
   channel->slot(index).read_lsn.store(lsn);
 }
+
+void cc_channel_set_snapshot_lsn(CcChannel* channel, int index, uint64_t lsn) {
+  channel->slot(index).snapshot_lsn.store(lsn);
+}
+
+uint64_t cc_channel_snapshot_lsn(CcChannel* channel, int index) { return channel->slot(index).snapshot_lsn.load(); }
 
 uint64_t cc_channel_lowest_read_lsn(CcChannel* channel) {
   uint64_t lowest = 0;

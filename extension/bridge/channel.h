@@ -63,11 +63,13 @@ bool		cc_channel_answered(CcChannel *channel, int slot, int spin_us, CcAnswer *a
 const char *cc_channel_text(CcChannel *channel, int slot);
 /* Gives the request up: a late answer is dropped. The slot can be used again at once. */
 void		cc_channel_cancel(CcChannel *channel, int slot);
+/* Gives the request up if the gateway has not sent it: true if nothing can come of it any more. */
+bool		cc_channel_withdraw(CcChannel *channel, int slot);
 /* True while a gateway is attached and its session to the adjudicator is open. */
 bool		cc_channel_connected(CcChannel *channel);
 /* True while a gateway is attached, with or without a session. */
 bool		cc_channel_attached(CcChannel *channel);
-/* True if no backend waits for the gateway. */
+/* True if nothing waits for the gateway: no backend, and no drop. */
 bool		cc_channel_idle(CcChannel *channel);
 
 /* ---- drops: storage ids whose tables are gone; fire and forget, bounded ---- */
@@ -75,6 +77,9 @@ bool		cc_channel_drop_storage(CcChannel *channel, uint32_t storage_id);	/* false
 
 /* ---- read LSNs in use, for the horizon; lowest over all slots is reported by the gateway ---- */
 void		cc_channel_set_read_lsn(CcChannel *channel, int slot, uint64_t lsn);	/* 0: none */
+/* The read LSN of a whole transaction, for whoever imports its exported snapshot. */
+void		cc_channel_set_snapshot_lsn(CcChannel *channel, int slot, uint64_t lsn);	/* 0: none */
+uint64_t	cc_channel_snapshot_lsn(CcChannel *channel, int slot);
 uint64_t	cc_channel_lowest_read_lsn(CcChannel *channel);
 
 /* ---- rowids and storage ids leased by this server ---- */

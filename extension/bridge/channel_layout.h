@@ -3,10 +3,14 @@
 // A slot is a small state machine in one atomic word, (request sequence, phase):
 //
 //                    begin, buffer not full          hand-over                 last piece taken
-//      idle ------------> filling -----------------> piece --------------------> waiting
-//        ^                   ^                         |                            |
-//        |                   +---- piece taken, more --+                            | verdict
-//        +---- cc_channel_answered ---- answered <----------------------------------+
+//      idle ------------> filling -----------------> piece --------------------> waiting --------> sent
+//        ^                   ^                         |                            |    to the      |
+//        |                   +---- piece taken, more --+                            |    session     |
+//        +---- cc_channel_answered ---- answered <----------------------------------+--- verdict ----+
+//
+// Up to `waiting` nobody but the gateway knows of the request, so the backend can withdraw it and be sure that nothing
+// comes of it; the gateway moves it to `sent` before the first byte leaves. What needs no such certainty (read LSNs,
+// status) is never `sent`.
 //
 // The gateway may answer early, from `filling` and `piece` too (a request that it cannot carry); the backend's puts are
 // then swallowed. The buffer belongs to the backend in all phases but `piece`, the answer always to the gateway. A new
@@ -38,12 +42,12 @@ namespace concord {
 inline constexpr size_t kCacheLine = 64;
 inline constexpr size_t kChannelTextBytes = 4096;
 inline constexpr size_t kTokenBytes = 16;
-inline constexpr int kDropQueueEntries = 4096;
+inline constexpr int kDropQueueEntries = 65536;  // more than the lock table lets one transaction drop
 inline constexpr int kAbandonQueueEntries = 1024;
 inline constexpr int kLeasePartitions = 64;
 inline constexpr int kLeasesPerPartition = 64;
 
-enum class Phase : uint8_t { kIdle, kFilling, kPiece, kWaiting, kAnswered };
+enum class Phase : uint8_t { kIdle, kFilling, kPiece, kWaiting, kSent, kAnswered };
 
 struct SlotState {
   uint64_t sequence;
@@ -56,6 +60,7 @@ struct SlotState {
 struct alignas(kCacheLine) ChannelSlot {
   std::atomic<uint64_t> state;
   std::atomic<uint64_t> read_lsn;
+  std::atomic<uint64_t> snapshot_lsn;
   // Written by the backend while `filling`.
   uint32_t kind;
   uint64_t total;  // of the request
@@ -190,8 +195,8 @@ struct Piece {
   bool last() const { return end == total; }
 };
 
-// A gateway takes the channel over. Requests that an earlier one had begun to take are answered CC_OUT_LOST; returns
-// the slots whose backends are to be woken for that.
+// A gateway takes the channel over. Requests that an earlier one had sent are answered CC_OUT_LOST, those that it had
+// merely begun to take CC_OUT_UNAVAILABLE; returns the slots whose backends are to be woken for that.
 std::vector<int> AttachGateway(CcChannel& channel);
 void DetachGateway(CcChannel& channel);
 void SetConnected(CcChannel& channel, bool connected);
@@ -205,6 +210,8 @@ bool PeekPiece(CcChannel& channel, int slot, Piece* piece);
 bool ReleasePiece(CcChannel& channel, int slot, const Piece& piece);
 // Answers a request; the backend is then to be woken. False if nobody waits for it. One thread at a time.
 bool Answer(CcChannel& channel, int slot, uint64_t sequence, const CcAnswer& answer, std::string_view text = {});
+// To be called before a request goes to the session: from then on it cannot be withdrawn. False if nobody waits for it.
+bool MarkSent(CcChannel& channel, int slot, uint64_t sequence);
 // True while the backend still waits for the answer of this request.
 bool IsWaited(CcChannel& channel, int slot, uint64_t sequence);
 

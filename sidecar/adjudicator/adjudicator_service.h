@@ -59,6 +59,11 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   // For tests and start-up: true once this process leads.
   bool WaitUntilLeading(int timeout_ms);
 
+  // A storage replica in this process has applied the journal up to `lsn`. Once there is one, verdicts and the LSN pages
+  // wait for it (at most kApplyGraceMs after the record is durable): a reader on this machine then finds its read LSN
+  // applied, and does not wait in many backends for what one thread is about to do.
+  void OnLocalApplied(Lsn lsn);
+
   grpc::Status Session(grpc::ServerContext* context, SessionStream::Stream* stream) override;
   grpc::Status ReadLsn(grpc::ServerContext* context, const proto::ReadLsnRequest* request,
                        proto::ReadLsnReply* reply) override;
@@ -104,6 +109,12 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   void StepDown(const Status& reason);
   std::vector<SessionPtr> SettleParked(bool leading);
   void OnCommitted(uint64_t epoch, Lsn lsn);
+  // What may be told now, of what is durable.
+  Lsn Releasable() const;
+  // Publishes and answers up to `lsn`. Returns the sessions to be flushed once the lock is given back.
+  std::vector<SessionPtr> Release(Lsn lsn);
+  // Releases what the local replica did not apply in time.
+  std::vector<SessionPtr> ReleaseOverdue();
   void OnFailed(uint64_t epoch, const Status& status);
 
   const Options options_;
@@ -120,7 +131,11 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   bool started_ = false;
   uint64_t epoch_ = 0;
   uint64_t epoch_above_ = 0;  // what a journal node is sealed at
-  Lsn committed_ = kNoLsn;
+  Lsn committed_ = kNoLsn;      // published; verdicts up to it are out
+  Lsn durable_ = kNoLsn;        // on the write quorum
+  Lsn overdue_ = kNoLsn;        // durable at the last tick of the leader's thread
+  bool local_replica_ = false;  // there is a replica in this process, and
+  Lsn local_applied_ = kNoLsn;  // it has applied this
   std::unique_ptr<Adjudicator> core_;  // while starting or leading; in kDown only if the journal is full
   std::shared_ptr<JournalWriter> writer_;
   Status down_reason_{Code::kUnavailable, "not started"};

@@ -12,6 +12,7 @@
 #include "core/key.h"
 #include "sidecar/adjudicator/test_journal.h"
 #include "sidecar/journal/journal_service.h"
+#include "sidecar/journal/journal_test_util.h"
 #include "sidecar/metastore/atomic_file.h"
 
 namespace concord {
@@ -338,46 +339,77 @@ TEST_F(AdjudicatorServiceTest, ThreeNodesGoOnWithoutOne) {
   EXPECT_EQ(journal_.log(), third.log());
 }
 
-// The journal that concordd uses, over the channel that it uses.
-TEST_F(AdjudicatorServiceTest, OverTheRealJournal) {
-  std::string directory = (std::filesystem::temp_directory_path() / "concord-adjudicator-XXXXXX").string();
-  ASSERT_NE(mkdtemp(directory.data()), nullptr);
-  std::vector<Lsn> lsns;
-  for (int life = 0; life < 3; life++) {
+// The journal that concordd uses, over the channel that it uses; its disk may be full.
+class RealJournal {
+ public:
+  explicit RealJournal(const std::string& directory) {
     journal::JournalNodeOptions options;
     options.log.directory = directory + "/journal";
     options.log.segment_bytes = 1 << 20;
-    std::unique_ptr<journal::JournalNode> node;
-    ASSERT_TRUE(journal::JournalNode::Open(std::move(options), &node).ok());
-    journal::JournalService service(node.get());
+    options.log.allocate = [this](int fd, uint64_t size) { return full_ ? ENOSPC : journal::AllocateFile(fd, size); };
+    EXPECT_TRUE(journal::JournalNode::Open(std::move(options), &node_).ok());
+    service_ = std::make_unique<journal::JournalService>(node_.get());
     grpc::ServerBuilder builder;
     SetServerLimits(&builder);
-    builder.RegisterService(&service);
-    const auto server = builder.BuildAndStart();
-    {
-      Process process(&metastore_, {{proto::Journal::NewStub(server->InProcessChannel(ChannelLimits()))}, 1});
-      ASSERT_TRUE(process.service.WaitUntilLeading(5000));
-      Gateway gateway(&process);
-      // What earlier lives committed is known: the same token, the same LSN.
-      for (size_t i = 0; i < lsns.size(); i++)
-        ASSERT_EQ(gateway.Commit(MakeWriteSet(i + 1, {{i, kNoLsn, LockMode::kUpdate}})).lsn(), lsns[i]);
-      for (int i = 0; i < 300; i++) {
-        const uint64_t token = lsns.size() + 1;
-        const auto verdict = gateway.Commit(MakeWriteSet(token, {{token - 1, kNoLsn, LockMode::kUpdate}}, 1000));
-        ASSERT_EQ(verdict.outcome(), proto::COMMITTED);
-        if (!lsns.empty()) {
-          ASSERT_GT(verdict.lsn(), lsns.back());
-        }
-        lsns.push_back(verdict.lsn());
-        ASSERT_EQ(gateway.Commit(MakeWriteSet(10000 + token, {{token - 1, kNoLsn, LockMode::kUpdate}})).outcome(),
-                  proto::CONFLICT);
-      }
-      EXPECT_EQ(gateway.Commit(MakeWriteSet(20000 + life, {}, 8 << 20)).outcome(), proto::COMMITTED);
-    }
-    service.Stop();
-    server->Shutdown(std::chrono::system_clock::now());
+    builder.RegisterService(service_.get());
+    server_ = builder.BuildAndStart();
   }
-  std::filesystem::remove_all(directory);
+  ~RealJournal() {
+    service_->Stop();
+    server_->Shutdown(std::chrono::system_clock::now());
+  }
+  JournalEnsemble ensemble() { return {{proto::Journal::NewStub(server_->InProcessChannel(ChannelLimits()))}, 1}; }
+  void SetFull(bool full) { full_ = full; }
+
+ private:
+  std::atomic<bool> full_ = false;
+  std::unique_ptr<journal::JournalNode> node_;
+  std::unique_ptr<journal::JournalService> service_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+TEST_F(AdjudicatorServiceTest, OverTheRealJournal) {
+  journal::TemporaryDirectory directory;
+  std::vector<Lsn> lsns;
+  for (int life = 0; life < 3; life++) {
+    RealJournal journal(directory.path());
+    Process process(&metastore_, journal.ensemble());
+    ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+    Gateway gateway(&process);
+    // What earlier lives committed is known: the same token, the same LSN.
+    for (size_t i = 0; i < lsns.size(); i++)
+      ASSERT_EQ(gateway.Commit(MakeWriteSet(i + 1, {{i, kNoLsn, LockMode::kUpdate}})).lsn(), lsns[i]);
+    for (int i = 0; i < 300; i++) {
+      const uint64_t token = lsns.size() + 1;
+      const auto verdict = gateway.Commit(MakeWriteSet(token, {{token - 1, kNoLsn, LockMode::kUpdate}}, 1000));
+      ASSERT_EQ(verdict.outcome(), proto::COMMITTED);
+      if (!lsns.empty()) {
+        ASSERT_GT(verdict.lsn(), lsns.back());
+      }
+      lsns.push_back(verdict.lsn());
+      ASSERT_EQ(gateway.Commit(MakeWriteSet(10000 + token, {{token - 1, kNoLsn, LockMode::kUpdate}})).outcome(),
+                proto::CONFLICT);
+    }
+    EXPECT_EQ(gateway.Commit(MakeWriteSet(20000 + life, {}, 8 << 20)).outcome(), proto::COMMITTED);
+  }
+}
+
+TEST_F(AdjudicatorServiceTest, AFullDiskOfTheRealJournalIsToldAndPasses) {
+  journal::TemporaryDirectory directory;
+  RealJournal journal(directory.path());
+  Process process(&metastore_, journal.ensemble());
+  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  Gateway gateway(&process);
+  constexpr size_t kBytes = 300 << 10;
+  journal.SetFull(true);
+  uint64_t token = 0;
+  proto::Outcome outcome = proto::COMMITTED;  // until the segments that were made before are full
+  while (outcome == proto::COMMITTED && token < 20) outcome = gateway.Commit(MakeWriteSet(++token, {}, kBytes)).outcome();
+  EXPECT_EQ(outcome, proto::NO_SPACE);
+  EXPECT_EQ(gateway.CommitUntilDecided(MakeWriteSet(++token, {}, kBytes)).outcome(), proto::NO_SPACE);
+  journal.SetFull(false);
+  EXPECT_EQ(gateway.CommitUntilDecided(MakeWriteSet(token, {}, kBytes)).outcome(), proto::COMMITTED);
+  EXPECT_EQ(gateway.Commit(MakeWriteSet(++token, {}, kBytes)).outcome(), proto::COMMITTED);
 }
 
 class LsnPageFile {

@@ -153,10 +153,14 @@ Status JournalTakeover::Copy(const Node& source, Lsn after, const Node& node) {
     if (last == after) break;
     alive = stream->Write(request);
     // One batch at a time: this is the rare path, and so nothing piles up.
-    for (proto::AppendReply reply; alive && reply.synced_lsn() < last;) alive = stream->Read(&reply);
+    proto::AppendReply reply;
+    do {
+      alive = stream->Read(&reply);
+    } while (alive && reply.synced_lsn() != kNoLsn && reply.synced_lsn() < last);
+    if (reply.synced_lsn() < last) break;  // the node has failed: Finish tells why
     after = last;
   }
-  if (alive) stream->WritesDone();
+  stream->WritesDone();
   const Status status = FromGrpc(stream->Finish());
   if (status.ok() && after != last_lsn_) return {Code::kUnavailable, "a journal's tail ended early"};
   return status;

@@ -10,6 +10,7 @@ namespace concord {
 namespace {
 
 constexpr int kDrainMs = 500;
+constexpr int kApplyGraceMs = 20;
 
 }  // namespace
 
@@ -58,10 +59,17 @@ void AdjudicatorService::LeadLoop() {
     if (status.ok()) {
       backoff_ms = options_.backoff_ms_min;
       last_failure.clear();
-      while (state_ == State::kLeading && !stopping_) {
-        changed_.wait_for(lock, std::chrono::milliseconds(LsnPages::kRenewMs),
+      for (int ticks = 1; state_ == State::kLeading && !stopping_; ticks++) {
+        changed_.wait_for(lock, std::chrono::milliseconds(kApplyGraceMs),
                           [&] { return state_ != State::kLeading || stopping_; });
-        if (state_ == State::kLeading) pages_.Renew();
+        if (state_ != State::kLeading) break;
+        if (const auto touched = ReleaseOverdue(); !touched.empty()) {
+          lock.unlock();
+          for (const SessionPtr& session : touched) session->Flush();
+          lock.lock();
+        }
+        if (ticks % (LsnPages::kRenewMs / kApplyGraceMs) != 0 || state_ != State::kLeading) continue;
+        pages_.Renew();
         for (const SessionPtr& session : sessions_) session->CancelIfStuck();
       }
       // Stop waits for what is in flight before it steps down.
@@ -121,7 +129,7 @@ Status AdjudicatorService::TakeOver() {
   core_ = std::move(core);
   epoch_ = epoch;
   state_ = State::kStarting;
-  committed_ = takeover.committed_lsn();
+  committed_ = durable_ = overdue_ = takeover.committed_lsn();
   // The log as found counts as committed once this record is: only then may its tokens be answered.
   const Lsn prev = core_->last_lsn();
   const Lsn start = core_->AssignLsn(NowUnixUs());
@@ -152,29 +160,59 @@ void AdjudicatorService::OnCommitted(uint64_t epoch, Lsn lsn) {
   std::vector<SessionPtr> touched;
   {
     const std::lock_guard lock(mutex_);
-    if (epoch != epoch_ || state_ == State::kDown || lsn <= committed_) return;
-    committed_ = lsn;
-    core_->Settle(lsn);
-    // Before anybody hears of it: a reader that starts after a verdict must read at or above it.
-    if (state_ == State::kLeading) pages_.Publish(lsn);
-    const auto answer = [&](const Waiter& waiter, Lsn at) {
-      if (waiter.session == nullptr) return;
-      Answer(waiter, {.code = Code::kOk, .lsn = at});
-      if (std::find(touched.begin(), touched.end(), waiter.session) == touched.end()) touched.push_back(waiter.session);
-    };
-    for (; !in_flight_.empty() && in_flight_.front().lsn <= lsn; in_flight_.pop_front()) {
-      const InFlight& done = in_flight_.front();
-      in_flight_bytes_ -= done.bytes;
-      if (done.token != Token{}) commits_++;
-      answer(done.waiter, done.lsn);
-    }
-    while (!attached_.empty() && attached_.begin()->first <= lsn) {
-      answer(attached_.begin()->second, attached_.begin()->first);
-      attached_.erase(attached_.begin());
-    }
+    if (epoch != epoch_ || state_ == State::kDown || lsn <= durable_) return;
+    durable_ = lsn;
+    touched = Release(Releasable());
+  }
+  for (const SessionPtr& session : touched) session->Flush();
+}
+
+void AdjudicatorService::OnLocalApplied(Lsn lsn) {
+  std::vector<SessionPtr> touched;
+  {
+    const std::lock_guard lock(mutex_);
+    local_replica_ = true;
+    local_applied_ = lsn;
+    if (state_ == State::kLeading) touched = Release(Releasable());
+  }
+  for (const SessionPtr& session : touched) session->Flush();
+}
+
+Lsn AdjudicatorService::Releasable() const {
+  // While starting, the replica may have a long journal to replay; nobody waits for it then.
+  return local_replica_ && state_ == State::kLeading ? std::min(durable_, local_applied_) : durable_;
+}
+
+std::vector<AdjudicatorService::SessionPtr> AdjudicatorService::ReleaseOverdue() {
+  auto touched = Release(overdue_);
+  overdue_ = durable_;
+  return touched;
+}
+
+std::vector<AdjudicatorService::SessionPtr> AdjudicatorService::Release(Lsn lsn) {
+  std::vector<SessionPtr> touched;
+  if (lsn <= committed_) return touched;
+  committed_ = lsn;
+  core_->Settle(lsn);
+  // Before anybody hears of it: a reader that starts after a verdict must read at or above it.
+  if (state_ == State::kLeading) pages_.Publish(lsn);
+  const auto answer = [&](const Waiter& waiter, Lsn at) {
+    if (waiter.session == nullptr) return;
+    Answer(waiter, {.code = Code::kOk, .lsn = at});
+    if (std::find(touched.begin(), touched.end(), waiter.session) == touched.end()) touched.push_back(waiter.session);
+  };
+  for (; !in_flight_.empty() && in_flight_.front().lsn <= lsn; in_flight_.pop_front()) {
+    const InFlight& done = in_flight_.front();
+    in_flight_bytes_ -= done.bytes;
+    if (done.token != Token{}) commits_++;
+    answer(done.waiter, done.lsn);
+  }
+  while (!attached_.empty() && attached_.begin()->first <= lsn) {
+    answer(attached_.begin()->second, attached_.begin()->first);
+    attached_.erase(attached_.begin());
   }
   changed_.notify_all();
-  for (const SessionPtr& session : touched) session->Flush();
+  return touched;
 }
 
 void AdjudicatorService::OnFailed(uint64_t epoch, const Status& status) {

@@ -180,7 +180,10 @@ Status Applier::ApplyWithRetry(std::string_view frames) {
   for (;;) {
     const Status s = replica_->Apply(frames);
     if (s.code() != Code::kNoSpace) {
-      if (s.ok()) last_trouble_ = Code::kOk;
+      if (s.ok()) {
+        last_trouble_ = Code::kOk;
+        if (options_.on_applied) options_.on_applied(replica_->applied());
+      }
       return s;
     }
     if (std::exchange(last_trouble_, s.code()) != s.code())

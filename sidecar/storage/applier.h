@@ -31,6 +31,8 @@ struct ApplierOptions {
   size_t maintenance_budget = 256;    // versions removed in one slice, about a millisecond
   // The replica cannot go on (damaged bytes, a failed sync). Called once, from the applier's thread.
   std::function<void(const Status&)> on_failure;
+  // Everything up to the LSN is visible to readers. Called from the applier's thread after each batch; must be quick.
+  std::function<void(Lsn)> on_applied;
 };
 
 class Applier {
