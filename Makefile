@@ -55,7 +55,8 @@ format:          ## clang-format over the C++ sources
 	@clang-format -i $$(git ls-files '*.cpp' 'core/*.h' 'sidecar/*.h')
 
 tidy: $(BUILD)/build.ninja  ## clang-tidy over the C++ sources
-	@clang-tidy -p $(BUILD) --quiet $$(git ls-files 'core/*.cpp' 'sidecar/*.cpp' 'extension/bridge/*.cpp')
+	@git ls-files 'core/*.cpp' 'sidecar/*.cpp' 'extension/bridge/*.cpp' 'extension/gateway/*.cpp' ':!:*_test.cpp' | \
+		xargs -P $(JOBS) -n 1 clang-tidy -p $(BUILD) --quiet
 
 clean:           ## remove what was built
 	@rm -rf $(BUILD) build-asan

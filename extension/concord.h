@@ -39,6 +39,11 @@ const char *concord_effective_address(void);
 const char *concord_replica_path(void);			/* LMDB directory */
 const char *concord_page_path(void);			/* LSN page */
 void		concord_define_settings(void);
+/*
+ * Raises where Concord tables cannot be used at all: the library is not preloaded, or the server is a standby. Called where
+ * every use begins: when a table is opened, when ids are leased and when an LSN is asked for.
+ */
+void		concord_require_usable(void);
 
 /* ---- shared memory (worker/shmem.c) ---- */
 extern CcChannel *concord_channel;
@@ -75,6 +80,9 @@ void		concord_snapshot_assign(Snapshot snapshot);
 /* The newest committed LSN as the leader confirms it, applied here or not. */
 uint64		concord_committed_lsn(void);
 void		concord_snapshot_at_xact_end(void);
+/* The transaction has imported a snapshot whose exporter reads at `lsn`; 0: not known, so Concord tables are refused. */
+void		concord_snapshot_import(uint64 lsn);
+void		concord_import_init(void);			/* installs the hook; xact/import.c */
 
 /* ---- the transaction (xact/) ---- */
 void		concord_xact_init(void);			/* registers callbacks */

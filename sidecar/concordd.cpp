@@ -51,7 +51,7 @@ struct Options {
   int lifeline_fd = -1;
   int lock_wait_ms = 0;
   int64_t checkpoint_interval_ms = 1000;
-  int64_t retention_ms = 10000;
+  int64_t retention_ms = 1000;  // as concord.retention
   int64_t journal_retention_ms = 60000;
   unsigned max_readers = 2048;
   uint64_t map_size = kReplicaMapBytes;
@@ -90,7 +90,7 @@ void Describe(CLI::App* app, Options* options) {
   app->add_option("--retention-ms", options->retention_ms, "storage: how long old versions are kept at least")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  app->add_option("--max-readers", options->max_readers, "storage: processes that may read at once")
+  app->add_option("--max-readers", options->max_readers, "storage: LMDB reader slots; a reading process holds one or more")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app->add_option("--map-size", options->map_size, "storage: address space of the map, in bytes")
@@ -259,12 +259,14 @@ class Concordd {
     std::vector<std::shared_ptr<grpc::Channel>> journals;
     for (const std::string& address : options_.journal_addresses) journals.push_back(Connect(address));
     const auto local = server_->InProcessChannel(ChannelLimits());
-    if (journals.empty()) journals.push_back(local);
-    if (storage_ != nullptr) storage_->Start(journal_ != nullptr ? local : journals.front());
+    const bool alone = journals.empty();  // the journal is this process
+    if (alone) journals.push_back(local);
+    if (storage_ != nullptr) storage_->Start(journal_ != nullptr ? local : journals.front(), journal_node_.get());
     if (adjudicator_ == nullptr) return Status::Ok();
     JournalEnsemble ensemble;
     for (const auto& channel : journals) ensemble.nodes.push_back(proto::Journal::NewStub(channel));
     ensemble.write_quorum = options_.write_quorum;
+    if (alone) ensemble.local_node = journal_node_.get();
     const Status status = adjudicator_->Start(ensemble);
     // "Ready" is to mean it, where that is a matter of moments; with journal nodes away it keeps trying by itself.
     if (status.ok()) adjudicator_->WaitUntilLeading(kLeadingWaitMs);

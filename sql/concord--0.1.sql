@@ -66,6 +66,12 @@ CREATE FUNCTION concord.current_lsn() RETURNS pg_lsn
   AS 'MODULE_PATHNAME', 'concord_current_lsn' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION concord.current_lsn() IS 'newest committed LSN, confirmed by the adjudicator';
 
+CREATE FUNCTION concord.relation_size(regclass) RETURNS bigint
+  AS 'MODULE_PATHNAME', 'concord_relation_bytes' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION concord.relation_size(regclass) IS
+  'bytes that the current rows of a Concord table, or entries of an index, take in storage: keys and values, without old '
+  'versions and free space; pg_relation_size knows only local files';
+
 CREATE FUNCTION concord.status(
     OUT sidecar text,
     OUT epoch bigint,

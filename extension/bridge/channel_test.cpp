@@ -202,13 +202,56 @@ TEST(Channel, CancelledRequestIsNeitherTakenNorAnswered) {
   EXPECT_EQ(piece.bytes, "third");
 }
 
+TEST(Channel, RequestIsWithdrawnUntilItIsSent) {
+  Block block(1);
+  Piece piece;
+  CcAnswer answer = {};
+  answer.outcome = CC_COMMITTED;
+  EXPECT_TRUE(cc_channel_withdraw(block.get(), 0));  // nothing is there
+
+  PutAll(block.get(), 0, CC_REQ_COMMIT, "handed over");
+  EXPECT_TRUE(cc_channel_withdraw(block.get(), 0));
+  EXPECT_FALSE(PeekPiece(*block, 0, &piece));
+
+  PutAll(block.get(), 0, CC_REQ_COMMIT, "taken");
+  ASSERT_TRUE(PeekPiece(*block, 0, &piece));
+  ASSERT_TRUE(ReleasePiece(*block, 0, piece));
+  EXPECT_TRUE(cc_channel_withdraw(block.get(), 0));
+  EXPECT_FALSE(MarkSent(*block, 0, piece.sequence));
+
+  PutAll(block.get(), 0, CC_REQ_COMMIT, "sent");
+  ASSERT_TRUE(PeekPiece(*block, 0, &piece));
+  ASSERT_TRUE(ReleasePiece(*block, 0, piece));
+  EXPECT_TRUE(MarkSent(*block, 0, piece.sequence));
+  EXPECT_TRUE(MarkSent(*block, 0, piece.sequence));  // in the next session
+  EXPECT_FALSE(cc_channel_withdraw(block.get(), 0));
+  EXPECT_FALSE(cc_channel_idle(block.get()));
+  ASSERT_TRUE(Answer(*block, 0, piece.sequence, answer));
+  EXPECT_FALSE(cc_channel_withdraw(block.get(), 0));
+  EXPECT_TRUE(cc_channel_answered(block.get(), 0, 0, &answer));
+  EXPECT_EQ(answer.outcome, CC_COMMITTED);
+}
+
+TEST(Channel, DropsKeepTheChannelFromBeingIdle) {
+  Block block(1);
+  EXPECT_TRUE(cc_channel_idle(block.get()));
+  cc_channel_drop_storage(block.get(), 7);
+  EXPECT_FALSE(cc_channel_idle(block.get()));
+  (*block).drops.Pop(1);
+  EXPECT_TRUE(cc_channel_idle(block.get()));
+}
+
 TEST(Channel, NewGatewayDisownsWhatTheOldOneHadBegunToTake) {
   Block block(4);
   AttachGateway(*block);
   Piece piece;
-  PutAll(block.get(), 0, CC_REQ_COMMIT, "taken");
+  PutAll(block.get(), 0, CC_REQ_COMMIT, "sent");
   ASSERT_TRUE(PeekPiece(*block, 0, &piece));
   ReleasePiece(*block, 0, piece);
+  ASSERT_TRUE(MarkSent(*block, 0, piece.sequence));
+  PutAll(block.get(), 3, CC_REQ_COMMIT, "taken");
+  ASSERT_TRUE(PeekPiece(*block, 3, &piece));
+  ReleasePiece(*block, 3, piece);
   PutAll(block.get(), 1, CC_REQ_COMMIT, "handed over");
   const std::string large(3 * kBuffer, 'x');
   cc_channel_begin(block.get(), 2, CC_REQ_COMMIT, large.size());
@@ -217,7 +260,7 @@ TEST(Channel, NewGatewayDisownsWhatTheOldOneHadBegunToTake) {
   ASSERT_TRUE(PeekPiece(*block, 2, &piece));
   ReleasePiece(*block, 2, piece);
 
-  EXPECT_EQ(AttachGateway(*block), (std::vector<int>{0, 2}));
+  EXPECT_EQ(AttachGateway(*block), (std::vector<int>{0, 2, 3}));
 
   CcAnswer answer;
   ASSERT_TRUE(cc_channel_answered(block.get(), 0, 0, &answer));
@@ -229,8 +272,11 @@ TEST(Channel, NewGatewayDisownsWhatTheOldOneHadBegunToTake) {
   EXPECT_TRUE(PeekPiece(*block, 1, &piece));
   // The rest of a request that is lost already is swallowed.
   EXPECT_EQ(cc_channel_put(block.get(), 2, large.data(), 2 * kBuffer), 2 * kBuffer);
+  // Of what was not sent it is certain that nothing was decided.
   ASSERT_TRUE(cc_channel_answered(block.get(), 2, 0, &answer));
-  EXPECT_EQ(answer.outcome, CC_OUT_LOST);
+  EXPECT_EQ(answer.outcome, CC_OUT_UNAVAILABLE);
+  ASSERT_TRUE(cc_channel_answered(block.get(), 3, 0, &answer));
+  EXPECT_EQ(answer.outcome, CC_OUT_UNAVAILABLE);
 }
 
 TEST(Channel, AbandonLeavesTheSlotFree) {

@@ -15,8 +15,8 @@ namespace concord::bridge {
 namespace {
 
 constexpr int64_t kReplacedCheckMs = 100;
-// The lock file gets its size from whoever opens it first, which is the sidecar, but for a race. So here too it must have
-// room for all; it is a sparse file.
+// The lock file gets its size from whoever opens it first, which is the sidecar, but for a race. So here too it must
+// have room for all; it is a sparse file.
 constexpr unsigned kMaxReaders = 1u << 17;
 constexpr size_t kMaxIdleViews = 4;
 constexpr size_t kMaxSpareCursors = 16;

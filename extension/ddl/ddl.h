@@ -24,6 +24,27 @@ void		concord_refuse_alter_table(AlterTableStmt *stmt, Oid relid);
 
 /* ---- flip.c ---- */
 void		concord_flip_init(void);
+/* The row of `catalog` whose column `attnum` is `oid`, as the running command left it; a copy, or NULL. */
+HeapTuple	concord_own_row(Relation catalog, Oid index, AttrNumber attnum, Oid oid);
+
+/* ---- access_method_change.c ---- */
+/* A plain table has been created; `row` is its row in pg_class, not yet visible. */
+void		concord_transient_created(Relation pg_class, HeapTuple row, bool is_internal);
+/* Refuses ALTER TABLE ... SET ACCESS METHOD where it cannot be done. */
+void		concord_refuse_set_access_method(AlterTableStmt *stmt, Oid relid, const char *amname);
+
+/* ---- foreign_keys.c ---- */
+/* Refuses a constraint just created if it is a foreign key between a Concord table and one of another kind. */
+void		concord_constraint_created(Oid constraintid);
+/* Refuses to change the kind of a table whose foreign keys would then connect the two kinds. */
+void		concord_refuse_mixed_foreign_keys(Oid relid, bool will_be_ours);
+
+/* ---- enums.c ---- */
+typedef struct ConcordEnumOrder ConcordEnumOrder;
+/* The sort order of an enum's labels before ALTER TYPE ... ADD VALUE; NULL if no Concord index depends on it. */
+ConcordEnumOrder *concord_enum_order(AlterEnumStmt *stmt);
+/* Raises if the statement has given labels that were there another place in the order of bytes. */
+void		concord_check_enum_order(const ConcordEnumOrder *before);
 
 /* ---- spoof.c ---- */
 typedef struct ConcordSpoof ConcordSpoof;

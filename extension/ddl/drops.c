@@ -167,6 +167,13 @@ collect_dropped(uint32 **ids)
 	return remove_moved(*ids, unique, deleted, deleted_count);
 }
 
+static void
+forget_writes(uint32 storage_id)
+{
+	cc_ws_forget(concord_row_prefix(storage_id));
+	cc_ws_forget(concord_entry_prefix(storage_id));
+}
+
 void
 concord_ddl_pre_commit(void)
 {
@@ -177,16 +184,18 @@ concord_ddl_pre_commit(void)
 
 	/* Rows written to them need not leave this server. */
 	for (int i = 0; i < dropped_count; i++)
-	{
-		cc_ws_forget(concord_row_prefix(dropped[i]));
-		cc_ws_forget(concord_entry_prefix(dropped[i]));
-	}
+		forget_writes(dropped[i]);
+	for (int i = 0; i < created_count; i++)
+		if (created[i].dead)
+			forget_writes(created[i].storage_id);
 }
 
 /* Cannot raise. A full queue loses the drop: the storage's space, never its correctness. */
 static void
 drop_storage(uint32 storage_id)
 {
+	if (concord_channel != NULL)
+		cc_lease_forget(concord_channel, storage_id);
 	if (concord_channel == NULL || !cc_channel_drop_storage(concord_channel, storage_id))
 		ereport(LOG,
 				(errmsg("could not queue the drop of Concord storage %u; its space is not reclaimed", storage_id)));

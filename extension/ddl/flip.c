@@ -23,11 +23,14 @@
 #include "catalog/objectaccess.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
 #include "catalog/pg_index.h"
+#include "catalog/pg_inherits.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_opclass.h"
 #include "commands/defrem.h"
 #include "ddl/ddl.h"
+#include "indexam/indexam.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
@@ -37,9 +40,8 @@
 
 static object_access_hook_type previous_hook = NULL;
 
-/* The row of `catalog` whose column `attnum` is `oid`, as the running command left it; a copy, or NULL. */
-static HeapTuple
-own_row(Relation catalog, Oid index, AttrNumber attnum, Oid oid)
+HeapTuple
+concord_own_row(Relation catalog, Oid index, AttrNumber attnum, Oid oid)
 {
 	ScanKeyData key;
 	SysScanDesc scan;
@@ -197,42 +199,105 @@ correct_open_entry(Oid indexid, HeapTuple index_row, TupleDesc index_desc)
 	RelationClose(index);
 }
 
+/* Raises now what a build would raise: CREATE INDEX CONCURRENTLY would leave an invalid index behind. */
 static void
-flip_index(Oid indexid)
+check_columns(Oid indexid, HeapTuple index_row, TupleDesc index_desc)
+{
+	Relation	index = RelationIdGetRelation(indexid);
+	int			key_count = ((Form_pg_index) GETSTRUCT(index_row))->indnkeyatts;
+	oidvector  *classes;
+	oidvector  *collations;
+	bool		isnull;
+
+	if (!RelationIsValid(index))
+		elog(ERROR, "could not open index %u", indexid);
+	classes = (oidvector *) DatumGetPointer(heap_getattr(index_row, Anum_pg_index_indclass, index_desc, &isnull));
+	collations = (oidvector *) DatumGetPointer(heap_getattr(index_row, Anum_pg_index_indcollation, index_desc, &isnull));
+	for (int i = 0; i < key_count; i++)
+		concord_index_check_column(index, i, classes->values[i], collations->values[i]);
+	RelationClose(index);
+}
+
+static void
+flip_index(Relation pg_class, HeapTuple class_row)
+{
+	Form_pg_class form = (Form_pg_class) GETSTRUCT(class_row);
+	Oid			indexid = form->oid;
+	Relation	pg_index = table_open(IndexRelationId, RowExclusiveLock);
+	TupleDesc	index_desc = RelationGetDescr(pg_index);
+	HeapTuple	index_row = concord_own_row(pg_index, IndexRelidIndexId, Anum_pg_index_indexrelid, indexid);
+
+	if (!HeapTupleIsValid(index_row))
+		elog(ERROR, "could not find the pg_index row of index %u", indexid);
+	if (wants_flip(((Form_pg_index) GETSTRUCT(index_row))->indrelid, form->relam))
+	{
+		ObjectAddress index;
+		ObjectAddress method;
+
+		if (form->relam == BTREE_AM_OID)
+		{
+			form->relam = concord_index_am_oid();
+			heap_inplace_update(pg_class, class_row);
+		}
+		else
+			map_opclasses(pg_index, index_row, indexid);
+		check_columns(indexid, index_row, index_desc);
+		correct_open_entry(indexid, index_row, index_desc);
+
+		/* DROP EXTENSION must see the index. */
+		ObjectAddressSet(index, RelationRelationId, indexid);
+		ObjectAddressSet(method, AccessMethodRelationId, concord_index_am_oid());
+		recordDependencyOn(&index, &method, DEPENDENCY_NORMAL);
+	}
+	table_close(pg_index, RowExclusiveLock);
+}
+
+/*
+ * A partitioned index stays btree's: partitions of both kinds can be below it. But it can never be completed if a Concord
+ * partition is there already that it is not for.
+ */
+static void
+check_partitioned_index(HeapTuple class_row)
+{
+	Form_pg_class form = (Form_pg_class) GETSTRUCT(class_row);
+	Relation	pg_index = table_open(IndexRelationId, AccessShareLock);
+	HeapTuple	index_row = concord_own_row(pg_index, IndexRelidIndexId, Anum_pg_index_indexrelid, form->oid);
+	ListCell   *cell;
+
+	if (!HeapTupleIsValid(index_row))
+		elog(ERROR, "could not find the pg_index row of index %u", form->oid);
+	foreach(cell, find_all_inheritors(((Form_pg_index) GETSTRUCT(index_row))->indrelid, NoLock, NULL))
+		if (concord_is_table_oid(lfirst_oid(cell)))
+		{
+			if (form->relam != BTREE_AM_OID)
+				concord_refuse_index_method(get_am_name(form->relam));
+			check_columns(form->oid, index_row, RelationGetDescr(pg_index));
+			break;
+		}
+	table_close(pg_index, AccessShareLock);
+}
+
+static void
+relation_created(Oid relid, bool is_internal)
 {
 	Relation	pg_class = table_open(RelationRelationId, RowExclusiveLock);
-	HeapTuple	class_row = own_row(pg_class, ClassOidIndexId, Anum_pg_class_oid, indexid);
-	Form_pg_class form = HeapTupleIsValid(class_row) ? (Form_pg_class) GETSTRUCT(class_row) : NULL;
+	HeapTuple	row = concord_own_row(pg_class, ClassOidIndexId, Anum_pg_class_oid, relid);
 
-	/* A partitioned index stays btree's: partitions of both kinds can be below it. */
-	if (form != NULL && form->relkind == RELKIND_INDEX)
-	{
-		Relation	pg_index = table_open(IndexRelationId, RowExclusiveLock);
-		HeapTuple	index_row = own_row(pg_index, IndexRelidIndexId, Anum_pg_index_indexrelid, indexid);
-
-		if (!HeapTupleIsValid(index_row))
-			elog(ERROR, "could not find the pg_index row of index %u", indexid);
-		if (wants_flip(((Form_pg_index) GETSTRUCT(index_row))->indrelid, form->relam))
+	if (HeapTupleIsValid(row))
+		switch (((Form_pg_class) GETSTRUCT(row))->relkind)
 		{
-			ObjectAddress index;
-			ObjectAddress method;
-
-			if (form->relam == BTREE_AM_OID)
-			{
-				form->relam = concord_index_am_oid();
-				heap_inplace_update(pg_class, class_row);
-			}
-			else
-				map_opclasses(pg_index, index_row, indexid);
-			correct_open_entry(indexid, index_row, RelationGetDescr(pg_index));
-
-			/* DROP EXTENSION must see the index. */
-			ObjectAddressSet(index, RelationRelationId, indexid);
-			ObjectAddressSet(method, AccessMethodRelationId, concord_index_am_oid());
-			recordDependencyOn(&index, &method, DEPENDENCY_NORMAL);
+			case RELKIND_INDEX:
+				flip_index(pg_class, row);
+				break;
+			case RELKIND_PARTITIONED_INDEX:
+				check_partitioned_index(row);
+				break;
+			case RELKIND_RELATION:
+				concord_transient_created(pg_class, row, is_internal);
+				break;
+			default:
+				break;
 		}
-		table_close(pg_index, RowExclusiveLock);
-	}
 	table_close(pg_class, RowExclusiveLock);
 }
 
@@ -241,12 +306,16 @@ concord_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int 
 {
 	if (previous_hook)
 		previous_hook(access, class_id, object_id, sub_id, arg);
-	if (class_id != RelationRelationId || sub_id != 0 || !IsNormalProcessingMode())
+	if (sub_id != 0 || !IsNormalProcessingMode())
 		return;
-	if (access == OAT_POST_CREATE && concord_ddl_active())
-		flip_index(object_id);
-	else if (access == OAT_DROP)
+	if (access == OAT_DROP && class_id == RelationRelationId)
 		concord_spoof_forget(object_id);
+	else if (access != OAT_POST_CREATE || !concord_ddl_active())
+		return;
+	else if (class_id == RelationRelationId)
+		relation_created(object_id, arg != NULL && ((ObjectAccessPostCreate *) arg)->is_internal);
+	else if (class_id == ConstraintRelationId)
+		concord_constraint_created(object_id);
 }
 
 void

@@ -133,39 +133,6 @@ concord_refuse_publication(List *objects, bool for_all_tables)
 	}
 }
 
-static void
-refuse_set_access_method(Oid relid, const char *amname)
-{
-	bool		from = concord_is_table_oid(relid);
-	bool		to = strcmp(amname != NULL ? amname : default_table_access_method, "concord") == 0;
-	Relation	rel;
-	bool		has_index;
-	bool		permanent;
-
-	if (from == to)
-		return;
-	if (from)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot change the access method of Concord table \"%s\"", get_rel_name(relid)),
-				 errhint("Copy it with CREATE TABLE ... USING heap AS TABLE ...")));
-
-	rel = RelationIdGetRelation(relid);
-	if (!RelationIsValid(rel))
-		return;
-	has_index = RelationGetIndexList(rel) != NIL;
-	permanent = rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT;
-	RelationClose(rel);
-	if (!permanent)
-		concord_refuse_unlogged(get_rel_name(relid));
-	if (has_index)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot change the access method of table \"%s\" to concord while it has indexes",
-						get_rel_name(relid)),
-				 errhint("Drop its constraints and indexes first, and create them again afterwards.")));
-}
-
 void
 concord_refuse_alter_table(AlterTableStmt *stmt, Oid relid)
 {
@@ -178,6 +145,6 @@ concord_refuse_alter_table(AlterTableStmt *stmt, Oid relid)
 		if (cmd->subtype == AT_SetUnLogged && concord_is_table_oid(relid))
 			concord_refuse_unlogged(get_rel_name(relid));
 		if (cmd->subtype == AT_SetAccessMethod)
-			refuse_set_access_method(relid, cmd->name);
+			concord_refuse_set_access_method(stmt, relid, cmd->name);
 	}
 }

@@ -362,6 +362,7 @@ concord_process_utility(PlannedStmt *pstmt, const char *query_string, bool read_
 						DestReceiver *dest, QueryCompletion *completion)
 {
 	Node	   *stmt = pstmt->utilityStmt;
+	ConcordEnumOrder *enum_order;
 
 	/* ROLLBACK and the like come here in a failed transaction too. */
 	if (!IsTransactionState() || !concord_ddl_active())
@@ -377,6 +378,7 @@ concord_process_utility(PlannedStmt *pstmt, const char *query_string, bool read_
 		read_only_tree = false;
 	}
 	before_statement(stmt, context);
+	enum_order = IsA(stmt, AlterEnumStmt) ? concord_enum_order((AlterEnumStmt *) stmt) : NULL;
 
 	if (may_spoof(stmt))
 	{
@@ -411,6 +413,9 @@ concord_process_utility(PlannedStmt *pstmt, const char *query_string, bool read_
 	}
 	else
 		run(pstmt, query_string, read_only_tree, context, params, environment, dest, completion);
+
+	if (enum_order != NULL)
+		concord_check_enum_order(enum_order);
 }
 
 void

@@ -27,7 +27,7 @@ constexpr int kReconnectPauseMs = 20;  // doubled up to the next
 constexpr int kReconnectPauseMaxMs = 250;
 constexpr int kResendPauseMs = 20;  // after a verdict that nothing can be decided now
 constexpr int kDropRetryMs = 1000;
-constexpr uint32_t kDropsPerCommit = 64;
+constexpr uint32_t kDropsPerCommit = 1024;
 constexpr uint32_t kAbandonsPerMessage = 256;
 constexpr int kOfferEveryMs = 200;
 constexpr int kReadersLeaseMs = 10000;
@@ -373,7 +373,7 @@ void CcGateway::OfferPage() {
 }
 
 void CcGateway::SendDrops() {
-  if (drops_in_flight_) return;
+  if (drops_in_flight_.exchange(true)) return;
   std::string mutations;
   uint32_t drops = 0, mutation_count = 0;
   uint32_t storage_id;
@@ -387,16 +387,17 @@ void CcGateway::SendDrops() {
     }
     drops++;
   }
-  if (drops == 0) return;
   concord::Token token;
-  if (getrandom(token.data(), token.size(), 0) != static_cast<ssize_t>(token.size())) return;
+  if (drops == 0 || getrandom(token.data(), token.size(), 0) != static_cast<ssize_t>(token.size())) {
+    drops_in_flight_ = false;
+    return;
+  }
   auto request = std::make_shared<OutRequest>();
   request->slot = outbox_.own_slot();
   request->sequence = ++drop_sequence_;
   request->kind = CC_REQ_COMMIT;
   request->drops = drops;
   request->payload() = concord::EncodeWriteSet(token, known_committed_, 0, 0, {}, mutation_count, mutations);
-  drops_in_flight_ = true;
   outbox_.Add(std::move(request));
   concord::BumpWork(channel_);
 }
@@ -410,6 +411,7 @@ void CcGateway::OnDropVerdict(const OutRequestPtr& request, const proto::Verdict
     log_.Add(CC_LOG_WARNING, "the adjudicator refused to drop storage: " + verdict.message());
   channel_.drops.Pop(request->drops);
   drops_in_flight_ = false;
+  SendDrops();  // there may be more of them than one commit carries
 }
 
 std::string CcGateway::StatusText() {

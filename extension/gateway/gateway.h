@@ -69,11 +69,12 @@ struct CcGateway {
 
   void AnswerReadLsn();
 
+  void SendDrops();  // keeper and session; drops_in_flight_ lets one in
+
   // keeper
   void Keep();
   void ReportReaders();
   void OfferPage();
-  void SendDrops();
   std::string StatusText();
 
   // Sleeps, unless the gateway is to stop; false if it is.
@@ -108,7 +109,7 @@ struct CcGateway {
   std::atomic<uint64_t> known_committed_ = 0;
   std::atomic<bool> drops_in_flight_ = false;
   int64_t page_offered_us_ = 0;                  // keeper only
-  uint64_t drop_sequence_ = 0;                   // keeper only
+  uint64_t drop_sequence_ = 0;                   // of who set drops_in_flight_
   bool ever_connected_ = false;                  // session only
   std::vector<concord::OutRequestPtr> partial_;  // pump only: requests of which pieces are missing, by slot
 

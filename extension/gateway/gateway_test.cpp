@@ -341,6 +341,35 @@ TEST_F(GatewayTest, CancelledRequestsAreForgotten) {
   EXPECT_EQ(adjudicator_.tokens.size(), 1u);
 }
 
+TEST_F(GatewayTest, WithdrawnRequestIsNeverSent) {
+  StartGateway();
+  Put(0, CC_REQ_COMMIT, WriteSet(1));
+  usleep(20000);  // it is taken, and waits for a session
+  EXPECT_TRUE(cc_channel_withdraw(channel(), 0));
+  StartServer();
+  EXPECT_EQ(Commit(1, WriteSet(2)).outcome, CC_COMMITTED);
+  EXPECT_EQ(adjudicator_.tokens.size(), 1u);
+
+  adjudicator_.script = [](const proto::CommitRequest&, proto::Verdict*) { return false; };
+  const int before = adjudicator_.commits_seen;
+  Put(0, CC_REQ_COMMIT, WriteSet(3));
+  ASSERT_TRUE(Eventually([&] { return adjudicator_.commits_seen > before; }));
+  EXPECT_FALSE(cc_channel_withdraw(channel(), 0));
+}
+
+TEST_F(GatewayTest, ManyDropsAreSentWithoutPauses) {
+  constexpr uint32_t kDrops = 20000;
+  StartServer();
+  StartGateway();
+  AwaitConnected();
+  for (uint32_t id = 1; id <= kDrops; id++) ASSERT_TRUE(cc_channel_drop_storage(channel(), id));
+  const int64_t start = BoottimeUs();
+  EXPECT_TRUE(Eventually([this] { return cc_channel_idle(channel()); }));
+  EXPECT_LT(BoottimeUs() - start, 1500000);
+  const std::lock_guard lock(adjudicator_.mutex);
+  EXPECT_EQ(adjudicator_.dropped.size(), kDrops);
+}
+
 TEST_F(GatewayTest, DropsAbandonsReadersAndPage) {
   StartGateway();
   for (uint32_t id = 1; id <= 150; id++) ASSERT_TRUE(cc_channel_drop_storage(channel(), id));

@@ -16,6 +16,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
+#include "storage/procarray.h"
 #include "worker/worker.h"
 
 PG_MODULE_MAGIC;
@@ -24,7 +25,7 @@ PGDLLEXPORT void concord_gateway_main(Datum argument) pg_attribute_noreturn();
 
 #define LOOP_MS 100
 #define REPORT_READERS_MS 100
-/* How long a stopping gateway serves commits that are under way. */
+/* How long a stopping gateway serves what is under way; not shorter than xact/request.c's TERMINATION_GRACE_MS. */
 #define DRAIN_MS 2000
 
 static CcGateway *gateway = NULL;
@@ -95,8 +96,13 @@ concord_gateway_main(Datum argument)
 		cc_gateway_drain_log(gateway);
 	}
 
-	/* At shutdown all processes are told at once; commits that are under way still deserve their verdict. */
-	for (int waited = 0; waited < DRAIN_MS && !cc_channel_idle(concord_channel); waited += 10)
+	/*
+	 * At shutdown all processes are told at once; commits that are under way still deserve their verdict, and drops that
+	 * the last transactions leave behind must reach the cluster.
+	 */
+	for (int waited = 0;
+		 waited < DRAIN_MS && (CountDBConnections(InvalidOid) > 0 || !cc_channel_idle(concord_channel));
+		 waited += 10)
 	{
 		pg_usleep(10 * 1000L);
 		cc_gateway_drain_log(gateway);

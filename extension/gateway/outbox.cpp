@@ -37,12 +37,12 @@ void Outbox::Fill(Batch* batch, int64_t now_us) {
     OutRequestPtr request = std::move(queue_.front());
     queue_.pop_front();
     if (!IsCurrent(request)) continue;
-    if (request->slot != own_slot() && !IsWaited(channel_, request->slot, request->sequence)) {
-      by_slot_[static_cast<size_t>(request->slot)].reset();
-      continue;
-    }
     if (request->not_before_us > now_us) {
       later.push_back(std::move(request));
+      continue;
+    }
+    if (request->slot != own_slot() && !MarkSent(channel_, request->slot, request->sequence)) {
+      by_slot_[static_cast<size_t>(request->slot)].reset();
       continue;
     }
     request->sends++;

@@ -1,13 +1,16 @@
 /*
- * Index build: the rows' entries, sorted by body, into new storage.
+ * Index build: the entries of row versions, sorted by body, into new storage.
  *
- * An entry gets the LSN of the row version that it stands for, so that the index serves every snapshot that sees the version.
+ * An entry lives as long as the version that it stands for (tableam/build.h), so that the index serves every snapshot that sees
+ * the version: it is put at the version's LSN and deleted at its successor's, unless another one begins there.
+ * Entries of the running transaction's own versions go to its write set: they become visible with their rows, at its commit.
  * Duplicates come together by the sort.
  */
 #include "indexam/indexam.h"
 
 #include "access/tableam.h"
 #include "access/tupdesc.h"
+#include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/pg_type_d.h"
 #include "executor/tuptable.h"
@@ -22,13 +25,15 @@
 /* Columns of what is sorted. */
 #define SORT_BODY 1
 #define SORT_LSN 2
-#define SORT_UNIQUE_SIZE 3		/* bytes of the body that no two rows may share; 0: they may */
-#define SORT_VALUE 4
-#define SORT_COLUMNS 4
+#define SORT_VALUE 3			/* NULL: the row's entry ends here; comes before one that begins here */
+#define SORT_ROWID 4
+#define SORT_UNIQUE_SIZE 5		/* bytes of the body that no two rows may share now; 0: they may */
+#define SORT_COLUMNS 5
 
 typedef struct Build
 {
 	const ConcordIndex *ix;
+	bool		unique;			/* duplicates are errors */
 	Tuplesortstate *sort;
 	TupleTableSlot *entry;		/* what goes into the sort */
 	TupleTableSlot *sorted;		/* what comes out */
@@ -42,8 +47,9 @@ sort_descriptor(void)
 
 	TupleDescInitEntry(descriptor, SORT_BODY, "body", BYTEAOID, -1, 0);
 	TupleDescInitEntry(descriptor, SORT_LSN, "lsn", INT8OID, -1, 0);
-	TupleDescInitEntry(descriptor, SORT_UNIQUE_SIZE, "unique_size", INT4OID, -1, 0);
 	TupleDescInitEntry(descriptor, SORT_VALUE, "value", BYTEAOID, -1, 0);
+	TupleDescInitEntry(descriptor, SORT_ROWID, "rowid", INT8OID, -1, 0);
+	TupleDescInitEntry(descriptor, SORT_UNIQUE_SIZE, "unique_size", INT4OID, -1, 0);
 	return descriptor;
 }
 
@@ -51,11 +57,11 @@ static void
 begin_sort(Build *build)
 {
 	TupleDesc	descriptor = sort_descriptor();
-	AttrNumber	columns[] = {SORT_BODY, SORT_LSN};
-	Oid			operators[] = {lookup_type_cache(BYTEAOID, TYPECACHE_LT_OPR)->lt_opr,
-		lookup_type_cache(INT8OID, TYPECACHE_LT_OPR)->lt_opr};
-	Oid			collations[] = {InvalidOid, InvalidOid};
-	bool		nulls_first[] = {false, false};
+	Oid			bytea_less = lookup_type_cache(BYTEAOID, TYPECACHE_LT_OPR)->lt_opr;
+	AttrNumber	columns[] = {SORT_BODY, SORT_LSN, SORT_VALUE};
+	Oid			operators[] = {bytea_less, lookup_type_cache(INT8OID, TYPECACHE_LT_OPR)->lt_opr, bytea_less};
+	Oid			collations[] = {InvalidOid, InvalidOid, InvalidOid};
+	bool		nulls_first[] = {false, false, true};
 
 	build->entry = MakeSingleTupleTableSlot(descriptor, &TTSOpsVirtual);
 	build->sorted = MakeSingleTupleTableSlot(descriptor, &TTSOpsMinimalTuple);
@@ -74,10 +80,27 @@ form_bytea(const void *data, size_t size)
 }
 
 static void
+put_sort(Build *build, bytea *body, uint64 lsn, bytea *value, uint64 rowid, size_t unique_size)
+{
+	TupleTableSlot *entry = build->entry;
+
+	ExecClearTuple(entry);
+	entry->tts_values[SORT_BODY - 1] = PointerGetDatum(body);
+	entry->tts_values[SORT_LSN - 1] = Int64GetDatum((int64) lsn);
+	entry->tts_values[SORT_VALUE - 1] = PointerGetDatum(value);
+	entry->tts_values[SORT_ROWID - 1] = Int64GetDatum((int64) rowid);
+	entry->tts_values[SORT_UNIQUE_SIZE - 1] = Int32GetDatum((int32) unique_size);
+	memset(entry->tts_isnull, 0, SORT_COLUMNS * sizeof(bool));
+	entry->tts_isnull[SORT_VALUE - 1] = value == NULL;
+	ExecStoreVirtualTuple(entry);
+	tuplesort_puttupleslot(build->sort, entry);
+}
+
+static void
 build_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, bool is_alive, void *state)
 {
 	Build	   *build = state;
-	TupleTableSlot *entry = build->entry;
+	ConcordVersionLife life = concord_build_version;
 	ConcordBody body;
 	size_t		columns_size,
 				size;
@@ -87,8 +110,6 @@ build_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 	bytea	   *body_datum,
 			   *value_datum;
 
-	if (!is_alive)
-		return;					/* entries are exact: none for a row that is gone */
 	if (!concord_tid_rowid(tid, &rowid))
 		elog(ERROR, "build of index \"%s\" was given a TID that names no row", RelationGetRelationName(index));
 	concord_encode_body(index, build->ix, values, isnull, rowid, &body, &columns_size, &has_null);
@@ -96,20 +117,16 @@ build_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 	body_datum = form_bytea(body.bytes, body.key.size);
 	value_datum = form_bytea(value, size);
 
-	ExecClearTuple(entry);
-	entry->tts_values[SORT_BODY - 1] = PointerGetDatum(body_datum);
-	entry->tts_values[SORT_LSN - 1] = Int64GetDatum((int64) concord_build_row_lsn);
-	entry->tts_values[SORT_UNIQUE_SIZE - 1] =
-		Int32GetDatum(concord_key_is_unique(build->ix, has_null) ? (int32) columns_size : 0);
-	entry->tts_values[SORT_VALUE - 1] = PointerGetDatum(value_datum);
-	memset(entry->tts_isnull, 0, SORT_COLUMNS * sizeof(bool));
-	ExecStoreVirtualTuple(entry);
-	tuplesort_puttupleslot(build->sort, entry);
+	put_sort(build, body_datum, life.begin, value_datum, rowid,
+			 is_alive && build->unique && concord_key_is_unique(build->ix, has_null) ? columns_size : 0);
+	if (is_alive)
+		build->entries++;
+	else
+		put_sort(build, body_datum, life.end, NULL, rowid, 0);
 
 	pfree(body_datum);
 	pfree(value_datum);
 	pfree(value);
-	build->entries++;
 }
 
 static void
@@ -130,54 +147,172 @@ raise_duplicate(Relation table, Relation index, const uint8 *value, size_t size)
 			 errtableconstraint(table, RelationGetRelationName(index))));
 }
 
-/* Writes the sorted entries; two of one unique key must be of one row. */
+/* ---- what comes out of the sort ---- */
+
+typedef struct SortedEntry
+{
+	bytea	   *body;
+	uint64		lsn;
+	bytea	   *value;			/* NULL: the row's entry ends */
+	uint64		rowid;
+	int32		unique_size;
+} SortedEntry;
+
+/* The entries of one body, in order of LSN. */
+typedef struct Writer
+{
+	Relation	table;
+	Relation	index;
+	uint64		prefix;
+	bytea	   *body;
+	bytea	   *value;			/* last one written, NULL: none */
+	uint64		begun;			/* its LSN */
+	uint64		rowid;
+	bool		ended;			/* it ends at `end`, which is not written yet: another one may begin there */
+	uint64		end;
+	bool		inexact;		/* two rows had one body at the same time */
+	ConcordBody unique;			/* columns of the last current entry of a unique key */
+	uint64		unique_rowid;
+} Writer;
+
+static bool
+next_entry(Build *build, SortedEntry *entry)
+{
+	Datum	   *values;
+
+	if (!tuplesort_gettupleslot(build->sort, true, false, build->sorted, NULL))
+		return false;
+	slot_getallattrs(build->sorted);
+	values = build->sorted->tts_values;
+	entry->body = DatumGetByteaPP(values[SORT_BODY - 1]);
+	entry->lsn = (uint64) DatumGetInt64(values[SORT_LSN - 1]);
+	entry->value = build->sorted->tts_isnull[SORT_VALUE - 1] ? NULL : DatumGetByteaPP(values[SORT_VALUE - 1]);
+	entry->rowid = (uint64) DatumGetInt64(values[SORT_ROWID - 1]);
+	entry->unique_size = DatumGetInt32(values[SORT_UNIQUE_SIZE - 1]);
+	return true;
+}
+
+/* Two current entries with the same unique columns must be of one row. */
 static void
+check_unique(Writer *writer, const SortedEntry *entry)
+{
+	if (writer->unique.key.size == entry->unique_size && entry->rowid != writer->unique_rowid &&
+		memcmp(writer->unique.bytes, VARDATA_ANY(entry->body), entry->unique_size) == 0)
+		raise_duplicate(writer->table, writer->index, (const uint8 *) VARDATA_ANY(entry->value),
+						VARSIZE_ANY_EXHDR(entry->value));
+	memcpy(writer->unique.bytes, VARDATA_ANY(entry->body), entry->unique_size);
+	writer->unique.key.size = entry->unique_size;
+	writer->unique_rowid = entry->rowid;
+}
+
+static bool
+same_bytes(bytea *a, bytea *b)
+{
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
+/* A copy of a datum that the sort keeps only until its next tuple; `old` is freed. */
+static bytea *
+keep(bytea *old, bytea *datum)
+{
+	if (old != NULL)
+		pfree(old);
+	return datum == NULL ? NULL : form_bytea(VARDATA_ANY(datum), VARSIZE_ANY_EXHDR(datum));
+}
+
+static void
+write_version(Writer *writer, uint64 lsn, bytea *value)
+{
+	const char *body = VARDATA_ANY(writer->body);
+	size_t		body_size = VARSIZE_ANY_EXHDR(writer->body);
+	uint64		no_alias;
+
+	if (lsn != CONCORD_OWN_LSN)
+		concord_bulk_put(writer->index, writer->prefix, body, body_size, value != NULL ? VARDATA_ANY(value) : NULL,
+						 value != NULL ? VARSIZE_ANY_EXHDR(value) : 0, lsn);
+	else if (value == NULL)
+		concord_check(cc_ws_delete(writer->prefix, body, body_size, GetCurrentCommandId(true)));
+	else
+		concord_check(cc_ws_put(writer->prefix, body, body_size, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value),
+								GetCurrentCommandId(true), writer->value == NULL, false, &no_alias));
+}
+
+static void
+write_end(Writer *writer)
+{
+	if (!writer->ended)
+		return;
+	write_version(writer, writer->end, NULL);
+	writer->value = keep(writer->value, NULL);
+	writer->ended = false;
+}
+
+static void
+write_entry(Writer *writer, const SortedEntry *entry)
+{
+	if (writer->body == NULL || !same_bytes(writer->body, entry->body))
+	{
+		write_end(writer);
+		writer->value = keep(writer->value, NULL);
+		writer->body = keep(writer->body, entry->body);
+	}
+	if (entry->value == NULL)
+	{
+		if (writer->value != NULL && writer->rowid == entry->rowid)
+		{
+			writer->ended = true;
+			writer->end = entry->lsn;
+		}
+		return;
+	}
+	if (writer->value != NULL && !writer->ended)
+	{
+		writer->inexact = true;
+		if (writer->begun == entry->lsn)
+			return;
+	}
+	if (writer->ended && writer->end != entry->lsn)
+		write_end(writer);
+	writer->ended = false;
+	if (writer->value == NULL || !same_bytes(writer->value, entry->value))
+	{
+		write_version(writer, entry->lsn, entry->value);
+		writer->value = keep(writer->value, entry->value);
+	}
+	writer->begun = entry->lsn;
+	writer->rowid = entry->rowid;
+}
+
+/*
+ * Returns false if older snapshots must not use the index: rows that are duplicates only for them have one entry, as a unique
+ * index has no place for more.
+ */
+static bool
 write_entries(Build *build, Relation table, Relation index)
 {
-	uint64		prefix = concord_entry_prefix(concord_storage_id(index));
-	uint8		last[CC_MAX_ENTRY_BODY];
-	int32		last_unique_size = 0;
-	uint64		last_rowid = 0;
+	Writer		writer = {.table = table, .index = index, .prefix = concord_entry_prefix(concord_storage_id(index))};
+	SortedEntry entry;
 
-	while (tuplesort_gettupleslot(build->sort, true, false, build->sorted, NULL))
+	concord_body_init(&writer.unique);
+	while (next_entry(build, &entry))
 	{
-		bytea	   *body,
-				   *value;
-		const uint8 *bytes;
-		size_t		size;
-		int32		unique_size;
-		uint64		rowid,
-					lsn;
-
 		CHECK_FOR_INTERRUPTS();
-		slot_getallattrs(build->sorted);
-		body = DatumGetByteaPP(build->sorted->tts_values[SORT_BODY - 1]);
-		value = DatumGetByteaPP(build->sorted->tts_values[SORT_VALUE - 1]);
-		lsn = (uint64) DatumGetInt64(build->sorted->tts_values[SORT_LSN - 1]);
-		unique_size = DatumGetInt32(build->sorted->tts_values[SORT_UNIQUE_SIZE - 1]);
-		bytes = (const uint8 *) VARDATA_ANY(value);
-		size = VARSIZE_ANY_EXHDR(value);
-		rowid = concord_entry_rowid(bytes);
-
-		if (unique_size > 0)
-		{
-			if (unique_size == last_unique_size && rowid != last_rowid &&
-				memcmp(last, VARDATA_ANY(body), unique_size) == 0)
-				raise_duplicate(table, index, bytes, size);
-			memcpy(last, VARDATA_ANY(body), unique_size);
-			last_rowid = rowid;
-		}
-		last_unique_size = unique_size;
-		concord_bulk_put(index, prefix, VARDATA_ANY(body), VARSIZE_ANY_EXHDR(body), bytes, size, lsn);
+		if (entry.unique_size > 0)
+			check_unique(&writer, &entry);
+		write_entry(&writer, &entry);
 	}
+	write_end(&writer);
 	concord_bulk_flush();
+	return !writer.inexact;
 }
 
 IndexBuildResult *
 concord_ambuild(Relation table, Relation index, struct IndexInfo *index_info)
 {
 	IndexBuildResult *result = palloc0(sizeof(IndexBuildResult));
-	Build		build = {.ix = concord_index_describe(index)};
+	/* Not what the index says: VACUUM FULL builds one that is not valid as if it were not unique. */
+	Build		build = {.ix = concord_index_describe(index), .unique = index_info->ii_Unique};
 
 	if (!concord_is_table(table))
 		ereport(ERROR,
@@ -188,7 +323,8 @@ concord_ambuild(Relation table, Relation index, struct IndexInfo *index_info)
 	begin_sort(&build);
 	result->heap_tuples = table_index_build_scan(table, index, index_info, true, true, build_callback, &build, NULL);
 	tuplesort_performsort(build.sort);
-	write_entries(&build, table, index);
+	if (!write_entries(&build, table, index))
+		index_info->ii_BrokenHotChain = true;
 	tuplesort_end(build.sort);
 	ExecDropSingleTupleTableSlot(build.entry);
 	ExecDropSingleTupleTableSlot(build.sorted);

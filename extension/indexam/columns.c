@@ -110,7 +110,7 @@ encoding_of(RegProcedure comparison)
 
 /* Text in its collation: ordered only if that compares bytes; without equal bytes no values may be equal. */
 static bool
-collation_orders_bytes(Relation index, RegProcedure comparison, Oid collation)
+collation_orders_bytes(const char *indexname, RegProcedure comparison, Oid collation)
 {
 	switch (comparison)
 	{
@@ -121,12 +121,21 @@ collation_orders_bytes(Relation index, RegProcedure comparison, Oid collation)
 				ereport(ERROR,
 						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						 errmsg("nondeterministic collations are not supported for access method concord_btree"),
-						 errdetail("Index \"%s\" has a column with such a collation.", RelationGetRelationName(index)),
+						 errdetail("Index \"%s\" has a column with such a collation.", indexname),
 						 errhint("Use a deterministic collation for the index.")));
 			return lc_collate_is_c(collation);
 		default:
 			return true;
 	}
+}
+
+static void
+raise_no_encoding(Oid type)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("type %s has no order-preserving encoding for access method concord_btree", format_type_be(type)),
+			 errhint("Put the column under INCLUDE, or index an expression of another type.")));
 }
 
 static void
@@ -144,15 +153,12 @@ describe(Relation index, ConcordIndex *ix)
 
 		column->encoding = encoding_of(comparison);
 		if (column->encoding == CONCORD_NONE)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("type %s has no order-preserving encoding for access method concord_btree",
-							format_type_be(TupleDescAttr(RelationGetDescr(index), i)->atttypid)),
-					 errhint("Put the column under INCLUDE, or index an expression of another type.")));
+			raise_no_encoding(TupleDescAttr(RelationGetDescr(index), i)->atttypid);
 		column->type = index->rd_opcintype[i];
 		column->descending = (index->rd_indoption[i] & INDOPTION_DESC) != 0;
 		column->nulls_first = (index->rd_indoption[i] & INDOPTION_NULLS_FIRST) != 0;
-		column->ordered = collation_orders_bytes(index, comparison, index->rd_indcollation[i]);
+		column->ordered = collation_orders_bytes(RelationGetRelationName(index), comparison,
+												 index->rd_indcollation[i]);
 		ix->ordered &= column->ordered;
 	}
 }
@@ -193,9 +199,14 @@ concord_index_describe(Relation index)
 }
 
 void
-concord_index_check(Relation index)
+concord_index_check_column(Relation index, int column, Oid opclass, Oid collation)
 {
-	(void) concord_index_describe(index);
+	Oid			type = get_opclass_input_type(opclass);
+	RegProcedure comparison = get_opfamily_proc(get_opclass_family(opclass), type, type, BTORDER_PROC);
+
+	if (encoding_of(comparison) == CONCORD_NONE)
+		raise_no_encoding(TupleDescAttr(RelationGetDescr(index), column)->atttypid);
+	(void) collation_orders_bytes(RelationGetRelationName(index), comparison, collation);
 }
 
 bool

@@ -78,8 +78,8 @@ typedef struct ConcordIndex
  * backend's life and is refilled when the index changes.
  */
 const ConcordIndex *concord_index_describe(Relation index);
-/* Raises 0A000 unless every key column can be indexed: for DDL that makes an index without building it. */
-void		concord_index_check(Relation index);
+/* Raises 0A000 unless a key column (from 0) can be indexed: for an index whose relcache entry has only its columns yet. */
+void		concord_index_check_column(Relation index, int column, Oid opclass, Oid collation);
 /* False if some key column's collation does not order by bytes: then the planner must not take the index for ordered. */
 bool		concord_index_is_ordered(Relation index);
 

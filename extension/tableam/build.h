@@ -1,16 +1,26 @@
 /*
  * build.h
- *		What an index build learns about each row besides its columns.
+ *		What an index build learns about each row version besides its columns.
  */
 #ifndef CONCORD_TABLEAM_BUILD_H
 #define CONCORD_TABLEAM_BUILD_H
 
 #include "concord.h"
 
+/* In place of an LSN: of the running transaction, which has none yet. Higher than all. */
+#define CONCORD_OWN_LSN ((uint64) PG_INT64_MAX)
+
 /*
- * Commit LSN of the row version with which the build callback is being called; 0 for a version of the running transaction.
- * An entry stamped with it is visible exactly to the snapshots that see the version.
+ * The life of the version with which the build callback is being called: commit LSN of the version itself, and of its successor
+ * or deletion (0: it is the current one). The callback's is_alive says the same. An entry with that life is visible exactly
+ * to the snapshots that see the version.
  */
-extern uint64 concord_build_row_lsn;
+typedef struct ConcordVersionLife
+{
+	uint64		begin;
+	uint64		end;
+} ConcordVersionLife;
+
+extern ConcordVersionLife concord_build_version;
 
 #endif

@@ -10,6 +10,7 @@
 
 #include "access/genam.h"
 #include "access/multixact.h"
+#include "access/xact.h"
 #include "commands/progress.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
@@ -86,6 +87,23 @@ make_version(Rewrite *rewrite, const uint8 *value, Size size, uint64 lsn)
 	return version;
 }
 
+/* One version; `first` if there is none under it. An own one is nobody else's to see before the commit. */
+static void
+put_version(Rewrite *rewrite, const uint8 *body, RowVersion *version, bool first)
+{
+	CommandId	cid = GetCurrentCommandId(true);
+	uint64		alias;
+
+	if (version->lsn != 0)
+		concord_bulk_put(rewrite->new_table, rewrite->new_prefix, body, ROW_BODY_SIZE,
+						 version->size != 0 ? version->value : NULL, version->size, version->lsn);
+	else if (version->size == 0)
+		concord_check(cc_ws_delete(rewrite->new_prefix, body, ROW_BODY_SIZE, cid));
+	else
+		concord_check(cc_ws_put(rewrite->new_prefix, body, ROW_BODY_SIZE, version->value, version->size, cid, first,
+								!first, &alias));
+}
+
 /* Writes the versions (newest first) of one row; a deletion with nothing under it is none. */
 static void
 put_versions(Rewrite *rewrite, List *versions)
@@ -101,12 +119,9 @@ put_versions(Rewrite *rewrite, List *versions)
 		if (version->size == 0 && !begun)
 			continue;
 		if (!begun)
-		{
 			concord_row_body(body, concord_take_rowids((uint32) rewrite->new_prefix, 1));
-			begun = true;
-		}
-		concord_bulk_put(rewrite->new_table, rewrite->new_prefix, body, sizeof(body),
-						 version->size != 0 ? version->value : NULL, version->size, version->lsn);
+		put_version(rewrite, body, version, !begun);
+		begun = true;
 	}
 	if (is_live)
 		rewrite->live += 1;

@@ -6,13 +6,21 @@
 
 #include "access/genam.h"
 #include "access/multixact.h"
+#include "access/tableam.h"
 #include "commands/vacuum.h"
 #include "pgstat.h"
+#include "storage/procarray.h"
 
 void
 concord_relation_set_new_filenode(Relation rel, const RelFileNode *node, char persistence, TransactionId *freeze_xid,
 								  MultiXactId *minmulti)
 {
+	/* ddl/access_method_change.c makes it heap's before it is used. */
+	if (persistence == RELPERSISTENCE_TEMP)
+	{
+		GetHeapamTableAmRoutine()->relation_set_new_filenode(rel, node, persistence, freeze_xid, minmulti);
+		return;
+	}
 	/* Rows carry no transaction ids: nothing ever needs freezing. */
 	*freeze_xid = InvalidTransactionId;
 	*minmulti = InvalidMultiXactId;
@@ -71,6 +79,8 @@ concord_relation_vacuum(Relation rel, struct VacuumParams *params, BufferAccessS
 {
 	uint64		rows;
 	uint64		pages = Min(concord_heap_pages(rel, &rows), (uint64) MaxBlockNumber);
+	TransactionId frozen_xid = InvalidTransactionId;
+	MultiXactId oldest_multi = InvalidMultiXactId;
 	Relation   *indexes;
 	int			index_count;
 
@@ -79,8 +89,14 @@ concord_relation_vacuum(Relation rel, struct VacuumParams *params, BufferAccessS
 	vacuum_indexes(rel, index_count, indexes, rows, strategy);
 	vac_close_indexes(index_count, indexes, NoLock);
 
-	vac_update_relstats(rel, (BlockNumber) pages, rows, (BlockNumber) pages, index_count > 0,
-						InvalidTransactionId, InvalidMultiXactId, NULL, NULL, false);
+	/* Rows hold no transaction ids; but after ALTER TABLE has rewritten the table, pg_class has limits that are to go on. */
+	if (TransactionIdIsValid(rel->rd_rel->relfrozenxid))
+	{
+		frozen_xid = GetOldestNonRemovableTransactionId(rel);
+		oldest_multi = GetOldestMultiXactId();
+	}
+	vac_update_relstats(rel, (BlockNumber) pages, rows, (BlockNumber) pages, index_count > 0, frozen_xid, oldest_multi,
+						NULL, NULL, false);
 	pgstat_report_vacuum(RelationGetRelid(rel), rel->rd_rel->relisshared, rows, 0);
 	pgstat_progress_end_command();
 }

@@ -85,5 +85,7 @@ concord_table_routine(void)
 Datum
 concord_tableam_handler(PG_FUNCTION_ARGS)
 {
+	/* Whoever opens a table gets its routines from here, so this is the one gate. */
+	concord_require_usable();
 	PG_RETURN_POINTER(&concord_routine);
 }

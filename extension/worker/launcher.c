@@ -96,8 +96,8 @@ start_sidecar(void)
 		psprintf("--lock-wait-ms=%d", LOCK_WAIT_MS),
 		psprintf("--retention-ms=%d", concord_retention_ms),
 		psprintf("--checkpoint-interval-ms=%d", concord_checkpoint_ms),
-		/* Backends, their parallel workers and the sidecar's own. */
-		psprintf("--max-readers=%d", MaxBackends * 2 + 64),
+		/* A backend keeps four idle slots, and holds one more for each version of the replica that its cursors read. */
+		psprintf("--max-readers=%d", MaxBackends * 8 + 256),
 		psprintf("--log-level=%s", concord_daemon_log_level),
 		NULL
 	};
@@ -169,6 +169,7 @@ stop_sidecar(pid_t pid)
 	for (waited = 0; cc_channel_attached(concord_channel) && waited < GATEWAY_WAIT_MS; waited += POLL_MS)
 		pg_usleep(POLL_MS * 1000L);
 	kill(pid, SIGTERM);
+	kill(pid, SIGCONT);			/* a stopped one would not notice */
 	for (waited = 0; waited < TERM_WAIT_MS; waited += POLL_MS)
 	{
 		if (sidecar_ended(pid, true))

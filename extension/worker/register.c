@@ -52,7 +52,8 @@ register_worker(const char *name, const char *library, const char *function)
 	snprintf(worker.bgw_function_name, BGW_MAXLEN, "%s", function);
 	/* Connected to no database in particular, but connected: so that pg_stat_activity shows them. */
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
-	worker.bgw_start_time = BgWorkerStart_ConsistentState;
+	/* Not on a standby: Concord's data is not in WAL, so it has none of its own to serve. */
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
 	worker.bgw_restart_time = RESTART_SECONDS;
 	RegisterBackgroundWorker(&worker);
 }

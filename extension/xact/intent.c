@@ -11,7 +11,6 @@
 #include "storage/lock.h"
 #include "storage/proc.h"
 #include "storage/shmem.h"
-#include "storage/sinvaladt.h"
 #include "storage/spin.h"
 
 #include "bridge/hash.h"
@@ -23,6 +22,7 @@
 typedef struct Intent
 {
 	uint64		hash;			/* 0: never used */
+	int			pgprocno;
 	BackendId	backend;
 	LocalTransactionId lxid;
 	CcLockMode	mode;
@@ -63,79 +63,81 @@ conflicts(CcLockMode wanted, CcLockMode held)
 }
 
 /*
- * True if the intent's transaction runs. PGPROCs are never freed; a stale answer is harmless either way: VirtualXactLock
- * returns at once for a transaction that has ended, and one that has just begun cannot be an older one.
+ * True if the intent's transaction runs. Read without a lock: PGPROCs are never freed, and of a running transaction the lxid
+ * stood there before its intent did, which the bucket's spinlock has made known to us. So a running owner is never taken for a
+ * dead one. One that has just ended may be taken for running; VirtualXactLock then returns at once, and as it takes locks,
+ * the next look sees the end.
  */
 static bool
 is_running(const Intent *intent)
 {
-	PGPROC	   *proc = BackendIdGetProc(intent->backend);
+	volatile PGPROC *proc = &ProcGlobal->allProcs[intent->pgprocno];
 
-	return proc != NULL && proc->lxid == intent->lxid;
+	return proc->backendId == intent->backend && proc->lxid == intent->lxid;
+}
+
+static bool
+is_mine(const Intent *intent)
+{
+	return intent->backend == MyBackendId && intent->lxid == MyProc->lxid;
+}
+
+/* A place for a new intent: one never used, else one whose owner has ended. NULL if there is none. */
+static Intent *
+find_room(Bucket *bucket)
+{
+	for (int i = 0; i < INTENT_WAYS; i++)
+		if (bucket->ways[i].hash == 0)
+			return &bucket->ways[i];
+	for (int i = 0; i < INTENT_WAYS; i++)
+		if (!is_running(&bucket->ways[i]))
+			return &bucket->ways[i];
+	return NULL;
 }
 
 /*
  * One look at the bucket. Returns false, and who stands in the way, or true: registered if the mode is a writer's and there is
- * room. `dead` are owners known to have ended, whose entries count for nothing; they cannot be looked up under a spinlock.
+ * room.
  */
 static bool
-try_take(Bucket *bucket, uint64 hash, CcLockMode mode, const Intent *dead, int dead_count, Intent *owner)
+try_take(Bucket *bucket, uint64 hash, CcLockMode mode, Intent *owner)
 {
-	Intent	   *mine = NULL;
-	Intent	   *room = NULL;
+	Intent	   *place = NULL;	/* of this key: mine, or one whose owner has ended */
 	bool		free = true;
 
 	SpinLockAcquire(&bucket->mutex);
 	for (int i = 0; i < INTENT_WAYS && free; i++)
 	{
 		Intent	   *intent = &bucket->ways[i];
-		bool		is_dead = intent->hash == 0;
 
-		for (int d = 0; d < dead_count && !is_dead; d++)
-			is_dead = intent->backend == dead[d].backend && intent->lxid == dead[d].lxid;
-		if (is_dead)
-			room = intent;
-		else if (intent->hash != hash)
+		if (intent->hash != hash)
 			continue;
-		else if (intent->backend == MyBackendId && intent->lxid == MyProc->lxid)
-			mine = intent;
+		if (is_mine(intent) || !is_running(intent))
+		{
+			if (place == NULL || is_mine(intent))
+				place = intent;
+		}
 		else if (conflicts(mode, intent->mode))
 		{
 			*owner = *intent;
 			free = false;
 		}
 	}
-	if (free && mine != NULL)
-		mine->mode = Max(mine->mode, mode);
-	else if (free && mode >= CC_NO_KEY_UPDATE && room != NULL)
+	if (free && mode >= CC_NO_KEY_UPDATE)
 	{
-		room->hash = hash;
-		room->backend = MyBackendId;
-		room->lxid = MyProc->lxid;
-		room->mode = mode;
+		if (place == NULL)
+			place = find_room(bucket);
+		if (place != NULL)
+		{
+			place->mode = place->hash == hash && is_mine(place) ? Max(place->mode, mode) : mode;
+			place->hash = hash;
+			place->pgprocno = MyProc->pgprocno;
+			place->backend = MyBackendId;
+			place->lxid = MyProc->lxid;
+		}
 	}
 	SpinLockRelease(&bucket->mutex);
 	return free;
-}
-
-/* Owners in the bucket whose transactions have ended. Returns how many. */
-static int
-find_dead(Bucket *bucket, Intent *dead)
-{
-	Intent		ways[INTENT_WAYS];
-	int			count = 0;
-
-	SpinLockAcquire(&bucket->mutex);
-	memcpy(ways, bucket->ways, sizeof(ways));
-	SpinLockRelease(&bucket->mutex);
-	for (int i = 0; i < INTENT_WAYS; i++)
-	{
-		bool		is_mine = ways[i].backend == MyBackendId && ways[i].lxid == MyProc->lxid;
-
-		if (ways[i].hash != 0 && !is_mine && !is_running(&ways[i]))
-			dead[count++] = ways[i];
-	}
-	return count;
 }
 
 ConcordIntent
@@ -150,11 +152,10 @@ concord_intent_take(uint64 prefix, const void *body, size_t body_size, CcLockMod
 	hash = Max(hash, 1);
 	for (;;)
 	{
-		Intent		dead[INTENT_WAYS];
 		Intent		owner;
 		VirtualTransactionId vxid;
 
-		if (try_take(bucket, hash, mode, dead, find_dead(bucket, dead), &owner))
+		if (try_take(bucket, hash, mode, &owner))
 			return result;
 		if (policy != LockWaitBlock)
 			return CONCORD_INTENT_BLOCKED;

@@ -119,6 +119,7 @@ concord_lease(uint32 lease_key, const void *name, size_t name_size, uint64 want)
 	LOCKTAG		tag;
 	uint64		first;
 
+	concord_require_usable();
 	if (take_private(lease_key, want, &first) || cc_lease_take(concord_channel, lease_key, want, &first))
 		return first;
 

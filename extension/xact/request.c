@@ -15,6 +15,19 @@
 #define WAIT_SLICE_MS 100
 /* Pause before asking a leader again that could not decide. */
 #define RETRY_PAUSE_MS 20
+/* How long a session that is told to end still waits for a verdict that may be on its way. */
+#define TERMINATION_GRACE_MS 2000
+
+typedef struct Request
+{
+	CcRequestKind kind;
+	const char *data;
+	size_t		size;
+	bool		is_commit;		/* of the running transaction: whether it happened must be known */
+	bool		is_uncertain;	/* an attempt was sent, and its answer is lost */
+	bool		is_ending;		/* the session is to end; the deadline is nearer for it */
+	TimestampTz deadline;
+} Request;
 
 static int
 my_slot(void)
@@ -29,31 +42,58 @@ wait_latch(int timeout_ms)
 	ResetLatch(MyLatch);
 }
 
-/* Copies the whole request into the slot's buffer as the gateway empties it. False if the deadline passed first. */
 static bool
-hand_over(CcRequestKind kind, const char *data, size_t size, TimestampTz deadline)
+is_late(const Request *request)
+{
+	return GetCurrentTimestamp() >= request->deadline;
+}
+
+/*
+ * Serves interrupts where that leaves no doubt about the transaction: nothing of its commit has been sent, or it is not its
+ * commit that is waited for. The request is taken back first. True if it was, and the interrupt did not end us: the attempt is
+ * over. Where there is doubt, interrupts wait; the end of the session makes the wait short.
+ */
+static bool
+serve_interrupts(Request *request)
+{
+	if (!INTERRUPTS_PENDING_CONDITION() || InterruptHoldoffCount != 0 || CritSectionCount != 0)
+		return false;
+	if (!request->is_commit)
+		cc_channel_cancel(concord_channel, my_slot());
+	else if (request->is_uncertain || !cc_channel_withdraw(concord_channel, my_slot()))
+	{
+		if (ProcDiePending && !request->is_ending)
+		{
+			TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TERMINATION_GRACE_MS);
+
+			request->is_ending = true;
+			request->deadline = Min(request->deadline, end);
+		}
+		return false;
+	}
+	CHECK_FOR_INTERRUPTS();
+	return true;
+}
+
+/* Copies the whole request into the slot's buffer as the gateway empties it. False if it was given up before that. */
+static bool
+hand_over(Request *request)
 {
 	size_t		done = 0;
 
-	cc_channel_begin(concord_channel, my_slot(), kind, size);
+	cc_channel_begin(concord_channel, my_slot(), request->kind, request->size);
 	for (;;)
 	{
-		size_t		taken = cc_channel_put(concord_channel, my_slot(), data + done, size - done);
+		size_t		taken = cc_channel_put(concord_channel, my_slot(), request->data + done, request->size - done);
 
 		done += taken;
-		if (done == size)
+		if (done == request->size)
 			return true;
 		if (taken > 0)
 			continue;
-		if (InterruptPending && InterruptHoldoffCount == 0 && CritSectionCount == 0)
-		{
-			cc_channel_cancel(concord_channel, my_slot());
-			CHECK_FOR_INTERRUPTS();
-			/* It was nothing that ends us: start over, a request in pieces cannot be resumed. */
-			done = 0;
-			cc_channel_begin(concord_channel, my_slot(), kind, size);
-		}
-		if (GetCurrentTimestamp() >= deadline)
+		if (serve_interrupts(request))
+			return false;
+		if (is_late(request))
 		{
 			cc_channel_cancel(concord_channel, my_slot());
 			return false;
@@ -62,52 +102,62 @@ hand_over(CcRequestKind kind, const char *data, size_t size, TimestampTz deadlin
 	}
 }
 
-/* Waits for the answer; interrupts stay pending. False at the deadline: then the request is given up. */
-static bool
-await_answer(TimestampTz deadline, CcAnswer *answer)
+/*
+ * Hands the request over once and waits for the answer. Besides what the gateway answers, the outcome is CC_OUT_UNAVAILABLE
+ * if the request was given up before it was sent, and CC_OUT_LOST if afterwards.
+ */
+static void
+attempt(Request *request, CcAnswer *answer)
 {
-	if (cc_channel_answered(concord_channel, my_slot(), concord_spin_us, answer))
-		return true;
-	for (;;)
+	int			spin_us = concord_spin_us;
+
+	memset(answer, 0, sizeof(*answer));
+	answer->outcome = CC_OUT_UNAVAILABLE;
+	if (!hand_over(request))
+		return;
+	while (!cc_channel_answered(concord_channel, my_slot(), spin_us, answer))
 	{
-		wait_latch(WAIT_SLICE_MS);
-		if (cc_channel_answered(concord_channel, my_slot(), 0, answer))
-			return true;
-		if (GetCurrentTimestamp() >= deadline)
+		spin_us = 0;
+		if (serve_interrupts(request))
+			return;
+		if (is_late(request))
 		{
+			if (cc_channel_withdraw(concord_channel, my_slot()))
+				return;
+			if (cc_channel_answered(concord_channel, my_slot(), 0, answer))
+				break;
 			cc_channel_cancel(concord_channel, my_slot());
-			return false;
+			answer->outcome = CC_OUT_LOST;
+			return;
 		}
+		wait_latch(WAIT_SLICE_MS);
 	}
 }
 
 CcAnswer
-concord_request(CcRequestKind kind, const void *data, size_t size)
+concord_request(CcRequestKind kind, const void *data, size_t size, bool is_commit)
 {
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), concord_commit_timeout_ms);
-	bool		may_be_decided = false; /* an earlier attempt was sent and never answered */
-	CcAnswer	answer;
+	Request		request = {
+		.kind = kind,
+		.data = data,
+		.size = size,
+		.is_commit = is_commit,
+		.deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), concord_commit_timeout_ms)
+	};
 
 	for (;;)
 	{
-		memset(&answer, 0, sizeof(answer));
-		if (!hand_over(kind, data, size, deadline))
-		{
-			answer.outcome = may_be_decided ? CC_OUT_UNKNOWN : CC_OUT_UNAVAILABLE;
-			return answer;
-		}
-		if (!await_answer(deadline, &answer))
-		{
-			answer.outcome = CC_OUT_UNKNOWN;
-			return answer;
-		}
+		CcAnswer	answer;
+
+		attempt(&request, &answer);
 		if (answer.outcome == CC_OUT_LOST)
-			may_be_decided = true;	/* the token makes asking again safe */
+			request.is_uncertain = true;	/* the token makes asking again safe */
 		else if (answer.outcome != CC_OUT_UNAVAILABLE)
 			return answer;
-		if (GetCurrentTimestamp() >= deadline)
+		(void) serve_interrupts(&request);
+		if (is_late(&request))
 		{
-			answer.outcome = may_be_decided ? CC_OUT_UNKNOWN : CC_OUT_UNAVAILABLE;
+			answer.outcome = is_commit && request.is_uncertain ? CC_OUT_UNKNOWN : CC_OUT_UNAVAILABLE;
 			return answer;
 		}
 		wait_latch(RETRY_PAUSE_MS);
@@ -121,18 +171,18 @@ concord_request_read_lsn(void)
 
 	for (;;)
 	{
-		CcAnswer	answer;
 		uint64		lsn = concord_page_committed();
 
 		if (lsn != 0)
 			return lsn;			/* the leader is back */
 		if (cc_channel_connected(concord_channel))
 		{
-			TimestampTz slice = Min(deadline, TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 1000));
+			TimestampTz slice = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 1000);
+			Request		request = {.kind = CC_REQ_READ_LSN, .data = "", .deadline = Min(deadline, slice)};
+			CcAnswer	answer;
 
-			memset(&answer, 0, sizeof(answer));
-			if (hand_over(CC_REQ_READ_LSN, "", 0, slice) && await_answer(slice, &answer) &&
-				answer.outcome == CC_COMMITTED)
+			attempt(&request, &answer);
+			if (answer.outcome == CC_COMMITTED)
 				return answer.lsn;
 		}
 		CHECK_FOR_INTERRUPTS();
@@ -145,14 +195,17 @@ concord_request_read_lsn(void)
 char *
 concord_fetch_status(void)
 {
-	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 5000);
+	Request		request = {
+		.kind = CC_REQ_STATUS,
+		.data = "",
+		.deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 5000)
+	};
 	CcAnswer	answer;
 
 	if (!concord_enabled || !cc_channel_connected(concord_channel))
 		return NULL;
-	memset(&answer, 0, sizeof(answer));
-	if (!hand_over(CC_REQ_STATUS, "", 0, deadline) || !await_answer(deadline, &answer) ||
-		answer.outcome != CC_COMMITTED)
+	attempt(&request, &answer);
+	if (answer.outcome != CC_COMMITTED)
 		return NULL;
 	return pnstrdup(cc_channel_text(concord_channel, my_slot()), answer.text_size);
 }
@@ -185,7 +238,7 @@ concord_raise_outcome(const CcAnswer *answer)
 			ereport(ERROR,
 					(errcode(ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN),
 					 errmsg("the outcome of the commit is not known"),
-					 errdetail("The write set was sent, but no verdict came within concord.commit_timeout."),
+					 errdetail("The write set was sent, but no verdict came in time."),
 					 errhint("Look at the data before you try again: the transaction may have been committed.")));
 			break;
 		default:

@@ -11,10 +11,12 @@
  * the same bytes where the gateway lost it or no leader could decide. The outcome is CC_COMMITTED, CC_CONFLICT,
  * CC_OUT_TOO_OLD, CC_OUT_INVALID, CC_OUT_NO_SPACE, CC_OUT_UNAVAILABLE (nothing was decided) or CC_OUT_UNKNOWN.
  *
- * Can be cancelled until it is wholly handed over; from then on interrupts wait for the answer, because its outcome is no
- * longer ours to choose.
+ * `is_commit` says that the request is the running transaction's own commit. Interrupts are served until the gateway has sent
+ * that; from then on they wait for the verdict, because the outcome is no longer ours to choose. The end of the session bounds
+ * the wait to seconds. Any other request can be interrupted at any time, and its outcome is never CC_OUT_UNKNOWN: what it may
+ * have done means nothing without the commit.
  */
-CcAnswer	concord_request(CcRequestKind kind, const void *data, size_t size);
+CcAnswer	concord_request(CcRequestKind kind, const void *data, size_t size, bool is_commit);
 
 /* The newest committed LSN by RPC, for when the LSN page has no valid lease. Raises 08006 after concord.read_timeout. */
 uint64		concord_request_read_lsn(void);

@@ -26,6 +26,7 @@
 #include "xact/request.h"
 
 static uint64 xact_read_lsn = 0;	/* REPEATABLE READ: of the transaction */
+static bool imported_without_lsn = false;	/* its snapshot is another session's, and that one's LSN is not known */
 static uint64 registered_lsn = 0;	/* what our slot of the channel says */
 static uint64 known_applied = 0;	/* the replica has applied at least this */
 
@@ -46,6 +47,14 @@ static void
 close_replica(int code, Datum arg)
 {
 	cc_replica_close();
+}
+
+/* REPEATABLE READ: the LSN that the whole transaction reads at, and whoever imports its snapshot. */
+static void
+set_xact_read_lsn(uint64 lsn)
+{
+	xact_read_lsn = lsn;
+	cc_channel_set_snapshot_lsn(concord_channel, MyProc->pgprocno, lsn);
 }
 
 /* Opens the replica's map; its reader slots are given back when the process ends. */
@@ -100,10 +109,7 @@ concord_committed_lsn(void)
 {
 	uint64		lsn;
 
-	if (!concord_enabled)
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("concord must be loaded via shared_preload_libraries")));
+	concord_require_usable();
 	lsn = concord_page_committed();
 	return lsn != 0 ? lsn : concord_request_read_lsn();
 }
@@ -132,6 +138,21 @@ check_supported(void)
 				 errhint("Use REPEATABLE READ, with SELECT ... FOR UPDATE on the rows that a decision rests on.")));
 }
 
+/*
+ * The newest committed LSN. The transaction's first one is asked for twice, the second time with the first registered: an index
+ * build in between has not seen us and leaves out what nobody can see, but that ended before the second.
+ */
+static uint64
+newest_lsn_registered(bool may_wait)
+{
+	uint64		lsn = may_wait ? concord_committed_lsn() : concord_page_committed();
+
+	if (lsn == 0 || registered_lsn != 0)
+		return lsn;
+	register_read_lsn(lsn);
+	return Max(lsn, may_wait ? concord_committed_lsn() : concord_page_committed());
+}
+
 /* The snapshot's read LSN, given now if it has none. 0 if `may_wait` is false and no page vouches for one. */
 static uint64
 snapshot_lsn(Snapshot snapshot, bool may_wait)
@@ -147,17 +168,38 @@ snapshot_lsn(Snapshot snapshot, bool may_wait)
 			concord_raise_unavailable("no read LSN reached the parallel worker");
 		return 0;
 	}
+	if (imported_without_lsn)
+	{
+		if (may_wait)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("Concord tables cannot be read with this imported snapshot"),
+					 errdetail("The transaction that exported it has no read LSN for it."),
+					 errhint("Export the snapshot in a transaction with isolation level REPEATABLE READ.")));
+		return 0;
+	}
 	if (IsolationUsesXactSnapshot() && xact_read_lsn != 0)
 		lsn = xact_read_lsn;
 	else
-		lsn = may_wait ? concord_committed_lsn() : concord_page_committed();
+		lsn = newest_lsn_registered(may_wait);
 	if (lsn == 0)
 		return 0;
-	if (IsolationUsesXactSnapshot())
-		xact_read_lsn = lsn;
+	if (IsolationUsesXactSnapshot() && xact_read_lsn == 0)
+		set_xact_read_lsn(lsn);
 	snapshot->lsn = lsn;
 	register_read_lsn(lsn);
 	return lsn;
+}
+
+void
+concord_snapshot_import(uint64 lsn)
+{
+	imported_without_lsn = lsn == 0;
+	if (lsn == 0)
+		return;
+	/* Before the exporter can end, or nobody would keep the versions; too late is 72000, never wrong rows. */
+	register_read_lsn(lsn);
+	set_xact_read_lsn(lsn);
 }
 
 void
@@ -208,7 +250,9 @@ concord_read_point_for(Relation rel, Snapshot snapshot)
 void
 concord_snapshot_at_xact_end(void)
 {
-	xact_read_lsn = 0;
+	imported_without_lsn = false;
+	if (xact_read_lsn != 0)
+		set_xact_read_lsn(0);
 	if (registered_lsn != 0)
 	{
 		registered_lsn = 0;

@@ -49,7 +49,7 @@ refuse_mixed(const char *relname)
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("cannot write Concord and heap tables in one transaction"),
 			 errdetail("Table \"%s\" is of the other kind than a table written before; a crash could keep one half.", relname),
-			 errhint("Use two transactions, move the table with ALTER TABLE ... SET ACCESS METHOD, or accept the risk with "
+			 errhint("Use two transactions, keep both tables in one access method, or accept the risk with "
 					 "concord.allow_mixed_writes.")));
 }
 
@@ -107,7 +107,9 @@ commit_write_set(void)
 		concord_check(cc_ws_encode_next(&part, &size, &is_write_set));
 		if (!is_write_set)
 			staged_chunks = true;
-		answer = concord_request(is_write_set ? CC_REQ_COMMIT : CC_REQ_CHUNK, part, size);
+		answer = concord_request(is_write_set ? CC_REQ_COMMIT : CC_REQ_CHUNK, part, size, is_write_set);
+		if (answer.outcome == CC_OUT_UNKNOWN)
+			staged_chunks = false;	/* they may be part of a commit */
 		if (answer.outcome != CC_COMMITTED)
 			concord_raise_outcome(&answer);
 	}
@@ -119,7 +121,7 @@ commit_write_set(void)
 bool
 concord_commit_now(const void *write_set, size_t size)
 {
-	CcAnswer	answer = concord_request(CC_REQ_COMMIT, write_set, size);
+	CcAnswer	answer = concord_request(CC_REQ_COMMIT, write_set, size, false);
 
 	if (answer.outcome == CC_COMMITTED)
 		return true;
@@ -131,7 +133,7 @@ concord_commit_now(const void *write_set, size_t size)
 uint64
 concord_submit_chunk(const void *chunk, size_t size)
 {
-	CcAnswer	answer = concord_request(CC_REQ_CHUNK, chunk, size);
+	CcAnswer	answer = concord_request(CC_REQ_CHUNK, chunk, size, false);
 
 	if (answer.outcome != CC_COMMITTED)
 		concord_raise_outcome(&answer);

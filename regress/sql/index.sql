@@ -74,4 +74,44 @@ INSERT INTO ix_long VALUES (repeat('k', 400));
 INSERT INTO ix_long VALUES (repeat('k', 4000));
 \set VERBOSITY default
 SELECT count(*) FROM ix_long WHERE t = repeat('k', 400);
-DROP TABLE ix_t, ix_u, ix_long;
+SET enable_seqscan = off;
+-- VACUUM FULL builds an index that is not valid without looking for duplicates
+CREATE TABLE ix_dup AS SELECT g % 3 AS a, g AS b FROM generate_series(1, 6) g;
+CREATE UNIQUE INDEX CONCURRENTLY ix_dup_a ON ix_dup (a);
+VACUUM FULL ix_dup;
+SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_dup_a'::regclass;
+REINDEX INDEX ix_dup_a;
+DELETE FROM ix_dup WHERE b > 3;
+REINDEX INDEX ix_dup_a;
+SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_dup_a'::regclass;
+INSERT INTO ix_dup VALUES (1, 7);
+SELECT count(*) FROM ix_dup WHERE a = 1;
+-- a type that cannot be indexed is refused before an index is there
+CREATE TABLE ix_no (a int, doc jsonb) PARTITION BY RANGE (a);
+CREATE TABLE ix_no_1 PARTITION OF ix_no FOR VALUES FROM (1) TO (10);
+CREATE INDEX CONCURRENTLY ix_no_conc ON ix_no_1 (doc);
+CREATE INDEX ix_no_only ON ONLY ix_no (doc);
+CREATE INDEX ix_no_hash ON ONLY ix_no USING hash (a);
+CREATE INDEX ix_no_all ON ix_no (a) INCLUDE (doc);
+SELECT relname FROM pg_class WHERE relname LIKE 'ix_no_%' AND relkind IN ('i', 'I') ORDER BY 1;
+-- an index of rows that the transaction has written, and a rewrite of them
+BEGIN;
+UPDATE ix_dup SET a = a + 10 WHERE b = 1;
+DELETE FROM ix_dup WHERE b = 2;
+INSERT INTO ix_dup VALUES (1, 8), (2, 9);
+CREATE INDEX ix_dup_b ON ix_dup (b);
+REINDEX INDEX ix_dup_a;
+SELECT a, b FROM ix_dup WHERE a > 0 ORDER BY a;
+SAVEPOINT s;
+INSERT INTO ix_dup VALUES (11, 10);
+ROLLBACK TO s;
+CLUSTER ix_dup USING ix_dup_b;
+UPDATE ix_dup SET b = b + 100 WHERE a = 2;
+SELECT a, b FROM ix_dup WHERE b > 0 ORDER BY b;
+SELECT a, b FROM ix_dup WHERE a > 0 ORDER BY a;
+COMMIT;
+SELECT a, b FROM ix_dup WHERE b > 0 ORDER BY b;
+SELECT a, b FROM ix_dup WHERE a >= 0 ORDER BY a;
+INSERT INTO ix_dup VALUES (11, 11);
+RESET ALL;
+DROP TABLE ix_t, ix_u, ix_long, ix_dup, ix_no;

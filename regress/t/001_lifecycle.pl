@@ -58,5 +58,33 @@ $node->safe_psql('postgres', 'CREATE TABLE u AS SELECT * FROM t; DROP TABLE t; T
 $node->stop('immediate');
 $node->start;
 is($node->safe_psql('postgres', 'SELECT * FROM u'), '1|one', 'DDL survives a crash');
+
+# The library is taken out while there are Concord tables: every use says so, nothing is harmed.
+$node->safe_psql('postgres', 'CREATE TABLE h (a int) USING heap; CREATE TABLE p (a int) PARTITION BY LIST (a);
+  CREATE TABLE p1 PARTITION OF p FOR VALUES IN (1); CREATE MATERIALIZED VIEW m AS SELECT * FROM u; CREATE INDEX u_b ON u (b)');
+$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
+$node->restart;
+foreach my $sql (
+	'SELECT * FROM u', 'SELECT count(*) FROM u', 'EXPLAIN SELECT * FROM u WHERE a = 1', 'SELECT * FROM p', 'SELECT * FROM m',
+	'INSERT INTO u VALUES (2)', 'UPDATE u SET b = 2', 'DELETE FROM u', 'INSERT INTO p VALUES (1)', 'COPY u TO STDOUT',
+	'SELECT * FROM u FOR UPDATE', 'CREATE TABLE v (a int) USING concord', 'CREATE TABLE v USING concord AS SELECT 1 AS a',
+	'CREATE TABLE v (a int PRIMARY KEY) USING concord', 'CREATE INDEX ON u (a)',
+	'DROP TABLE u CASCADE', 'DROP INDEX u_b', 'DROP TABLE p', 'DROP MATERIALIZED VIEW m', 'DROP EXTENSION concord CASCADE',
+	'TRUNCATE u', 'VACUUM u', 'VACUUM FULL u', 'ANALYZE u', 'CLUSTER u USING u_b', 'REINDEX TABLE u', 'REINDEX INDEX u_b',
+	'ALTER TABLE u ADD COLUMN c int DEFAULT 1', 'ALTER TABLE u SET ACCESS METHOD heap', 'ALTER TABLE h SET ACCESS METHOD concord',
+	'REFRESH MATERIALIZED VIEW m', 'SELECT concord.current_lsn()')
+{
+	($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\n$sql");
+	ok($err =~ /55000: concord must be loaded via shared_preload_libraries/, "without the library: $sql") or diag($err);
+}
+($status, $out, $err) = $node->psql('postgres', 'CREATE INDEX ON h USING concord_btree (a)');
+like($err, qr/access method concord_btree cannot index table "h"/, 'an index of ours on a heap table is refused as ever');
+is($node->safe_psql('postgres', 'SELECT sidecar FROM concord.status'), 'unavailable', 'the status says that there is no sidecar');
+is($node->safe_psql('postgres', 'INSERT INTO h VALUES (1) RETURNING a'), '1', 'heap tables are not concerned');
+unlike(slurp_file($node->logfile), qr/was terminated by signal (?!9)|PANIC/, 'no backend crashed');
+$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "'concord'");
+$node->restart;
+is($node->safe_psql('postgres', 'SELECT * FROM u'), '1|one', 'with the library again, all is there');
+$node->safe_psql('postgres', 'DROP TABLE p');
 $node->stop;
 done_testing();

@@ -5,12 +5,13 @@ package ConcordTest;
 use strict;
 use warnings;
 use Exporter 'import';
+use IPC::Run;
 use IPC::Open2;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(new_cluster sidecar_pid wait_until wait_ready start_workers stop_workers);
+our @EXPORT = qw(new_cluster sidecar_pid wait_until wait_ready start_session start_workers stop_workers);
 
 # A started cluster with the extension in database postgres, Concord being the default access method.
 sub new_cluster
@@ -65,6 +66,19 @@ sub wait_ready
 				timeout => 60);
 			return defined $status && $status == 0;
 		}, 90);
+}
+
+# Starts psql on a script, without waiting for it: finish $session->{handle}, look at $session->{out} and {err}. The session
+# is found in pg_stat_activity by its application_name.
+sub start_session
+{
+	my ($node, $name, $sql) = @_;
+	my $session = { out => '', err => '' };
+	my $file = PostgreSQL::Test::Utils::tempdir() . "/$name.sql";
+	append_to_file($file, "\\set VERBOSITY verbose\n$sql\n");
+	$session->{handle} = IPC::Run::start([ 'psql', '-X', '-At', '-d', $node->connstr('postgres') . " application_name=$name", '-f', $file ],
+		'<', \undef, '>', \$session->{out}, '2>', \$session->{err}, IPC::Run::timeout(120));
+	return $session;
 }
 
 # Starts worker processes that insert (worker, n), n = 1, 2, …, each in a transaction of its own, through one psql, and write

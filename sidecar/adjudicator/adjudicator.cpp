@@ -66,6 +66,7 @@ Status CheckChunk(const ChunkView& chunk) {
 void Adjudicator::Reset(Lsn last_lsn) {
   window_.Reset(last_lsn);
   tokens_.Reset(last_lsn);
+  chunks_.Reset(last_lsn);
   last_lsn_ = last_lsn;
   replayed_any_ = false;
 }
@@ -83,13 +84,20 @@ Status Adjudicator::Replay(const Frame& frame) {
   last_lsn_ = frame.lsn;
   const std::string_view body = frame.record.substr(1);
   switch (static_cast<RecordType>(frame.record[0])) {
-    case RecordType::kEpochStart:
-    case RecordType::kChunk: return Status::Ok();
+    case RecordType::kEpochStart: return Status::Ok();
+    case RecordType::kChunk: {
+      ChunkView chunk;
+      const Status status = ChunkView::Parse(body, &chunk);
+      if (!status.ok()) return Misplaced(frame, status.message());
+      if ((chunk.flags & kChunkImmediate) == 0) chunks_.Add(chunk.token, chunk.sequence, frame.lsn);
+      return Status::Ok();
+    }
     case RecordType::kCommit: {
       WriteSetView write_set;
       const Status status = WriteSetView::Parse(body, &write_set);
       if (!status.ok()) return Misplaced(frame, status.message());
       Enter(write_set, frame.lsn);
+      chunks_.Remove(write_set.token());
       if (tokens_.Find(write_set.token()) == nullptr)
         tokens_.Insert(write_set.token(), {.code = Code::kOk, .lsn = frame.lsn});
       return Status::Ok();
@@ -98,6 +106,7 @@ Status Adjudicator::Replay(const Frame& frame) {
       Token token;
       if (body.size() != token.size()) return Misplaced(frame, "abandon without a token");
       memcpy(token.data(), body.data(), token.size());
+      chunks_.Remove(token);
       if (tokens_.Find(token) == nullptr) tokens_.Insert(token, {.code = Code::kInvalid, .reason = kAbandoned});
       return Status::Ok();
     }
@@ -107,10 +116,12 @@ Status Adjudicator::Replay(const Frame& frame) {
 
 Adjudicator::Ruling Adjudicator::Commit(const WriteSetView& write_set, int64_t now_unix_us) {
   if (const Decision* first = tokens_.Find(write_set.token())) return {*first, false};
+  chunks_.Expire(NextLsn(last_lsn_, now_unix_us), kStagedChunkLifetimeUs);
   Decision decision = Judge(write_set);
   if (decision.code == Code::kOk) {
     decision.lsn = AssignLsn(now_unix_us);
     Enter(write_set, decision.lsn);
+    chunks_.Remove(write_set.token());
   }
   tokens_.Insert(write_set.token(), decision);
   return {decision, true};
@@ -119,7 +130,10 @@ Adjudicator::Ruling Adjudicator::Commit(const WriteSetView& write_set, int64_t n
 Adjudicator::Ruling Adjudicator::Chunk(const ChunkView& chunk, int64_t now_unix_us) {
   if (tokens_.Find(chunk.token) != nullptr)
     return {{.code = Code::kInvalid, .reason = "chunk of a token that is already decided"}, false};
-  return {{.code = Code::kOk, .lsn = AssignLsn(now_unix_us)}, true};
+  const Lsn lsn = AssignLsn(now_unix_us);
+  chunks_.Expire(lsn, kStagedChunkLifetimeUs);
+  if ((chunk.flags & kChunkImmediate) == 0) chunks_.Add(chunk.token, chunk.sequence, lsn);
+  return {{.code = Code::kOk, .lsn = lsn}, true};
 }
 
 Adjudicator::Ruling Adjudicator::Abandon(const Token& token, int64_t now_unix_us) {
@@ -129,6 +143,7 @@ Adjudicator::Ruling Adjudicator::Abandon(const Token& token, int64_t now_unix_us
   } else {
     tokens_.Insert(token, {.code = Code::kInvalid, .reason = kAbandoned});
   }
+  chunks_.Remove(token);
   return {{.code = Code::kOk, .lsn = AssignLsn(now_unix_us)}, true};
 }
 
@@ -142,6 +157,13 @@ Decision Adjudicator::Judge(const WriteSetView& write_set) const {
   // A commit under this token could be one that the table has forgotten.
   if (newest_seen < tokens_.floor())
     return {.code = Code::kOutcomeUnknown, .reason = "too old to tell whether this token was committed before"};
+  switch (chunks_.Probe(write_set.token(), write_set.chunk_count())) {
+    case ChunkTable::Result::kComplete: break;
+    case ChunkTable::Result::kMismatch:
+      return {.code = Code::kInvalid, .reason = "the number of staged chunks does not match the write set's"};
+    case ChunkTable::Result::kTooOld:
+      return {.code = Code::kTooOld, .reason = "its first staged chunks are too old: replicas may have forgotten them"};
+  }
   for (uint32_t i = 0; i < write_set.check_count(); i++) {
     const Check check = write_set.check(i);
     switch (window_.Probe(check)) {

@@ -13,19 +13,23 @@
 #include "core/lsn.h"
 #include "core/status.h"
 #include "core/wire.h"
+#include "sidecar/adjudicator/chunk_table.h"
 #include "sidecar/adjudicator/conflict_window.h"
 #include "sidecar/adjudicator/token_table.h"
+#include "sidecar/staged_chunks.h"
 
 namespace concord {
 
 struct AdjudicatorLimits {
   size_t max_keys = ConflictWindow::kDefaultMaxKeys;
   size_t max_tokens = TokenTable::kDefaultMaxTokens;
+  size_t max_chunks = ChunkTable::kDefaultMaxChunks;
 };
 
 class Adjudicator {
  public:
-  explicit Adjudicator(const AdjudicatorLimits& limits = {}) : window_(limits.max_keys), tokens_(limits.max_tokens) {}
+  explicit Adjudicator(const AdjudicatorLimits& limits = {})
+      : window_(limits.max_keys), tokens_(limits.max_tokens), chunks_(limits.max_chunks) {}
 
   // ---- rebuild: Reset, then the frames of the journal's tail in order ----
 
@@ -65,6 +69,7 @@ class Adjudicator {
 
   ConflictWindow window_;
   TokenTable tokens_;
+  ChunkTable chunks_;
   Lsn last_lsn_ = kNoLsn;
   bool replayed_any_ = false;  // since Reset
 };

@@ -120,7 +120,7 @@ bool AdjudicatorService::WaitForJournal(std::unique_lock<std::mutex>* lock) {
     lock->unlock();
     writer->Flush();
     lock->lock();
-    changed_.wait(*lock, [&] { return state_ != State::kLeading || in_flight_bytes_ < options_.max_in_flight_bytes; });
+    progress_.wait(*lock, [&] { return state_ != State::kLeading || in_flight_bytes_ < options_.max_in_flight_bytes; });
   }
   return state_ == State::kLeading && !stopping_;
 }

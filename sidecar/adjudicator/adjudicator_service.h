@@ -2,16 +2,18 @@
 // (docs/adjudicator.md).
 //
 // Threads: one of gRPC for each Session (reads requests, decides, writes to the journal), one that leads (takes over,
-// renews leases, steps down, takes over again), and the journal writer's readers (settle what is durable, write
-// verdicts). All state is under one mutex; no thread writes to a stream while it holds it. Lock order: this mutex, then
+// releases what the local replica did not apply in time, takes over again), the journal writer's readers and the local
+// replica's thread (settle what is durable and applied), and a watchdog. All of them but the watchdog write verdicts,
+// so a client that does not read may hold them up; the watchdog renews the leases of the LSN pages and cancels that
+// client. All state is under one mutex; no thread writes to a stream while it holds it. Lock order: this mutex, then
 // those of SessionStream, JournalWriter, LsnPages.
 //
 // Invariants:
 //  - A COMMITTED verdict leaves only after the journal has the record on a write quorum and the LSN pages show its LSN.
 //  - Verdicts of commits leave in LSN order on each stream.
-//  - When an append fails, what is in flight gets UNAVAILABLE: the journal alone knows, and the next term, this
-//  process's
-//    own or another's, reads it there by the token.
+//  - When an append fails, what is in flight and not durable gets UNAVAILABLE: the journal alone knows, and the next
+//  term,
+//    this process's own or another's, reads it there by the token.
 #pragma once
 
 #include <atomic>
@@ -47,6 +49,7 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
     std::function<void(const Status&)> on_journal_broken;
     int backoff_ms_min = 20;  // between attempts to take over
     int backoff_ms_max = 1000;
+    int apply_grace_ms = 20;  // how long a durable record waits for the local replica; up to twice that
   };
 
   AdjudicatorService(const Options& options, Metastore* metastore);
@@ -59,9 +62,9 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   // For tests and start-up: true once this process leads.
   bool WaitUntilLeading(int timeout_ms);
 
-  // A storage replica in this process has applied the journal up to `lsn`. Once there is one, verdicts and the LSN pages
-  // wait for it (at most kApplyGraceMs after the record is durable): a reader on this machine then finds its read LSN
-  // applied, and does not wait in many backends for what one thread is about to do.
+  // A storage replica in this process has applied the journal up to `lsn`. Once there is one, verdicts and the LSN
+  // pages wait for it (Options::apply_grace_ms): a reader on this machine then finds its read LSN applied, and does not
+  // wait in many backends for what one thread is about to do.
   void OnLocalApplied(Lsn lsn);
 
   grpc::Status Session(grpc::ServerContext* context, SessionStream::Stream* stream) override;
@@ -105,6 +108,7 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
 
   // Leadership.
   void LeadLoop();
+  void WatchLoop();
   Status TakeOver();
   void StepDown(const Status& reason);
   std::vector<SessionPtr> SettleParked(bool leading);
@@ -123,19 +127,23 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   LsnPages pages_;
   Cancellation cancellation_;
   std::thread leader_;
+  std::thread watchdog_;
 
-  std::mutex mutex_;                 // guards everything below
-  std::condition_variable changed_;  // state, room, stop
+  std::mutex mutex_;                  // guards everything below
+  std::condition_variable changed_;   // state, stop
+  std::condition_variable progress_;  // something was released; state, stop. Apart, as it comes with every commit
+  std::condition_variable watch_;     // the watchdog's end
   State state_ = State::kDown;
   bool stopping_ = false;
+  bool stopped_ = false;
   bool started_ = false;
   uint64_t epoch_ = 0;
-  uint64_t epoch_above_ = 0;  // what a journal node is sealed at
-  Lsn committed_ = kNoLsn;      // published; verdicts up to it are out
-  Lsn durable_ = kNoLsn;        // on the write quorum
-  Lsn overdue_ = kNoLsn;        // durable at the last tick of the leader's thread
-  bool local_replica_ = false;  // there is a replica in this process, and
-  Lsn local_applied_ = kNoLsn;  // it has applied this
+  uint64_t epoch_above_ = 0;           // what a journal node is sealed at
+  Lsn committed_ = kNoLsn;             // released: published, verdicts up to it are queued
+  Lsn durable_ = kNoLsn;               // on the write quorum
+  Lsn overdue_ = kNoLsn;               // durable at the last tick of the leading thread
+  bool local_replica_ = false;         // there is a replica in this process, and
+  Lsn local_applied_ = kNoLsn;         // it has applied this
   std::unique_ptr<Adjudicator> core_;  // while starting or leading; in kDown only if the journal is full
   std::shared_ptr<JournalWriter> writer_;
   Status down_reason_{Code::kUnavailable, "not started"};

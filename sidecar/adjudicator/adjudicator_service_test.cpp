@@ -2,6 +2,7 @@
 #include "sidecar/adjudicator/adjudicator_service.h"
 
 #include <fcntl.h>
+#include <grpc/grpc.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -17,6 +18,10 @@
 
 namespace concord {
 namespace {
+
+// Until the end of all tests: when its last user goes, gRPC shuts down, and that may wait 10 s for a poller of a
+// client.
+[[maybe_unused]] const bool grpc_stays = (grpc_init(), true);
 
 class CountingMetastore : public Metastore {
  public:
@@ -78,7 +83,11 @@ class Process {
 // A gateway: sends, and collects verdicts by request id.
 class Gateway {
  public:
-  explicit Gateway(Process* process) : stream_(process->stub->Session(&context_)) {}
+  explicit Gateway(Process* process) : Gateway(process->stub.get()) {}
+  explicit Gateway(proto::Adjudicator::Stub* stub) {
+    context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));  // rather fail than hang
+    stream_ = stub->Session(&context_);
+  }
   ~Gateway() {
     context_.TryCancel();
     for (proto::SessionReply reply; stream_->Read(&reply);) {
@@ -142,7 +151,7 @@ class Gateway {
 
 class AdjudicatorServiceTest : public ::testing::Test {
  protected:
-  JournalEnsemble One() { return {{journal_.stub()}, 1}; }
+  JournalEnsemble One() { return {{journal_.stub()}, 1, nullptr}; }
   size_t Commits(uint64_t token) {
     size_t count = 0;
     for (const auto& record : journal_.log()) {
@@ -299,7 +308,8 @@ TEST_F(AdjudicatorServiceTest, ChunksAndAbandons) {
   AppendMutation(&mutation, MutationOp::kPut, RowKey(1, 1), "value");
   const auto chunk = gateway.Wait(gateway.SendChunk(EncodeChunk(MakeToken(1), 0, 0, mutation)));
   EXPECT_EQ(chunk.outcome(), proto::COMMITTED);
-  EXPECT_GT(gateway.Commit(MakeWriteSet(1, {})).lsn(), chunk.lsn());
+  EXPECT_EQ(gateway.Commit(EncodeWriteSet(MakeToken(4), 0, 1, 0, "", 0, "")).outcome(), proto::INVALID) << "no chunk";
+  EXPECT_GT(gateway.Commit(EncodeWriteSet(MakeToken(1), 0, 1, 0, "", 0, "")).lsn(), chunk.lsn());
   EXPECT_EQ(gateway.Wait(gateway.SendChunk(EncodeChunk(MakeToken(2), 0, 0, mutation))).outcome(), proto::COMMITTED);
   gateway.Abandon(2);
   EXPECT_EQ(gateway.Commit(MakeWriteSet(2, {})).outcome(), proto::INVALID);
@@ -322,7 +332,7 @@ TEST_F(AdjudicatorServiceTest, BackPressureHoldsTheSessionNotTheService) {
 
 TEST_F(AdjudicatorServiceTest, ThreeNodesGoOnWithoutOne) {
   TestJournal second, third;
-  Process process(&metastore_, {{journal_.stub(), second.stub(), third.stub()}, 2});
+  Process process(&metastore_, {{journal_.stub(), second.stub(), third.stub()}, 2, nullptr});
   ASSERT_TRUE(process.service.WaitUntilLeading(5000));
   Gateway gateway(&process);
   for (uint64_t i = 1; i <= 100; i++) {
@@ -358,7 +368,10 @@ class RealJournal {
     service_->Stop();
     server_->Shutdown(std::chrono::system_clock::now());
   }
-  JournalEnsemble ensemble() { return {{proto::Journal::NewStub(server_->InProcessChannel(ChannelLimits()))}, 1}; }
+  // `local`: appended to without gRPC.
+  JournalEnsemble ensemble(bool local = false) {
+    return {{proto::Journal::NewStub(server_->InProcessChannel(ChannelLimits()))}, 1, local ? node_.get() : nullptr};
+  }
   void SetFull(bool full) { full_ = full; }
 
  private:
@@ -373,7 +386,7 @@ TEST_F(AdjudicatorServiceTest, OverTheRealJournal) {
   std::vector<Lsn> lsns;
   for (int life = 0; life < 3; life++) {
     RealJournal journal(directory.path());
-    Process process(&metastore_, journal.ensemble());
+    Process process(&metastore_, journal.ensemble(/*local=*/life == 1));
     ASSERT_TRUE(process.service.WaitUntilLeading(5000));
     Gateway gateway(&process);
     // What earlier lives committed is known: the same token, the same LSN.
@@ -394,23 +407,28 @@ TEST_F(AdjudicatorServiceTest, OverTheRealJournal) {
   }
 }
 
-TEST_F(AdjudicatorServiceTest, AFullDiskOfTheRealJournalIsToldAndPasses) {
+class RealJournalTest : public AdjudicatorServiceTest, public ::testing::WithParamInterface<bool> {};
+
+TEST_P(RealJournalTest, AFullDiskIsToldAndPasses) {
   journal::TemporaryDirectory directory;
   RealJournal journal(directory.path());
-  Process process(&metastore_, journal.ensemble());
+  Process process(&metastore_, journal.ensemble(/*local=*/GetParam()));
   ASSERT_TRUE(process.service.WaitUntilLeading(5000));
   Gateway gateway(&process);
   constexpr size_t kBytes = 300 << 10;
   journal.SetFull(true);
   uint64_t token = 0;
   proto::Outcome outcome = proto::COMMITTED;  // until the segments that were made before are full
-  while (outcome == proto::COMMITTED && token < 20) outcome = gateway.Commit(MakeWriteSet(++token, {}, kBytes)).outcome();
+  while (outcome == proto::COMMITTED && token < 20)
+    outcome = gateway.Commit(MakeWriteSet(++token, {}, kBytes)).outcome();
   EXPECT_EQ(outcome, proto::NO_SPACE);
   EXPECT_EQ(gateway.CommitUntilDecided(MakeWriteSet(++token, {}, kBytes)).outcome(), proto::NO_SPACE);
   journal.SetFull(false);
   EXPECT_EQ(gateway.CommitUntilDecided(MakeWriteSet(token, {}, kBytes)).outcome(), proto::COMMITTED);
   EXPECT_EQ(gateway.Commit(MakeWriteSet(++token, {}, kBytes)).outcome(), proto::COMMITTED);
 }
+
+INSTANTIATE_TEST_SUITE_P(LocalOrNot, RealJournalTest, ::testing::Bool());
 
 class LsnPageFile {
  public:
@@ -477,6 +495,111 @@ TEST_F(AdjudicatorServiceTest, PagesShowWhatIsCommittedBeforeItsVerdict) {
   }
   EXPECT_EQ(page.committed(), kNoLsn);
   unlink(registry.c_str());
+}
+
+// A replica beside the service: its thread is the test's.
+class LocalReplicaTest : public AdjudicatorServiceTest {
+ protected:
+  void Lead(int grace_ms) {
+    AdjudicatorService::Options options;
+    options.apply_grace_ms = grace_ms;
+    process_ = std::make_unique<Process>(&metastore_, One(), options);
+    ASSERT_TRUE(process_->service.WaitUntilLeading(5000));
+    ASSERT_EQ(Offer(process_.get(), page_.path()), grpc::StatusCode::OK);
+    gateway_ = std::make_unique<Gateway>(process_.get());
+  }
+  ~LocalReplicaTest() override {
+    gateway_.reset();
+    process_.reset();
+  }
+  // Until the journal has `records`, and the service has heard of it as far as one can tell.
+  Lsn AwaitDurable(size_t records) {
+    while (journal_.log().size() < records) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+    return journal_.log().back().lsn;
+  }
+
+  static constexpr int kNever = 1000000;
+  LsnPageFile page_;
+  std::unique_ptr<Process> process_;
+  std::unique_ptr<Gateway> gateway_;
+};
+
+TEST_F(LocalReplicaTest, VerdictsAndPagesWaitForIt) {
+  Lead(kNever);
+  const Lsn start = journal_.log().back().lsn;
+  process_->service.OnLocalApplied(start);
+  const uint64_t first = gateway_->Send(MakeWriteSet(1, {}));
+  const Lsn first_lsn = AwaitDurable(2);
+  EXPECT_EQ(page_.committed(), start);
+  const uint64_t second = gateway_->Send(MakeWriteSet(2, {}));
+  const uint64_t resent = gateway_->Send(MakeWriteSet(1, {}));  // durable, and owed all the same
+  const Lsn second_lsn = AwaitDurable(3);
+  EXPECT_EQ(page_.committed(), start);
+  EXPECT_EQ(process_->GetStatus().committed_lsn(), start);
+  EXPECT_TRUE(gateway_->order().empty());
+  process_->service.OnLocalApplied(first_lsn);
+  EXPECT_EQ(gateway_->Wait(first).lsn(), first_lsn);
+  EXPECT_EQ(gateway_->Wait(resent).lsn(), first_lsn);
+  EXPECT_EQ(gateway_->order().size(), 2u);
+  EXPECT_EQ(page_.committed(), first_lsn);
+  process_->service.OnLocalApplied(second_lsn);
+  EXPECT_EQ(gateway_->Wait(second).lsn(), second_lsn);
+  EXPECT_EQ(page_.committed(), second_lsn);
+}
+
+TEST_F(LocalReplicaTest, VerdictsGoWithoutItWhenTheGraceIsOver) {
+  Lead(20);
+  process_->service.OnLocalApplied(journal_.log().back().lsn);  // and never again
+  for (uint64_t i = 1; i <= 10; i++) {
+    const auto verdict = gateway_->Commit(MakeWriteSet(i, {}));
+    ASSERT_EQ(verdict.outcome(), proto::COMMITTED);
+    ASSERT_GE(page_.committed(), verdict.lsn());
+  }
+}
+
+TEST_F(LocalReplicaTest, ThePageIsNeverBelowAnAnsweredVerdict) {
+  Lead(5);
+  std::jthread replica([&](std::stop_token stop) {
+    for (uint64_t round = 0; !stop.stop_requested(); round++) {
+      const auto log = journal_.log();
+      process_->service.OnLocalApplied(log[log.size() - 1 - round % std::min<size_t>(log.size(), 4)].lsn);
+      if (round % 50 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(15));  // later than the grace
+    }
+  });
+  for (uint64_t i = 1; i <= 200; i++) {
+    const Lsn lsn = gateway_->Commit(MakeWriteSet(i, {})).lsn();
+    ASSERT_GE(page_.committed(), lsn);
+  }
+  EXPECT_TRUE(std::is_sorted(gateway_->order().begin(), gateway_->order().end()));
+}
+
+TEST_F(LocalReplicaTest, WhatIsDurableIsAnsweredWhenTheTermEnds) {
+  Lead(kNever);
+  process_->service.OnLocalApplied(journal_.log().back().lsn);
+  const uint64_t durable = gateway_->Send(MakeWriteSet(1, {}));
+  AwaitDurable(2);
+  journal_.FailAfter(0, {Code::kIoError, "planted"});
+  const uint64_t lost = gateway_->Send(MakeWriteSet(2, {}));
+  EXPECT_EQ(gateway_->Wait(durable).outcome(), proto::COMMITTED);
+  EXPECT_EQ(gateway_->Wait(lost).outcome(), proto::UNAVAILABLE);
+  journal_.Heal();
+  // A new term does not wait for what the replica has still to do of the old one.
+  ASSERT_TRUE(process_->service.WaitUntilLeading(5000));
+  EXPECT_EQ(gateway_->Commit(MakeWriteSet(1, {})).outcome(), proto::COMMITTED);
+}
+
+TEST_F(LocalReplicaTest, AClientThatDoesNotReadHoldsTheOthersUpForAMomentOnly) {
+  Lead(20);
+  process_->service.OnLocalApplied(journal_.log().back().lsn);
+  // An in-process channel holds a write until it is read: the first verdict is stuck.
+  const auto stub = proto::Adjudicator::NewStub(process_->server->InProcessChannel(ChannelLimits()));
+  Gateway silent(stub.get());
+  silent.Send(MakeWriteSet(1, {}));
+  AwaitDurable(2);
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  EXPECT_EQ(gateway_->Commit(MakeWriteSet(2, {})).outcome(), proto::COMMITTED);
+  EXPECT_NE(page_.committed(), kNoLsn);
 }
 
 TEST_F(AdjudicatorServiceTest, PagesOfADeadProcessAreWithdrawnBeforeAnythingCommits) {

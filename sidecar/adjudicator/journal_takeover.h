@@ -15,6 +15,7 @@
 #include "core/status.h"
 #include "proto/journal.grpc.pb.h"
 #include "sidecar/adjudicator/quorum.h"
+#include "sidecar/journal/journal_node.h"
 #include "sidecar/rpc/cancellation.h"
 
 namespace concord {
@@ -24,6 +25,7 @@ using JournalStub = proto::Journal::StubInterface;
 struct JournalEnsemble {
   std::vector<std::shared_ptr<JournalStub>> nodes;
   uint32_t write_quorum = 1;
+  journal::JournalNode* local_node = nullptr;  // the only node, if it is of this process
 };
 
 class JournalTakeover {

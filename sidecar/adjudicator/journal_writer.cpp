@@ -3,7 +3,6 @@
 #include <cassert>
 
 #include "sidecar/rpc/log.h"
-#include "sidecar/rpc/status.h"
 
 namespace concord {
 
@@ -26,8 +25,8 @@ JournalWriter::~JournalWriter() { Stop(); }
 
 void JournalWriter::Start() {
   for (const auto& node : nodes_) {
-    node->context = std::make_unique<CancellableContext>(&cancellation_);
-    node->stream = node->stub->Append(node->context->get());
+    node->link = options_.local_node != nullptr && nodes_.size() == 1 ? OpenLocalAppend(options_.local_node)
+                                                                      : OpenRemoteAppend(node->stub);
   }
   for (const auto& node : nodes_) {
     node->reader = std::thread([this, n = node.get()] { ReadLoop(n); });
@@ -45,7 +44,7 @@ void JournalWriter::Append(std::string_view frame) {
     if (node->queued_bytes > options_.max_lag_bytes) {
       RoleLog("adjudicator")->warn("journal node given up reason=\"too slow\" epoch={}", options_.epoch);
       Fail(node.get());
-      (*node->context)->TryCancel();  // so that its reader ends
+      node->link->Cancel();  // so that its reader ends
     }
   }
 }
@@ -75,7 +74,7 @@ void JournalWriter::Pump(Node* node, std::unique_lock<std::mutex>* lock) {
     }
     node->told_committed = committed_;
     lock->unlock();
-    const bool written = node->stream->Write(request);
+    const bool written = node->link->Write(std::move(request));
     lock->lock();
     if (!written) Fail(node);  // the stream is broken: the reader ends too, and learns why
   }
@@ -100,14 +99,14 @@ void JournalWriter::WriteLoop(Node* node) {
 
 void JournalWriter::ReadLoop(Node* node) {
   proto::AppendReply reply;
-  while (node->stream->Read(&reply)) {
+  while (node->link->Read(&reply)) {
     if (reply.synced_lsn() == kNoLsn) {
       // The node has failed and waits for us to be done, so that it can end the call with its reason.
       std::unique_lock lock(mutex_);
       Fail(node);
       changed_.wait(lock, [&] { return !node->writing; });
       lock.unlock();
-      node->stream->WritesDone();
+      node->link->WritesDone();
       continue;
     }
     Lsn news = kNoLsn;
@@ -129,7 +128,7 @@ void JournalWriter::ReadLoop(Node* node) {
     Fail(node);
     changed_.wait(lock, [&] { return !node->writing; });
     lock.unlock();
-    status = FromGrpc(node->stream->Finish());
+    status = node->link->Finish();
     if (status.ok()) status = {Code::kUnavailable, "the journal node ended the stream"};
     lock.lock();
     alive_--;
@@ -165,7 +164,9 @@ void JournalWriter::Stop() {
     stopping_ = true;
     changed_.notify_all();
   }
-  cancellation_.Cancel();
+  for (const auto& node : nodes_) {
+    if (node->link != nullptr) node->link->Cancel();
+  }
   for (const auto& node : nodes_) {
     if (node->reader.joinable()) node->reader.join();
     if (node->writer.joinable()) node->writer.join();

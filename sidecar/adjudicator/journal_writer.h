@@ -26,7 +26,7 @@
 #include "core/status.h"
 #include "proto/journal.grpc.pb.h"
 #include "sidecar/adjudicator/quorum.h"
-#include "sidecar/rpc/cancellation.h"
+#include "sidecar/journal/append_link.h"
 
 namespace concord {
 
@@ -39,6 +39,8 @@ class JournalWriter {
     uint32_t write_quorum = 1;
     Lsn committed_lsn = kNoLsn;
     size_t max_lag_bytes = 256u << 20;
+    // The only node, if it is of this process: appended to without gRPC.
+    journal::JournalNode* local_node = nullptr;
   };
 
   // All nodes end at the same record.
@@ -56,17 +58,14 @@ class JournalWriter {
   void Stop();
 
  private:
-  using Stream = grpc::ClientReaderWriterInterface<proto::AppendRequest, proto::AppendReply>;
-
   struct Node {
     std::shared_ptr<proto::Journal::StubInterface> stub;
-    std::unique_ptr<CancellableContext> context;
-    std::unique_ptr<Stream> stream;
+    std::unique_ptr<AppendLink> link;
     std::deque<std::string> queue;  // frames, in pieces of at most about kBatchBytes
     size_t queued_bytes = 0;
     Lsn told_committed = kNoLsn;
     Lsn synced = kNoLsn;
-    bool writing = false;  // some thread is in stream->Write
+    bool writing = false;  // some thread is in link->Write
     bool failed = false;
     std::thread reader;
     std::thread writer;  // only with several nodes
@@ -82,9 +81,8 @@ class JournalWriter {
   const Options options_;
   const std::function<void(Lsn)> on_committed_;
   const std::function<void(const Status&)> on_failed_;
-  Cancellation cancellation_;
 
-  std::mutex mutex_;                 // guards everything below, and Node's fields but its stream and threads
+  std::mutex mutex_;                 // guards everything below, and Node's fields but its link and threads
   std::condition_variable changed_;  // work for a writer thread, or `writing` has become false
   std::vector<std::unique_ptr<Node>> nodes_;
   size_t alive_ = 0;

@@ -10,7 +10,6 @@ namespace concord {
 namespace {
 
 constexpr int kDrainMs = 500;
-constexpr int kApplyGraceMs = 20;
 
 }  // namespace
 
@@ -21,6 +20,7 @@ Status AdjudicatorService::Start(const JournalEnsemble& ensemble) {
   ensemble_ = ensemble;
   started_ = true;
   leader_ = std::thread([this] { LeadLoop(); });
+  watchdog_ = std::thread([this] { WatchLoop(); });
   return Status::Ok();
 }
 
@@ -30,8 +30,9 @@ void AdjudicatorService::Stop() {
     if (stopping_) return;
     stopping_ = true;
     changed_.notify_all();
-    changed_.wait_for(lock, std::chrono::milliseconds(kDrainMs),
-                      [&] { return state_ != State::kLeading || in_flight_.empty(); });
+    progress_.notify_all();
+    progress_.wait_for(lock, std::chrono::milliseconds(kDrainMs),
+                       [&] { return state_ != State::kLeading || in_flight_.empty(); });
   }
   StepDown({Code::kShutdown, "the adjudicator is ending"});
   cancellation_.Cancel();
@@ -42,6 +43,12 @@ void AdjudicatorService::Stop() {
   }
   for (const SessionPtr& session : sessions) session->Cancel();
   if (leader_.joinable()) leader_.join();
+  {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+    watch_.notify_all();
+  }
+  if (watchdog_.joinable()) watchdog_.join();
 }
 
 bool AdjudicatorService::WaitUntilLeading(int timeout_ms) {
@@ -59,21 +66,17 @@ void AdjudicatorService::LeadLoop() {
     if (status.ok()) {
       backoff_ms = options_.backoff_ms_min;
       last_failure.clear();
-      for (int ticks = 1; state_ == State::kLeading && !stopping_; ticks++) {
-        changed_.wait_for(lock, std::chrono::milliseconds(kApplyGraceMs),
-                          [&] { return state_ != State::kLeading || stopping_; });
+      // Also while Stop waits for what is in flight; it steps down after that.
+      while (state_ == State::kLeading) {
+        changed_.wait_for(lock, std::chrono::milliseconds(options_.apply_grace_ms),
+                          [&] { return state_ != State::kLeading; });
         if (state_ != State::kLeading) break;
-        if (const auto touched = ReleaseOverdue(); !touched.empty()) {
-          lock.unlock();
-          for (const SessionPtr& session : touched) session->Flush();
-          lock.lock();
-        }
-        if (ticks % (LsnPages::kRenewMs / kApplyGraceMs) != 0 || state_ != State::kLeading) continue;
-        pages_.Renew();
-        for (const SessionPtr& session : sessions_) session->CancelIfStuck();
+        const auto touched = ReleaseOverdue();
+        if (touched.empty()) continue;
+        lock.unlock();
+        for (const SessionPtr& session : touched) session->Flush();
+        lock.lock();
       }
-      // Stop waits for what is in flight before it steps down.
-      changed_.wait(lock, [&] { return state_ != State::kLeading; });
     } else if (!stopping_ && status.ToString() != last_failure) {
       last_failure = status.ToString();
       log->error("cannot lead, will try again reason=\"{}\"", last_failure);
@@ -87,6 +90,14 @@ void AdjudicatorService::LeadLoop() {
     changed_.wait_for(lock, std::chrono::milliseconds(backoff_ms), [&] { return stopping_; });
     if (stopping_) return;
     backoff_ms = std::min(backoff_ms * 2, options_.backoff_ms_max);
+  }
+}
+
+void AdjudicatorService::WatchLoop() {
+  std::unique_lock lock(mutex_);
+  while (!watch_.wait_for(lock, std::chrono::milliseconds(LsnPages::kRenewMs), [&] { return stopped_; })) {
+    if (state_ == State::kLeading) pages_.Renew();
+    for (const SessionPtr& session : sessions_) session->CancelIfStuck();
   }
 }
 
@@ -121,7 +132,10 @@ Status AdjudicatorService::TakeOver() {
   auto writer = std::make_shared<JournalWriter>(
       takeover.members(),
       JournalWriter::Options{
-          .epoch = epoch, .write_quorum = ensemble_.write_quorum, .committed_lsn = takeover.committed_lsn()},
+          .epoch = epoch,
+          .write_quorum = ensemble_.write_quorum,
+          .committed_lsn = takeover.committed_lsn(),
+          .local_node = ensemble_.local_node},
       [this, epoch](Lsn lsn) { OnCommitted(epoch, lsn); },
       [this, epoch](const Status& failure) { OnFailed(epoch, failure); });
   writer->Start();
@@ -137,7 +151,7 @@ Status AdjudicatorService::TakeOver() {
   lock.unlock();
   writer->Flush();
   lock.lock();
-  changed_.wait(lock, [&] { return state_ != State::kStarting || committed_ >= start || stopping_; });
+  progress_.wait(lock, [&] { return state_ != State::kStarting || committed_ >= start || stopping_; });
   const bool leading = state_ == State::kStarting && !stopping_;
   if (leading) {
     state_ = State::kLeading;
@@ -173,7 +187,11 @@ void AdjudicatorService::OnLocalApplied(Lsn lsn) {
     const std::lock_guard lock(mutex_);
     local_replica_ = true;
     local_applied_ = lsn;
-    if (state_ == State::kLeading) touched = Release(Releasable());
+    if (state_ == State::kLeading) {
+      // A journal node hands out only what is committed.
+      if (lsn <= core_->last_lsn()) durable_ = std::max(durable_, lsn);
+      touched = Release(Releasable());
+    }
   }
   for (const SessionPtr& session : touched) session->Flush();
 }
@@ -211,7 +229,7 @@ std::vector<AdjudicatorService::SessionPtr> AdjudicatorService::Release(Lsn lsn)
     answer(attached_.begin()->second, attached_.begin()->first);
     attached_.erase(attached_.begin());
   }
-  changed_.notify_all();
+  progress_.notify_all();
   return touched;
 }
 
@@ -234,6 +252,8 @@ void AdjudicatorService::StepDown(const Status& reason) {
       if (!stopping_) RoleLog("adjudicator")->warn("stepping down epoch={} reason=\"{}\"", epoch_, reason.ToString());
       // First of all: nobody may take this process's word for the newest commit any more.
       pages_.Withdraw();
+      // What is durable is committed, whoever leads next; only the local replica was still waited for.
+      touched = Release(durable_);
       const bool full = reason.code() == Code::kNoSpace;
       // Full while only starting: the core has read the whole journal, so it can still tell who was not committed.
       if (!(full && state_ == State::kStarting)) core_.reset();
@@ -260,6 +280,7 @@ void AdjudicatorService::StepDown(const Status& reason) {
     }
   }
   changed_.notify_all();
+  progress_.notify_all();
   std::sort(touched.begin(), touched.end());
   touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
   for (const SessionPtr& session : touched) session->Flush();

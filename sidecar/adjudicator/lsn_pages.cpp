@@ -90,6 +90,7 @@ void LsnPages::Lead(uint64_t epoch, Lsn committed) {
 
 void LsnPages::Publish(Lsn committed) {
   const std::lock_guard lock(mutex_);
+  if (!leading_) return;
   committed_ = committed;
   for (const auto& [path, mapping] : pages_) mapping->page->committed.store(committed, std::memory_order_release);
 }

@@ -34,7 +34,7 @@ class LsnPages {
   Status Offer(const std::string& path);
 
   void Lead(uint64_t epoch, Lsn committed);
-  void Publish(Lsn committed);
+  void Publish(Lsn committed);  // nothing after Withdraw
   // Extends the leases; to be called every kRenewMs. Forgets pages whose files are gone.
   void Renew();
   void Withdraw();

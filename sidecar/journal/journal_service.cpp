@@ -13,7 +13,7 @@ namespace {
 constexpr size_t kTailBatchBytes = 1u << 20;
 constexpr size_t kTailBatchBytesMax = 64u << 20;
 constexpr auto kTailLookAround = std::chrono::milliseconds(200);  // how soon a tail notices that its client has gone
-constexpr auto kFailureGrace = std::chrono::milliseconds(50);
+constexpr auto kFailureGrace = std::chrono::seconds(1);           // for a client to finish when it is told of a failure
 
 // A gap in Append means that the writer's view of the log is not ours: its epoch is over, as with a fence.
 grpc::Status ToAppendGrpc(const Status& status) {
@@ -76,7 +76,7 @@ class JournalService::AppendStream {
   // False when the stream is over. Requests are submitted in their order, under the same lock as they are read.
   bool ReadOne(proto::AppendRequest* request) {
     const std::lock_guard lock(read_mutex_);
-    if (ended_ || !stream_->Read(request)) {
+    if (ended_ || !stream_->Read(request) || ended_) {  // asked again: the other thread may have failed meanwhile
       ended_ = true;
       return false;
     }
@@ -104,7 +104,7 @@ class JournalService::AppendStream {
         case JournalNode::Flush::kSynced: Acknowledge(synced); break;
         case JournalNode::Flush::kFailed:
           Acknowledge(synced);
-          FailWhileReading(failure);
+          FailFlush(failure);
           return;
       }
     }
@@ -124,11 +124,22 @@ class JournalService::AppendStream {
     if (status_.ok()) status_ = status;
   }
 
-  // The other thread may be in Read. If the client sends something more, the call ends with our status; if not, it can
-  // only be cancelled.
-  void FailWhileReading(const Status& status) {
-    Fail(status);
-    ended_ = true;
+  // The other thread may be in Read, and the call cannot end before it has come back. So the client is asked to finish;
+  // a call of one that does not can only be cancelled, and its reason is lost.
+  void FailFlush(const Status& status) {
+    bool told;
+    {
+      // Not Fail: the other thread may have met the gap that the refused frames leave, and this is why there is one.
+      const std::lock_guard lock(state_mutex_);
+      status_ = status;
+      told = std::exchange(told_failure_, true);
+    }
+    if (!told) {
+      const std::lock_guard lock(write_mutex_);
+      stream_->Write(proto::AppendReply());
+    }
+    ended_ = true;     // not before: a client that is still writing is read from until it reads itself
+    if (told) return;  // the other thread waits for this one
     std::unique_lock lock(state_mutex_);
     if (!changed_.wait_for(lock, kFailureGrace, [this] { return readers_done_; })) context_->TryCancel();
   }
@@ -148,6 +159,7 @@ class JournalService::AppendStream {
   std::mutex state_mutex_;
   std::condition_variable changed_;
   bool readers_done_ = false;  // one of the threads has left its loop
+  bool told_failure_ = false;
   Status status_;
 };
 

@@ -24,73 +24,8 @@ int64_t SteadyUs() {
 
 }  // namespace
 
-// An asynchronous stream, of which one read is always outstanding.
-class Applier::Tail {
- public:
-  enum class Event { kFrames, kTimeout, kEnd };
-
-  Tail(proto::Journal::Stub* stub, grpc::ClientContext* context, Lsn after_lsn) : context_(context) {
-    proto::TailRequest request;
-    request.set_after_lsn(after_lsn);
-    reader_ = stub->PrepareAsyncTail(context, request, &queue_);
-    reader_->StartCall(this);
-  }
-
-  ~Tail() {
-    context_->TryCancel();
-    queue_.Shutdown();
-    void* tag;
-    bool ok;
-    while (queue_.Next(&tag, &ok)) {
-    }
-  }
-
-  // Appends the next reply's frames to `frames` if one comes within `wait_us`.
-  Event Next(int64_t wait_us, std::string* frames) {
-    // gRPC rounds deadlines up to a millisecond, so a mere look needs one that is long over.
-    const auto deadline = wait_us == 0 ? std::chrono::system_clock::time_point()
-                                       : std::chrono::system_clock::now() + std::chrono::microseconds(wait_us);
-    for (;;) {
-      void* tag;
-      bool ok;
-      const auto status = queue_.AsyncNext(&tag, &ok, deadline);
-      if (status == grpc::CompletionQueue::TIMEOUT) return Event::kTimeout;
-      if (status == grpc::CompletionQueue::SHUTDOWN || !ok) return Event::kEnd;
-      if (!started_) {
-        started_ = true;
-        reader_->Read(&reply_, this);
-        continue;
-      }
-      if (frames->empty()) {
-        frames->swap(*reply_.mutable_frames());
-      } else {
-        frames->append(reply_.frames());
-      }
-      reply_.Clear();
-      reader_->Read(&reply_, this);
-      if (!frames->empty()) return Event::kFrames;  // empty: only tells committed_lsn
-    }
-  }
-
-  // Only after kEnd: no read is outstanding then.
-  grpc::Status Finish() {
-    grpc::Status result;
-    reader_->Finish(&result, this);
-    void* tag;
-    bool ok;
-    queue_.Next(&tag, &ok);
-    return result;
-  }
-
- private:
-  grpc::ClientContext* const context_;
-  grpc::CompletionQueue queue_;
-  std::unique_ptr<grpc::ClientAsyncReader<proto::TailReply>> reader_;
-  proto::TailReply reply_;
-  bool started_ = false;
-};
-
-void Applier::Start(std::shared_ptr<grpc::Channel> journal) {
+void Applier::Start(std::shared_ptr<grpc::Channel> journal, journal::JournalNode* local) {
+  local_ = local;
   stub_ = proto::Journal::NewStub(std::move(journal));
   thread_ = std::thread([this] { Run(); });
   reporter_ = std::thread([this] { ReportLoop(); });
@@ -100,7 +35,7 @@ void Applier::Stop() {
   {
     std::lock_guard lock(mutex_);
     stopping_.store(true, std::memory_order_release);
-    if (stream_ != nullptr) stream_->TryCancel();
+    if (tail_ != nullptr) tail_->Cancel();
     if (report_ != nullptr) report_->TryCancel();
   }
   wake_.notify_all();
@@ -108,10 +43,16 @@ void Applier::Stop() {
   if (reporter_.joinable()) reporter_.join();
 }
 
-std::shared_ptr<grpc::ClientContext> Applier::Register(std::shared_ptr<grpc::ClientContext>* as) {
+std::shared_ptr<TailLink> Applier::OpenTail(Lsn after_lsn) {
   std::lock_guard lock(mutex_);
   if (stopping()) return nullptr;
-  return *as = std::make_shared<grpc::ClientContext>();
+  tail_ = local_ != nullptr ? OpenLocalTail(local_, after_lsn) : OpenRemoteTail(stub_.get(), after_lsn);
+  return tail_;
+}
+
+void Applier::CloseTail() {
+  std::lock_guard lock(mutex_);
+  tail_.reset();
 }
 
 bool Applier::Sleep(int64_t us) {
@@ -123,16 +64,13 @@ bool Applier::Sleep(int64_t us) {
 void Applier::Run() {
   int64_t backoff_us = kBackoffMinUs;
   while (!stopping()) {
-    const auto context = Register(&stream_);
-    if (context == nullptr) return;
     const Lsn before = replica_->applied();
-    Status status;
-    grpc::Status ended;
-    {
-      Tail tail(stub_.get(), context.get(), before);
-      status = Follow(&tail);
-      if (status.ok() && !stopping()) ended = tail.Finish();
-    }
+    const auto tail = OpenTail(before);
+    if (tail == nullptr) return;
+    const Status status = Follow(tail.get());
+    Status ended;
+    if (status.ok() && !stopping()) ended = tail->Finish();
+    CloseTail();
     if (stopping()) return;
     if (!status.ok()) {
       spdlog::critical("storage replica {} stops at LSN {:#x}: {}", replica_->directory(), replica_->applied(),
@@ -141,14 +79,14 @@ void Applier::Run() {
       return;
     }
     if (replica_->applied() != before) backoff_us = kBackoffMinUs;
-    if (ended.error_code() == grpc::StatusCode::OUT_OF_RANGE) {
+    if (ended.code() == Code::kTooOld) {
       spdlog::error(
           "storage replica {} is at LSN {:#x}, and the journal has trimmed what follows; stop concordd, replace the "
           "directory by a copy of another replica's, or restore a backup, and start again ({})",
-          replica_->directory(), replica_->applied(), ended.error_message());
+          replica_->directory(), replica_->applied(), ended.message());
       backoff_us = kTrimmedRetryUs;
     } else {
-      spdlog::debug("tail of the journal ended: {}", ended.error_message());
+      spdlog::debug("tail of the journal ended: {}", ended.ToString());
     }
     if (Status s = Maintain(); !s.ok()) spdlog::error("storage replica {}: {}", replica_->directory(), s.ToString());
     if (!Sleep(backoff_us)) return;
@@ -156,18 +94,18 @@ void Applier::Run() {
   }
 }
 
-Status Applier::Follow(Tail* tail) {
+Status Applier::Follow(TailLink* tail) {
   std::string frames;
   int64_t wait_us = 0;
   for (;;) {
     frames.clear();
-    Tail::Event event = tail->Next(wait_us, &frames);
-    if (event == Tail::Event::kEnd) return Status::Ok();
-    if (event == Tail::Event::kFrames) {
+    TailLink::Event event = tail->Next(wait_us, &frames);
+    if (event == TailLink::Event::kEnd) return Status::Ok();
+    if (event == TailLink::Event::kFrames) {
       // What has queued up meanwhile goes into the same LMDB transaction.
-      while (frames.size() < options_.max_batch_bytes && event == Tail::Event::kFrames) event = tail->Next(0, &frames);
+      while (frames.size() < options_.max_batch_bytes && event == TailLink::Event::kFrames) event = tail->Next(0, &frames);
       if (Status s = ApplyWithRetry(frames); !s.ok()) return s;
-      if (stopping() || event == Tail::Event::kEnd) return Status::Ok();
+      if (stopping() || event == TailLink::Event::kEnd) return Status::Ok();
       wait_us = kMaintenancePauseUs;
       if (SteadyUs() - maintained_us_ < (more_maintenance_ ? kBusyBacklogUs : kBusyMaintenanceUs)) continue;
     }
@@ -209,8 +147,12 @@ Status Applier::Maintain() {
 void Applier::ReportLoop() {
   bool told = false;
   do {
-    const auto context = Register(&report_);
-    if (context == nullptr) return;
+    const auto context = std::make_shared<grpc::ClientContext>();
+    {
+      std::lock_guard lock(mutex_);
+      if (stopping()) return;
+      report_ = context;
+    }
     context->set_deadline(std::chrono::system_clock::now() + std::chrono::microseconds(options_.report_interval_us));
     proto::ReportCheckpointRequest request;
     proto::ReportCheckpointReply reply;

@@ -2,8 +2,8 @@
 // transaction, and between batches collects garbage and takes checkpoints. It also keeps the replica's lease on the
 // journal, so that nothing is trimmed that a restart would need.
 //
-// The thread polls gRPC's completion queue itself: a frame is applied by the thread that received it, and the time that
-// it waits there is bounded by one slice of maintenance.
+// A frame is applied by the thread that received it, and the time that it waits there is bounded by one slice of
+// maintenance.
 //
 // Thread safety: Start and Stop from one thread; the rest from any.
 #pragma once
@@ -19,6 +19,7 @@
 #include <thread>
 
 #include "proto/journal.grpc.pb.h"
+#include "sidecar/journal/tail_link.h"
 #include "sidecar/storage/replica.h"
 
 namespace concord {
@@ -40,21 +41,21 @@ class Applier {
   Applier(Replica* replica, ApplierOptions options) : replica_(replica), options_(std::move(options)) {}
   ~Applier() { Stop(); }
 
-  void Start(std::shared_ptr<grpc::Channel> journal);
+  // `local`: the journal node, if it is of this process; frames then come straight from it.
+  void Start(std::shared_ptr<grpc::Channel> journal, journal::JournalNode* local = nullptr);
   void Stop();
 
  private:
-  class Tail;  // one Journal.Tail stream
-
   void Run();
   // Until the stream ends, or an error that ends the applier.
-  Status Follow(Tail* tail);
+  Status Follow(TailLink* tail);
   Status ApplyWithRetry(std::string_view frames);
   // One slice, and a checkpoint if due.
   Status Maintain();
   void ReportLoop();
-  // Makes a call's context one that Stop cancels; null when stopping.
-  std::shared_ptr<grpc::ClientContext> Register(std::shared_ptr<grpc::ClientContext>* as);
+  // A link that Stop cancels; null when stopping.
+  std::shared_ptr<TailLink> OpenTail(Lsn after_lsn);
+  void CloseTail();
   // False when stopping.
   bool Sleep(int64_t us);
   bool stopping() const { return stopping_.load(std::memory_order_acquire); }
@@ -62,6 +63,7 @@ class Applier {
   Replica* const replica_;
   const ApplierOptions options_;
   std::unique_ptr<proto::Journal::Stub> stub_;
+  journal::JournalNode* local_ = nullptr;
   bool more_maintenance_ = true;
   int64_t maintained_us_ = 0;
   Code last_trouble_ = Code::kOk;  // logged once, not at every retry
@@ -69,7 +71,7 @@ class Applier {
   std::atomic<bool> stopping_ = false;
   std::mutex mutex_;
   std::condition_variable wake_;
-  std::shared_ptr<grpc::ClientContext> stream_;  // under mutex_, as is report_: what Stop cancels
+  std::shared_ptr<TailLink> tail_;  // under mutex_, as is report_: what Stop cancels
   std::shared_ptr<grpc::ClientContext> report_;
   std::thread thread_;
   std::thread reporter_;

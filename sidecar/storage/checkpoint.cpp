@@ -17,9 +17,9 @@ namespace concord {
 namespace {
 
 constexpr uint64_t kMagic = UINT64_C(0x31415445'4d434e4f);  // "ONCMETA1"
-constexpr uint32_t kVersion = 1;
+constexpr uint32_t kVersion = 2;
 constexpr uint32_t kFlagClean = 1;
-constexpr size_t kHeaderSize = 32;
+constexpr size_t kHeaderSize = 56;
 
 Status Errno(const std::string& what) {
   const int error = errno;
@@ -89,7 +89,27 @@ Status Restore(const std::string& directory, const SavedMeta& meta) {
   return Remove(directory + "/lock.mdb");
 }
 
+// The only safe way back from a damaged or missing file.
+std::string HowToGetItBack(const std::string& directory) {
+  return "; restore a backup of the whole Concord directory. Only if the journal has never been trimmed, so that it "
+         "still "
+         "begins with its first record, may " +
+         directory + " be moved away instead, to be built anew from it";
+}
+
 }  // namespace
+
+Status ReadIdentity(const std::string& path, FileIdentity* identity) {
+  struct statx info {};
+  if (statx(AT_FDCWD, path.c_str(), 0, STATX_INO | STATX_BTIME, &info) != 0) return Errno(path);
+  identity->inode = info.stx_ino;
+  identity->birth_ns = 0;
+  if ((info.stx_mask & STATX_BTIME) != 0)
+    identity->birth_ns =
+        static_cast<uint64_t>(info.stx_btime.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(info.stx_btime.tv_nsec);
+  identity->device = uint64_t{info.stx_dev_major} << 32 | info.stx_dev_minor;
+  return Status::Ok();
+}
 
 Status ReadBootId(std::string* boot_id) {
   std::ifstream file("/proc/sys/kernel/random/boot_id");
@@ -106,6 +126,9 @@ Status SaveMeta(const std::string& directory, const SavedMeta& meta) {
   AppendLe(&bytes, meta.page_size);
   AppendLe(&bytes, static_cast<uint32_t>(meta.boot_id.size()));
   AppendLe(&bytes, meta.lsn);
+  AppendLe(&bytes, meta.data.inode);
+  AppendLe(&bytes, meta.data.birth_ns);
+  AppendLe(&bytes, meta.data.device);
   bytes += meta.boot_id;
   bytes += meta.pages;
   AppendLe(&bytes, Crc32c(bytes));
@@ -131,11 +154,17 @@ Status LoadMeta(const std::string& directory, SavedMeta* meta) {
   if (bytes.size() < kHeaderSize + 4) return damaged;
   const std::string_view body(bytes.data(), bytes.size() - 4);
   if (Crc32c(body) != LoadLe<uint32_t>(body.data() + body.size())) return damaged;
-  if (LoadLe<uint64_t>(bytes.data()) != kMagic || LoadLe<uint32_t>(bytes.data() + 8) != kVersion) return damaged;
+  if (LoadLe<uint64_t>(bytes.data()) != kMagic) return damaged;
+  if (const auto version = LoadLe<uint32_t>(bytes.data() + 8); version != kVersion)
+    return {Code::kCorruption,
+            path + ": version " + std::to_string(version) + ", this program writes " + std::to_string(kVersion)};
   meta->clean = (LoadLe<uint32_t>(bytes.data() + 12) & kFlagClean) != 0;
   meta->page_size = LoadLe<uint32_t>(bytes.data() + 16);
   const size_t boot_id_size = LoadLe<uint32_t>(bytes.data() + 20);
   meta->lsn = LoadLe<Lsn>(bytes.data() + 24);
+  meta->data.inode = LoadLe<uint64_t>(bytes.data() + 32);
+  meta->data.birth_ns = LoadLe<uint64_t>(bytes.data() + 40);
+  meta->data.device = LoadLe<uint64_t>(bytes.data() + 48);
   if (body.size() != kHeaderSize + boot_id_size + size_t{2} * meta->page_size) return damaged;
   meta->boot_id = body.substr(kHeaderSize, boot_id_size);
   meta->pages = body.substr(kHeaderSize + boot_id_size);
@@ -175,11 +204,22 @@ Status RecoverDirectory(const std::string& directory, const std::string& boot_id
   SavedMeta meta;
   Status loaded = LoadMeta(directory, &meta);
   if (!loaded.ok() || !Exists(data)) {
-    return {Code::kCorruption, (loaded.ok() ? data + ": missing" : loaded.message()) + "; remove " + directory +
-                                   " to have the replica rebuilt from the journal"};
+    return {Code::kCorruption, (loaded.ok() ? data + ": missing" : loaded.message()) + HowToGetItBack(directory)};
   }
   const bool sync_failed = Exists(directory + "/" + kRestoreFile);
-  if ((meta.clean || meta.boot_id == boot_id) && !sync_failed) return Status::Ok();
+  if (meta.clean && !sync_failed) return Status::Ok();
+  FileIdentity identity;
+  if (Status s = ReadIdentity(data, &identity); !s.ok()) return s;
+  if (!identity.SameFile(meta.data) && !sync_failed) {
+    return {
+        Code::kCorruption,
+        data +
+            ": a copy that was not taken of a stopped server, so it may hold a mixture of states. Stop the server "
+            "cleanly and copy the whole Concord directory again, or restore such a copy. Only if it is certain that "
+            "concordd did not run while this one was taken, make an empty file " +
+            directory + "/" + kRestoreFile + " and start again: it then goes back to its last checkpoint"};
+  }
+  if (meta.boot_id == boot_id && meta.data.device == identity.device && !sync_failed) return Status::Ok();
   if (Status s = Restore(directory, meta); !s.ok()) return s;
   *restored = true;
   return sync_failed ? RemoveMark(directory, kRestoreFile) : Status::Ok();
@@ -206,7 +246,8 @@ Status Checkpointer::Begin(Lsn lsn) {
   // No write transaction runs now, so both meta pages stand still. LMDB writes them with pwrite on this same file.
   int fd;
   if (Status s = lmdb::Error(mdb_env_get_fd(env_, &fd), "LMDB file"); !s.ok()) return s;
-  next_ = {.boot_id = boot_id_, .clean = false, .lsn = lsn, .page_size = stat.ms_psize, .pages = {}};
+  next_ = {.data = {}, .boot_id = boot_id_, .clean = false, .lsn = lsn, .page_size = stat.ms_psize, .pages = {}};
+  if (Status s = ReadIdentity(directory_ + "/data.mdb", &next_.data); !s.ok()) return s;
   next_.pages.resize(size_t{2} * stat.ms_psize);
   if (pread(fd, next_.pages.data(), next_.pages.size(), 0) != static_cast<ssize_t>(next_.pages.size()))
     return Errno(directory_ + "/data.mdb");

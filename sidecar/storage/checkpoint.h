@@ -3,11 +3,15 @@
 //
 //   1. `meta.saved` describes a state C whose pages are all on disk.
 //   2. While a write transaction runs, a read transaction is open at C, so LMDB reuses none of C's pages.
-//   3. A clean mark or this machine's present boot id in `meta.saved` means that the data file's own meta pages hold;
+//   3. A clean mark, or the present boot id and device, in `meta.saved` means that the data file's own meta pages hold;
 //      otherwise the saved ones are put back before LMDB opens the file.
+//   4. Without a clean mark `meta.saved` speaks of one file only, known by inode and time of birth. Another one is a
+//   copy
+//      that may have been taken while the file was written, so that the pages of C need not be in it: it is refused.
 //
 //   meta.saved := magic u64 | version u32 | flags u32 (1 = clean) | page_size u32 | boot_id_size u32
-//                 | checkpoint_lsn u64 | boot_id | meta page 0 | meta page 1 | crc32c u32 (of all before it)
+//                 | checkpoint_lsn u64 | inode u64 | birth_ns u64 | device u64 | boot_id | meta page 0 | meta page 1
+//                 | crc32c u32 (of all before it)
 //
 // Thread safety: Begin, Finish and MarkClean belong to the writer's thread, called between its write transactions; the
 // sync runs in a thread of the Checkpointer's own, so applying goes on meanwhile. saved_lsn may be asked anywhere.
@@ -30,7 +34,18 @@ inline constexpr char kSavedMetaFile[] = "meta.saved";
 inline constexpr char kCreatingFile[] = "creating";  // an environment that has no checkpoint yet: made anew at open
 inline constexpr char kRestoreFile[] = "restore";    // a sync failed: put the saved meta pages back at the next open
 
+// Which file it is. The device is apart: for some file systems its number is another one after each mount.
+struct FileIdentity {
+  uint64_t inode = 0;
+  uint64_t birth_ns = 0;  // 0 where the file system does not tell
+  uint64_t device = 0;
+
+  bool SameFile(const FileIdentity& other) const { return inode == other.inode && birth_ns == other.birth_ns; }
+};
+Status ReadIdentity(const std::string& path, FileIdentity* identity);
+
 struct SavedMeta {
+  FileIdentity data;  // data.mdb
   std::string boot_id;
   bool clean = false;
   Lsn lsn = kNoLsn;

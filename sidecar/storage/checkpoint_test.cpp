@@ -85,6 +85,10 @@ class CheckpointTest : public testing::TestWithParam<int> {
     std::filesystem::create_directories(there);
     WriteFile(there + "/meta.saved", meta);
     WriteFile(there + "/data.mdb", data);
+    SavedMeta saved;  // to it, this is the file that crashed
+    ASSERT_TRUE(LoadMeta(there, &saved).ok());
+    ASSERT_TRUE(ReadIdentity(there + "/data.mdb", &saved.data).ok());
+    ASSERT_TRUE(SaveMeta(there, saved).ok());
     ReplicaOptions options;
     options.directory = there;
     options.map_bytes = uint64_t{1} << 30;
@@ -208,12 +212,62 @@ TEST_F(CheckpointFilesTest, RefusesDamagedOrMissingFiles) {
   std::string damaged = saved;
   damaged[100] ^= 1;
   WriteFile(path_ + "/meta.saved", damaged);
-  EXPECT_EQ(Open("boot").code(), Code::kCorruption);
+  const Status refused = Open("boot");
+  EXPECT_EQ(refused.code(), Code::kCorruption);
+  // Never an advice to remove what the journal may no longer be able to give back.
+  EXPECT_NE(refused.message().find("restore a backup"), std::string::npos) << refused.message();
+  EXPECT_EQ(refused.message().find("remove"), std::string::npos) << refused.message();
   WriteFile(path_ + "/meta.saved", saved);
   EXPECT_TRUE(Open("boot").ok());
   replica_.reset();
   std::filesystem::remove(path_ + "/data.mdb");
   EXPECT_EQ(Open("boot").code(), Code::kCorruption);
+}
+
+TEST_F(CheckpointFilesTest, OnlyACopyOfAStoppedServerIsTrusted) {
+  ASSERT_TRUE(Open("boot").ok());
+  RandomCommits(50);
+  ApplyFrom(0);
+  const std::string original = path_;
+  const auto open_copy = [&](const std::string& name, const std::string& boot_id) {
+    path_ = directory_.path() + "/" + name;
+    if (!std::filesystem::exists(path_)) std::filesystem::copy(original, path_);
+    const Status s = Open(boot_id);
+    path_ = original;
+    return s;
+  };
+  // Of a running one: refused, on the same boot and on another one, and left as it is.
+  const Status refused = open_copy("live", "boot");
+  EXPECT_EQ(refused.code(), Code::kCorruption);
+  EXPECT_NE(refused.message().find("copy"), std::string::npos) << refused.message();
+  EXPECT_EQ(open_copy("live", "other boot").code(), Code::kCorruption);
+  // Somebody who knows that nobody wrote says so; it goes back to the checkpoint.
+  ASSERT_TRUE(CreateMark(directory_.path() + "/live", kRestoreFile).ok());
+  ASSERT_TRUE(open_copy("live", "boot").ok());
+  EXPECT_EQ(replica_->applied(), kNoLsn);
+  // Of a stopped one: as good as the original.
+  ASSERT_TRUE(Open("boot").ok());
+  EXPECT_EQ(replica_->applied(), log_.last());
+  ASSERT_TRUE(replica_->Close().ok());
+  replica_.reset();
+  ASSERT_TRUE(open_copy("stopped", "other boot").ok());
+  EXPECT_EQ(replica_->applied(), log_.last());
+  replica_.reset();
+  ASSERT_TRUE(open_copy("stopped", "other boot").ok()) << "it is an original now";
+  EXPECT_EQ(replica_->applied(), log_.last());
+}
+
+TEST_F(CheckpointFilesTest, AnotherDeviceNumberIsLikeAnotherBoot) {
+  ASSERT_TRUE(Open("boot").ok());
+  RandomCommits(50);
+  ApplyFrom(0);
+  replica_.reset();
+  SavedMeta saved;
+  ASSERT_TRUE(LoadMeta(path_, &saved).ok());
+  saved.data.device++;
+  ASSERT_TRUE(SaveMeta(path_, saved).ok());
+  ASSERT_TRUE(Open("boot").ok());
+  EXPECT_EQ(replica_->applied(), kNoLsn);
 }
 
 TEST_F(CheckpointFilesTest, HalfMadeEnvironmentIsMadeAnew) {

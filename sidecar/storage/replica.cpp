@@ -110,7 +110,8 @@ Status Replica::LoadState() {
   applied_.store(applied);
   leases_ = std::make_unique<ReaderLeases>(published_horizon_, options_.steady_us() + options_.restart_hold_us);
   txn.Abort();
-  return LoadDropping();
+  if (Status s = LoadDropping(); !s.ok()) return s;
+  return LoadStaged();
 }
 
 Status Replica::LoadDropping() {
@@ -129,6 +130,26 @@ Status Replica::LoadDropping() {
     if (key.size() == 1 + kPrefixSize) dropping_[KeyStorage(key.substr(1))] = applied();
   }
   return rc == 0 || rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "read drops");
+}
+
+Status Replica::LoadStaged() {
+  lmdb::Txn txn;
+  if (Status s = txn.Begin(env_.get(), MDB_RDONLY); !s.ok()) return s;
+  lmdb::Cursor cursor;
+  if (Status s = cursor.Open(txn.get(), dbs_.staged); !s.ok()) return s;
+  Token token;
+  std::string past;  // every chunk of the last token
+  MDB_val k, v;
+  int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_FIRST);
+  for (; rc == 0; rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE)) {
+    if (k.mv_size < token.size()) return {Code::kCorruption, directory() + ": a staged chunk without a token"};
+    memcpy(token.data(), k.mv_data, token.size());
+    // When a chunk came is not kept; that it was no later than now is enough.
+    staged_.try_emplace(token, applied());
+    past.assign(static_cast<const char*>(k.mv_data), token.size()).append(5, '\xff');
+    k = lmdb::Val(past);
+  }
+  return rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "read staged chunks");
 }
 
 Status Replica::Close() {

@@ -28,6 +28,7 @@
 #include "core/frame.h"
 #include "core/replica_layout.h"
 #include "core/wire.h"
+#include "sidecar/staged_chunks.h"
 #include "sidecar/storage/checkpoint.h"
 #include "sidecar/storage/lmdb.h"
 #include "sidecar/storage/reader_leases.h"
@@ -39,12 +40,13 @@ struct ReplicaOptions {
   std::string directory;
   uint64_t map_bytes = kReplicaMapBytes;
   unsigned max_readers = 2048;
-  int64_t retention_us = 10'000'000;     // versions are kept that long even if nobody is known to need them
+  int64_t retention_us = 1'000'000;      // versions are kept that long even if nobody is known to need them
   int64_t restart_hold_us = 10'000'000;  // the horizon stands still that long after a start
   int64_t checkpoint_interval_us = 1'000'000;
-  uint64_t checkpoint_bytes = 256u << 20;   // or sooner, when about as much has changed
-  int64_t garbage_interval_us = 5'000'000;  // between rounds of collection, if little has piled up
-  uint64_t transaction_bytes = 64u << 20;   // mutations in one LMDB transaction, about
+  uint64_t checkpoint_bytes = 256u << 20;               // or sooner, when about as much has changed
+  int64_t garbage_interval_us = 5'000'000;              // between rounds of collection, if little has piled up
+  uint64_t transaction_bytes = 64u << 20;               // mutations in one LMDB transaction, about
+  int64_t staged_lifetime_us = kStagedChunkLifetimeUs;  // another one for tests only
   // For tests; the machine's own if empty.
   std::string boot_id;
   std::function<int64_t()> unix_us;
@@ -127,6 +129,7 @@ class Replica {
   Status OpenDatabases(bool fresh);
   Status LoadState();
   Status LoadDropping();
+  Status LoadStaged();
 
   Status BeginBatch(Batch* batch);
   Status CommitBatch(Batch* batch);
@@ -138,7 +141,10 @@ class Replica {
   Status ApplyCommit(std::string_view body, Lsn lsn, Batch* batch);
   Status ApplyChunk(std::string_view body, Lsn lsn, Batch* batch);
   Status ApplyStaged(const Token& token, uint32_t count, Lsn lsn, Batch* batch);
+  Status CountStaged(const Token& token, Batch* batch, uint32_t* count);
   Status DeleteStaged(const Token& token, Batch* batch);
+  // Forgets the chunks of transactions that can no longer commit.
+  Status ExpireStaged();
   Status ApplyMutations(std::string_view mutations, Lsn lsn, Batch* batch);
   Status DropStorage(StorageId storage, Lsn lsn, Batch* batch);
 
@@ -171,6 +177,7 @@ class Replica {
   size_t garbage_round_at_ = 0;
   int64_t garbage_round_us_ = 0;
   std::map<StorageId, Lsn> dropping_;  // LSN of the drop: reads below it are still served
+  std::map<Token, Lsn> staged_;        // newest chunk of each undecided token, or later
   std::map<uint64_t, Lsn> building_;   // prefix -> record that last wrote versions older than itself there
   bool sweeping_ = true;               // a new process knows nothing about garbage: look at everything once
   bool sweep_again_ = false;           // something was missed while the sweep was under way
@@ -178,7 +185,7 @@ class Replica {
   std::string sweep_last_;             // versioned key at which it stands
   uint64_t changed_bytes_ = 0;         // since the last checkpoint began
   int64_t checkpoint_begun_us_ = 0;
-  int64_t readers_checked_us_ = 0;
+  int64_t looked_around_us_ = 0;
 
   std::atomic<Lsn> applied_ = kNoLsn;
   std::atomic<uint64_t> mutations_ = 0;

@@ -85,7 +85,9 @@ void Replica::AbortBatch(Batch* batch) {
   batch->txn.Abort();
   counters_.Forget();
   StartSweep();  // garbage may have been taken from the queue
-  if (Status s = LoadDropping(); !s.ok()) spdlog::error("storage replica {}: {}", directory(), s.ToString());
+  Status s = LoadDropping();
+  if (s.ok()) s = LoadStaged();
+  if (!s.ok()) spdlog::error("storage replica {}: {}", directory(), s.ToString());
 }
 
 Status Replica::ContinueBatch(Batch* batch) {
@@ -142,11 +144,12 @@ Status Replica::ApplyRecord(const Frame& frame, Batch* batch) {
 Status Replica::ApplyCommit(std::string_view body, Lsn lsn, Batch* batch) {
   WriteSetView write_set;
   if (Status s = WriteSetView::Parse(body, &write_set); !s.ok()) return Damaged(lsn, s.message());
-  if (write_set.chunk_count() > 0) {
+  const bool staged = write_set.chunk_count() > 0 || staged_.contains(write_set.token());
+  if (staged) {
     if (Status s = ApplyStaged(write_set.token(), write_set.chunk_count(), lsn, batch); !s.ok()) return s;
   }
   if (Status s = ApplyMutations(write_set.mutations(), lsn, batch); !s.ok()) return s;
-  return write_set.chunk_count() > 0 ? DeleteStaged(write_set.token(), batch) : Status::Ok();
+  return staged ? DeleteStaged(write_set.token(), batch) : Status::Ok();
 }
 
 Status Replica::ApplyChunk(std::string_view body, Lsn lsn, Batch* batch) {
@@ -156,22 +159,25 @@ Status Replica::ApplyChunk(std::string_view body, Lsn lsn, Batch* batch) {
   const std::string key = StagedKey(chunk.token, chunk.sequence);
   MDB_val k = lmdb::Val(key), v = lmdb::Val(chunk.mutations);
   batch->bytes += chunk.mutations.size();
+  staged_[chunk.token] = lsn;
   return lmdb::Error(mdb_put(batch->txn.get(), dbs_.staged, &k, &v, 0), "stage");
 }
 
 // The chunks stay until the last LMDB transaction of the commit, so that it can begin again after a crash. What is
 // written before lies above the applied LSN, where nobody reads.
 Status Replica::ApplyStaged(const Token& token, uint32_t count, Lsn lsn, Batch* batch) {
+  uint32_t staged;
+  if (Status s = CountStaged(token, batch, &staged); !s.ok()) return s;
+  if (staged != count)
+    return Damaged(lsn, std::to_string(count) + " chunks announced, " + std::to_string(staged) + " staged");
   uint32_t from = 0;
   for (uint32_t i = 0; i < count; i++) {
     lmdb::Cursor cursor;
     if (Status s = cursor.Open(batch->txn.get(), dbs_.staged); !s.ok()) return s;
     const std::string key = StagedKey(token, from);
     MDB_val k = lmdb::Val(key), v;
-    const int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE);
-    if (rc != 0 && rc != MDB_NOTFOUND) return lmdb::Error(rc, "read staged chunk");
-    if (rc == MDB_NOTFOUND || !IsOfToken(k, token))
-      return Damaged(lsn, std::to_string(count) + " chunks announced, " + std::to_string(i) + " staged");
+    if (Status s = lmdb::Error(mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE), "read staged chunk"); !s.ok())
+      return s;
     from = LoadBe32(static_cast<const char*>(k.mv_data) + token.size()) + 1;
     const std::string mutations(lmdb::View(v));  // LMDB's memory is not ours to keep while we write
     cursor.Close();
@@ -181,7 +187,19 @@ Status Replica::ApplyStaged(const Token& token, uint32_t count, Lsn lsn, Batch* 
   return Status::Ok();
 }
 
+Status Replica::CountStaged(const Token& token, Batch* batch, uint32_t* count) {
+  *count = 0;
+  lmdb::Cursor cursor;
+  if (Status s = cursor.Open(batch->txn.get(), dbs_.staged); !s.ok()) return s;
+  const std::string key = StagedKey(token, 0);
+  MDB_val k = lmdb::Val(key), v;
+  int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE);
+  for (; rc == 0 && IsOfToken(k, token); rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_NEXT)) ++*count;
+  return rc == 0 || rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "count staged chunks");
+}
+
 Status Replica::DeleteStaged(const Token& token, Batch* batch) {
+  staged_.erase(token);
   lmdb::Cursor cursor;
   if (Status s = cursor.Open(batch->txn.get(), dbs_.staged); !s.ok()) return s;
   const std::string key = StagedKey(token, 0);
@@ -191,6 +209,27 @@ Status Replica::DeleteStaged(const Token& token, Batch* batch) {
     if (Status s = lmdb::Error(mdb_cursor_del(cursor.get(), 0), "delete staged chunk"); !s.ok()) return s;
   }
   return rc == 0 || rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "delete staged chunk");
+}
+
+Status Replica::ExpireStaged() {
+  std::vector<Token> expired;
+  for (const auto& [token, newest] : staged_) {
+    if (StagedChunkExpired(newest, applied(), options_.staged_lifetime_us)) expired.push_back(token);
+  }
+  for (const Token& token : expired) {
+    Batch batch;
+    Status s = BeginBatch(&batch);
+    if (s.ok()) s = DeleteStaged(token, &batch);
+    if (s.ok()) s = CommitBatch(&batch);
+    if (!s.ok()) {
+      AbortBatch(&batch);
+      return s;
+    }
+  }
+  if (!expired.empty())
+    spdlog::info("storage replica {}: forgot the chunks of {} transactions that never ended", directory(),
+                 expired.size());
+  return Status::Ok();
 }
 
 Status Replica::ApplyMutations(std::string_view mutations, Lsn lsn, Batch* batch) {

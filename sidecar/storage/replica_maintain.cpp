@@ -10,7 +10,7 @@
 namespace concord {
 namespace {
 
-constexpr int64_t kReaderCheckUs = 5'000'000;
+constexpr int64_t kLookAroundUs = 5'000'000;  // for dead readers and expired chunks
 constexpr size_t kGarbageRoundKeys = 1u << 18;
 constexpr size_t kGarbageRoundBytes = 8u << 20;
 
@@ -52,11 +52,12 @@ Status Replica::Maintain(size_t budget, bool* more) {
   *more = false;
   if (closed_) return {Code::kShutdown, "the storage replica is closed"};
   const int64_t now_us = options_.steady_us();
-  if (now_us - readers_checked_us_ >= kReaderCheckUs) {
-    readers_checked_us_ = now_us;
+  if (now_us - looked_around_us_ >= kLookAroundUs) {
+    looked_around_us_ = now_us;
     int dead = 0;
     if (Status s = lmdb::Error(mdb_reader_check(env_.get(), &dead), "LMDB reader check"); !s.ok()) return s;
     if (dead > 0) spdlog::info("storage replica {}: cleared {} slots of dead readers", directory(), dead);
+    if (Status s = ExpireStaged(); !s.ok()) return s;
   }
   if (garbage_.TakeOverflowed()) StartSweep();
   if (sweeping_ && !garbage_.Full()) {

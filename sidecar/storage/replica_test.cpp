@@ -126,6 +126,64 @@ TEST_F(ReplicaTest, StagedChunksAppearWithTheirCommitOnly) {
   EXPECT_EQ(replica_->Apply(log.Frames(applied, log.size())).code(), Code::kCorruption);
 }
 
+TEST_F(ReplicaTest, ACommitWithOtherChunksThanStagedIsDamage) {
+  for (const auto& [staged, announced] : {std::pair(2u, 1u), {1u, 2u}, {1u, 0u}}) {
+    std::filesystem::remove_all(Options().directory);
+    Open();
+    FrameLog log;
+    const Token token{1, 2, 3};
+    std::string piece;
+    AppendMutation(&piece, MutationOp::kPut, RowKey(1, 10), "piece");
+    for (uint32_t i = 0; i < staged; i++) log.Append(RecordType::kChunk, EncodeChunk(token, i, 0, piece));
+    Apply(log.All());
+    const Lsn commit = log.Commit("", 0, kNoLsn, token, announced);
+    const Status s = replica_->Apply(log.Frames(staged, log.size()));
+    EXPECT_EQ(s.code(), Code::kCorruption);
+    EXPECT_NE(s.message().find("record " + std::to_string(commit)), std::string::npos) << s.message();
+    EXPECT_FALSE(Visible(RowKey(1, 10), commit));
+  }
+}
+
+TEST_F(ReplicaTest, ChunksThatNobodyCommitsAreForgotten) {
+  const Lsn lifetime = Lsn{kStagedChunkLifetimeUs} << kLsnCounterBits;
+  Open();
+  FrameLog log;
+  std::string piece;
+  AppendMutation(&piece, MutationOp::kPut, RowKey(1, 10), std::string(100000, 'v'));
+  const Token left{1}, late{2};
+  const auto used = [&] {
+    ReplicaStatistics statistics;
+    EXPECT_TRUE(replica_->Statistics(&statistics).ok());
+    return statistics.used_bytes;
+  };
+  const auto look_around = [&] {
+    now_us_ += 10'000'000;
+    MaintainToEnd(replica_.get());
+  };
+  log.Put(RowKey(2, 1), "row", 1000);
+  for (uint32_t i = 0; i < 3; i++) log.Append(RecordType::kChunk, EncodeChunk(left, i, 0, piece));
+  const Lsn newest = log.last();
+  Apply(log.All());
+  size_t applied = log.size();
+  log.Append(RecordType::kChunk, EncodeChunk(late, 0, 0, piece), newest + lifetime);
+  ApplyNew(log, applied);
+  look_around();
+  EXPECT_GT(used(), 400000u) << "forgotten while it could be committed";
+  applied = log.size();
+  log.Put(RowKey(2, 1), "row", newest + lifetime + 1);
+  ApplyNew(log, applied);
+  look_around();
+  EXPECT_LT(used(), 200000u);
+  // The other one is as it was, and commits. A restart takes what is left for new.
+  Open();
+  look_around();
+  applied = log.size();
+  const Lsn commit = log.Commit("", 0, newest + 2 * lifetime, late, 1);
+  ApplyNew(log, applied);
+  EXPECT_TRUE(Visible(RowKey(1, 10), commit));
+  EXPECT_LT(used(), 200000u);
+}
+
 TEST_F(ReplicaTest, LeaseHoldsTheHorizonUntilItEnds) {
   Open();
   FrameLog log;

@@ -36,7 +36,10 @@ class StorageRole {
 
   grpc::Service* service() { return &service_; }
   Replica* replica() { return replica_.get(); }
-  void Start(std::shared_ptr<grpc::Channel> journal) { applier_.Start(std::move(journal)); }
+  // `local`: the journal node, if it is of this process.
+  void Start(std::shared_ptr<grpc::Channel> journal, journal::JournalNode* local = nullptr) {
+    applier_.Start(std::move(journal), local);
+  }
   void StopFollowing() {
     replica_->StopWaiting();
     applier_.Stop();

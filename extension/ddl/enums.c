@@ -1,0 +1,141 @@
+/*
+ * enums.c
+ *		ALTER TYPE ... ADD VALUE must not move labels that Concord indexes hold.
+ *
+ * Index keys hold a label's sort order, a float4. When no number is left between two labels, after two dozen insertions at one
+ * place, Postgres numbers all labels of the type anew: no entry of any index would be found again. Then the statement is
+ * refused.
+ */
+#include "concord.h"
+
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/namespace.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_enum.h"
+#include "catalog/pg_index.h"
+#include "catalog/pg_type.h"
+#include "ddl/ddl.h"
+#include "nodes/makefuncs.h"
+#include "parser/parse_type.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+typedef struct Label
+{
+	Oid			oid;
+	float4		sort_order;
+} Label;
+
+struct ConcordEnumOrder
+{
+	Oid			type;
+	Oid			index;			/* one that depends on the order */
+	int			count;
+	Label	   *labels;
+};
+
+static bool
+index_has_key_of(Form_pg_index index, Oid type)
+{
+	for (int i = 1; i <= index->indnkeyatts; i++)
+		if (getBaseType(get_atttype(index->indexrelid, i)) == type)
+			return true;
+	return false;
+}
+
+/* Any Concord index with a key column of the type or of a domain over it. */
+static Oid
+find_index(Oid type)
+{
+	Relation	pg_index = table_open(IndexRelationId, AccessShareLock);
+	SysScanDesc scan = systable_beginscan(pg_index, InvalidOid, false, NULL, 0, NULL);
+	HeapTuple	row;
+	Oid			found = InvalidOid;
+
+	while (!OidIsValid(found) && HeapTupleIsValid(row = systable_getnext(scan)))
+	{
+		Form_pg_index index = (Form_pg_index) GETSTRUCT(row);
+
+		if (concord_relam(index->indexrelid) == concord_index_am_oid() && index_has_key_of(index, type))
+			found = index->indexrelid;
+	}
+	systable_endscan(scan);
+	table_close(pg_index, AccessShareLock);
+	return found;
+}
+
+/* The labels, by OID. */
+static void
+read_labels(Oid type, ConcordEnumOrder *order)
+{
+	Relation	pg_enum = table_open(EnumRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	row;
+	int			capacity = 16;
+
+	order->labels = palloc(capacity * sizeof(Label));
+	ScanKeyInit(&key, Anum_pg_enum_enumtypid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(type));
+	scan = systable_beginscan(pg_enum, EnumTypIdLabelIndexId, true, NULL, 1, &key);
+	while (HeapTupleIsValid(row = systable_getnext(scan)))
+	{
+		Form_pg_enum label = (Form_pg_enum) GETSTRUCT(row);
+
+		if (order->count == capacity)
+			order->labels = repalloc(order->labels, (capacity *= 2) * sizeof(Label));
+		order->labels[order->count].oid = label->oid;
+		order->labels[order->count++].sort_order = label->enumsortorder;
+	}
+	systable_endscan(scan);
+	table_close(pg_enum, AccessShareLock);
+}
+
+ConcordEnumOrder *
+concord_enum_order(AlterEnumStmt *stmt)
+{
+	ConcordEnumOrder *order;
+	Oid			type;
+	Oid			index;
+
+	/* Renaming a label moves none; a label put at an end neither. */
+	if (stmt->oldVal != NULL || stmt->newValNeighbor == NULL)
+		return NULL;
+	type = LookupTypeNameOid(NULL, makeTypeNameFromNameList(stmt->typeName), true);
+	if (!OidIsValid(type) || !OidIsValid(index = find_index(type)))
+		return NULL;
+	order = palloc0(sizeof(ConcordEnumOrder));
+	order->type = type;
+	order->index = index;
+	read_labels(type, order);
+	return order;
+}
+
+void
+concord_check_enum_order(const ConcordEnumOrder *before)
+{
+	CommandCounterIncrement();
+	for (int i = 0; i < before->count; i++)
+	{
+		HeapTuple	row = SearchSysCache1(ENUMOID, ObjectIdGetDatum(before->labels[i].oid));
+		bool		moved = !HeapTupleIsValid(row) ||
+			((Form_pg_enum) GETSTRUCT(row))->enumsortorder != before->labels[i].sort_order;
+
+		if (HeapTupleIsValid(row))
+			ReleaseSysCache(row);
+		if (moved)
+			ereport(ERROR,
+					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+					 errmsg("cannot add a value to type %s at this place: all its values would have to be renumbered",
+							format_type_be(before->type)),
+					 errdetail("Index \"%s\" of access method concord_btree holds the numbers.",
+							   get_rel_name(before->index)),
+					 errhint("Drop the Concord indexes on columns of the type, add the value, and create them again; or add "
+							 "it at another place.")));
+	}
+}

@@ -1,0 +1,20 @@
+-- Blocks of rowids that a server has leased for storage that is gone make room for others: a table's rows stay together.
+SET synchronous_commit = off;
+CREATE TABLE le_churn (a int);
+DO $$
+BEGIN
+  FOR i IN 1..6000 LOOP
+    TRUNCATE le_churn;
+    INSERT INTO le_churn VALUES (i);
+    COMMIT;
+  END LOOP;
+END $$;
+CREATE TABLE le_a (a int);
+CREATE TABLE le_b (a int);
+INSERT INTO le_a VALUES (1);
+INSERT INTO le_b VALUES (1);
+INSERT INTO le_a VALUES (2);
+INSERT INTO le_b VALUES (2);
+SELECT ctid, a FROM le_a;
+SELECT ctid, a FROM le_b;
+DROP TABLE le_churn, le_a, le_b;

@@ -1,0 +1,55 @@
+// The staged chunks of transactions that are not decided yet, so that no commit gets into the journal whose chunks a
+// storage replica does not have, or has forgotten (docs/adjudicator.md, "Chunks").
+//
+// Not thread-safe, no I/O. Invariants:
+//  - What is known of a token are all its chunks since the floor; a token is forgotten as a whole, which lifts the
+//  floor.
+//  - Bounded by `max_chunks`: the token whose first chunk is the oldest is forgotten.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+
+#include "core/lsn.h"
+#include "core/wire.h"
+
+namespace concord {
+
+class ChunkTable {
+ public:
+  static constexpr size_t kDefaultMaxChunks = 1 << 18;
+
+  enum class Result : uint8_t { kComplete, kMismatch, kTooOld };
+
+  explicit ChunkTable(size_t max_chunks) : max_chunks_(max_chunks) {}
+
+  // Forgets everything; of chunks at or below `floor` nothing is known.
+  void Reset(Lsn floor);
+  // A sequence number that comes again replaces its chunk, here as in the replicas.
+  void Add(const Token& token, uint32_t sequence, Lsn lsn);
+  // The token is decided.
+  void Remove(const Token& token);
+  // Forgets the tokens whose first chunk has expired at `lsn`.
+  void Expire(Lsn lsn, int64_t lifetime_us);
+  // Are there exactly `count`? kTooOld: it cannot be told, as some may lie below the floor.
+  Result Probe(const Token& token, uint32_t count) const;
+
+  Lsn floor() const { return floor_; }
+  size_t chunks() const { return chunks_; }
+
+ private:
+  struct Open {
+    Lsn first;
+    std::set<uint32_t> sequences;
+  };
+  void ForgetOldest();
+
+  const size_t max_chunks_;
+  Lsn floor_ = kNoLsn;
+  size_t chunks_ = 0;
+  std::map<Token, Open> open_;
+  std::map<Lsn, Token> by_first_;
+};
+
+}  // namespace concord

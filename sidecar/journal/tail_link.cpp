@@ -1,0 +1,132 @@
+#include "sidecar/journal/tail_link.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+
+#include "sidecar/rpc/status.h"
+
+namespace concord {
+namespace {
+
+constexpr size_t kLocalBatchBytes = 1u << 20;
+
+// An asynchronous stream, of which one read is always outstanding: its frames are handled by the thread that receives them.
+class RemoteTail : public TailLink {
+ public:
+  RemoteTail(proto::Journal::Stub* stub, Lsn after_lsn) {
+    proto::TailRequest request;
+    request.set_after_lsn(after_lsn);
+    reader_ = stub->PrepareAsyncTail(&context_, request, &queue_);
+    reader_->StartCall(this);
+  }
+
+  ~RemoteTail() override {
+    context_.TryCancel();
+    queue_.Shutdown();
+    void* tag;
+    bool ok;
+    while (queue_.Next(&tag, &ok)) {
+    }
+  }
+
+  Event Next(int64_t wait_us, std::string* frames) override {
+    // gRPC rounds deadlines up to a millisecond, so a mere look needs one that is long over.
+    const auto deadline = wait_us == 0 ? std::chrono::system_clock::time_point()
+                                       : std::chrono::system_clock::now() + std::chrono::microseconds(wait_us);
+    for (;;) {
+      void* tag;
+      bool ok;
+      const auto status = queue_.AsyncNext(&tag, &ok, deadline);
+      if (status == grpc::CompletionQueue::TIMEOUT) return Event::kTimeout;
+      if (status == grpc::CompletionQueue::SHUTDOWN || !ok) return Event::kEnd;
+      if (!started_) {
+        started_ = true;
+        reader_->Read(&reply_, this);
+        continue;
+      }
+      if (frames->empty()) {
+        frames->swap(*reply_.mutable_frames());
+      } else {
+        frames->append(reply_.frames());
+      }
+      reply_.Clear();
+      reader_->Read(&reply_, this);
+      if (!frames->empty()) return Event::kFrames;  // empty: only tells committed_lsn
+    }
+  }
+
+  // No read is outstanding after kEnd.
+  Status Finish() override {
+    grpc::Status result;
+    reader_->Finish(&result, this);
+    void* tag;
+    bool ok;
+    queue_.Next(&tag, &ok);
+    return FromGrpc(result);
+  }
+
+  void Cancel() override { context_.TryCancel(); }
+
+ private:
+  grpc::ClientContext context_;
+  grpc::CompletionQueue queue_;
+  std::unique_ptr<grpc::ClientAsyncReader<proto::TailReply>> reader_;
+  proto::TailReply reply_;
+  bool started_ = false;
+};
+
+class LocalTail : public TailLink {
+ public:
+  LocalTail(journal::JournalNode* node, Lsn after_lsn) : node_(node), after_(after_lsn) {}
+
+  Event Next(int64_t wait_us, std::string* frames) override {
+    using std::chrono::milliseconds;
+    const int64_t wait_ms = (wait_us + 999) / 1000;
+    if (cancelled_.load()) return Event::kEnd;
+    if (limit_ <= after_) limit_ = node_->WaitCommitted(after_, milliseconds(wait_ms));
+    if (limit_ <= after_) return cancelled_.load() ? Event::kEnd : Event::kTimeout;
+    std::string read;
+    Lsn last = kNoLsn;
+    status_ = node_->Read(after_, limit_, kLocalBatchBytes, &read, &last);
+    if (!status_.ok()) return Event::kEnd;
+    if (last == kNoLsn) {  // cut by a truncation meanwhile
+      limit_ = kNoLsn;
+      return Event::kTimeout;
+    }
+    after_ = last;
+    if (frames->empty()) {
+      frames->swap(read);
+    } else {
+      frames->append(read);
+    }
+    return Event::kFrames;
+  }
+
+  Status Finish() override {
+    return status_.ok() ? Status(Code::kShutdown, "the tail was cancelled") : status_;
+  }
+  // Noticed at the latest when the wait of Next is over.
+  void Cancel() override { cancelled_.store(true); }
+
+ private:
+  journal::JournalNode* const node_;
+  Lsn after_;
+  Lsn limit_ = kNoLsn;
+  Status status_;
+  std::atomic<bool> cancelled_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<TailLink> OpenRemoteTail(proto::Journal::Stub* stub, Lsn after_lsn) {
+  return std::make_unique<RemoteTail>(stub, after_lsn);
+}
+
+std::unique_ptr<TailLink> OpenLocalTail(journal::JournalNode* node, Lsn after_lsn) {
+  return std::make_unique<LocalTail>(node, after_lsn);
+}
+
+}  // namespace concord
