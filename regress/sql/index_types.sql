@@ -4,6 +4,7 @@
 --
 SET client_min_messages = warning;
 SELECT setseed(0.20260101);
+SET concord.allow_mixed_writes = on;
 SET enable_seqscan = off;
 SET enable_bitmapscan = off;
 SET enable_sort = off;

@@ -28,8 +28,9 @@ foreach my $victim ('client backend', 'concord gateway', 'concord launcher', 'cl
 	ok(wait_ready($node), "it commits again after kill -9 of a $victim");
 }
 sleep 1;
+my $postmaster = (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0];
 $node->kill9;
-sleep 0.5;
+ok(wait_until(sub { !kill(0, $postmaster) }, 20), 'the postmaster is gone');	# init may take its time to reap it
 $node->start;
 ok(wait_ready($node), 'it commits again after kill -9 of the postmaster');
 sleep 1;

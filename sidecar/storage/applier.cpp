@@ -81,8 +81,8 @@ void Applier::Run() {
     if (replica_->applied() != before) backoff_us = kBackoffMinUs;
     if (ended.code() == Code::kTooOld) {
       spdlog::error(
-          "storage replica {} is at LSN {:#x}, and the journal has trimmed what follows; stop concordd, replace the "
-          "directory by a copy of another replica's, or restore a backup, and start again ({})",
+          "storage replica {} is at LSN {:#x}, and the journal has trimmed what follows; stop the server, restore a "
+          "backup of the whole Concord directory, and start again ({})",
           replica_->directory(), replica_->applied(), ended.message());
       backoff_us = kTrimmedRetryUs;
     } else {
