@@ -10,6 +10,7 @@ const char* CodeName(Code code) {
     case Code::kStaleEpoch: return "StaleEpoch";
     case Code::kNoQuorum: return "NoQuorum";
     case Code::kOutcomeUnknown: return "OutcomeUnknown";
+    case Code::kInDoubt: return "InDoubt";
     case Code::kUnavailable: return "Unavailable";
     case Code::kNotFound: return "NotFound";
     case Code::kInvalid: return "Invalid";

@@ -15,6 +15,7 @@ enum class Code : uint8_t {
   kStaleEpoch,      // the caller speaks for an epoch that has been fenced
   kNoQuorum,        // too few journal nodes answered
   kOutcomeUnknown,  // a commit whose verdict can no longer be told
+  kInDoubt,         // a commit in flight when its leader stepped down: ask again with the same token
   kUnavailable,     // the other side is not there (yet); asking again may help
   kNotFound,
   kInvalid,     // malformed input: a bug of the caller or garbage from the network

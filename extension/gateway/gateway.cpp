@@ -253,9 +253,9 @@ void CcGateway::OnVerdict(const proto::Verdict& verdict) {
     OnDropVerdict(request, verdict);
     return;
   }
-  if (verdict.outcome() == proto::UNAVAILABLE && request->sends > 1) {
-    // "Nothing was decided" speaks for this sending only; an earlier one may be in the journal. Ask until it is
-    // settled.
+  if (verdict.outcome() == proto::IN_DOUBT || (verdict.outcome() == proto::UNAVAILABLE && request->sends > 1)) {
+    // It may be in the journal. "Nothing was decided" speaks for this sending only, not for an earlier one. Ask until
+    // it is settled.
     outbox_.Retry(request, NowUs() + kResendPauseMs * 1000);
     return;
   }

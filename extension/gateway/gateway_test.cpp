@@ -281,6 +281,22 @@ TEST_F(GatewayTest, UnansweredCommitIsSentAgainWithItsToken) {
   EXPECT_EQ(answer.lsn, adjudicator_.tokens.begin()->second);
 }
 
+TEST_F(GatewayTest, ACommitInDoubtIsAskedForUntilItIsSettled) {
+  std::atomic<int> seen = 0;
+  adjudicator_.script = [&](const proto::CommitRequest& commit, proto::Verdict* verdict) {
+    const int attempt = ++seen;
+    if (attempt == 3) return adjudicator_.Decide(commit.write_set(), verdict);
+    // Once it was in flight, "nothing was decided" says nothing of it.
+    verdict->set_outcome(attempt == 1 ? proto::IN_DOUBT : proto::UNAVAILABLE);
+    return true;
+  };
+  StartServer();
+  StartGateway();
+  AwaitConnected();
+  EXPECT_EQ(Commit(0, WriteSet(1)).outcome, CC_COMMITTED);
+  EXPECT_EQ(seen, 3);
+}
+
 TEST_F(GatewayTest, UnavailableIsPassedOnOnlyIfNothingElseWasSent) {
   std::atomic<int> seen = 0;
   adjudicator_.script = [&](const proto::CommitRequest& commit, proto::Verdict* verdict) {

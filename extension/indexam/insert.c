@@ -282,6 +282,13 @@ concord_aminsert(Relation index, Datum *values, bool *isnull, ItemPointer heap_t
 	{
 		if (check_unique == UNIQUE_CHECK_EXISTING)
 			return true;		/* a key with a NULL */
+		if (index_info->ii_ExclusionOps != NULL && !in.has_null && !concord_storage_is_new(index))
+		{
+			/* The executor looks for other rows with the key; only adjudication sees those not committed yet. */
+			(void) concord_intent_take(in.prefix, in.body.bytes, in.columns_size, CC_UPDATE, LockWaitBlock);
+			in.newest = concord_read_point_for(index, SnapshotAny);
+			check_absent(&in);
+		}
 		value = concord_form_entry(index, values, isnull, in.rowid, &size);
 		satisfied = insert_plain(&in, value, size);
 		pfree(value);

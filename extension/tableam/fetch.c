@@ -69,6 +69,20 @@ no_one_to_wait_for(Snapshot snapshot)
 	}
 }
 
+/* What the last fetch with a dirty snapshot returned: ON CONFLICT locks the row that it found so. */
+static struct
+{
+	uint64		prefix;
+	uint64		rowid;
+	uint64		lsn;
+}			last_dirty;
+
+uint64
+concord_dirty_lsn(uint64 prefix, uint64 rowid)
+{
+	return last_dirty.prefix == prefix && last_dirty.rowid == rowid ? last_dirty.lsn : 0;
+}
+
 bool
 concord_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot,
 						  bool *call_again, bool *all_dead)
@@ -105,6 +119,12 @@ concord_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Sna
 	}
 	if (!get_row(data->rel, fetch->prefix, rowid, point, slot))
 		return false;
+	if (snapshot->snapshot_type == SNAPSHOT_DIRTY)
+	{
+		last_dirty.prefix = fetch->prefix;
+		last_dirty.rowid = rowid;
+		last_dirty.lsn = concord_slot_lsn(slot);
+	}
 	/* The caller is told which version it got, as a HOT chain does: deferred exclusion constraints must know their own. */
 	*tid = slot->tts_tid;
 	return true;
@@ -121,7 +141,7 @@ get_base_version(Relation rel, uint64 prefix, uint64 rowid, TupleTableSlot *slot
 	if (ActiveSnapshotSet())
 	{
 		point = concord_read_point_for(rel, GetActiveSnapshot());
-		locked_lsn = concord_locked_lsn(prefix, rowid, &direct);
+		locked_lsn = concord_locked_lsn(prefix, rowid, InvalidCommandId, &direct);
 		point.lsn = Max(point.lsn, locked_lsn);
 		point.curcid = 0;		/* the base, whatever became of it here */
 		if (get_row(rel, prefix, rowid, point, slot))

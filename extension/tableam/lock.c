@@ -30,6 +30,7 @@ typedef struct LockedRow
 {
 	LockedKey	key;
 	uint64		lsn;			/* the version was current at it */
+	CommandId	cid;			/* only the command that locked it goes on with the newer version */
 	bool		direct;			/* ON CONFLICT asked for the newest version in the first place */
 } LockedRow;
 
@@ -43,7 +44,7 @@ forget_locked_rows(void *arg)
 }
 
 static void
-remember_locked(const ConcordTarget *target, uint64 lsn, bool direct)
+remember_locked(const ConcordTarget *target, uint64 lsn, CommandId cid, bool direct)
 {
 	LockedKey	key = {target->prefix, target->rowid};
 	LockedRow  *row;
@@ -60,18 +61,22 @@ remember_locked(const ConcordTarget *target, uint64 lsn, bool direct)
 		MemoryContextRegisterResetCallback(TopTransactionContext, callback);
 	}
 	row = hash_search(locked_rows, &key, HASH_ENTER, &found);
-	row->lsn = found ? Max(row->lsn, lsn) : lsn;
+	row->lsn = found && row->cid == cid ? Max(row->lsn, lsn) : lsn;
+	row->cid = cid;
 	row->direct = direct;
 }
 
 uint64
-concord_locked_lsn(uint64 prefix, uint64 rowid, bool *direct)
+concord_locked_lsn(uint64 prefix, uint64 rowid, CommandId cid, bool *direct)
 {
 	LockedKey	key = {prefix, rowid};
 	LockedRow  *row = locked_rows == NULL ? NULL : hash_search(locked_rows, &key, HASH_FIND, NULL);
 
-	*direct = row != NULL && row->direct;
-	return row == NULL ? 0 : row->lsn;
+	*direct = false;
+	if (row == NULL || (cid != InvalidCommandId && row->cid != cid))
+		return 0;
+	*direct = row->direct;
+	return row->lsn;
 }
 
 static CcLockMode
@@ -154,9 +159,18 @@ concord_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableS
 	 * COMMITTED, the caller is ON CONFLICT, which found the row with a dirty snapshot: the newest version it shall have.
 	 */
 	known = concord_read_point_for(rel, snapshot).lsn;
-	locked_lsn = concord_locked_lsn(target.prefix, target.rowid, &direct);
+	locked_lsn = concord_locked_lsn(target.prefix, target.rowid, cid, &direct);
 	if (direct)
 		known = Max(known, locked_lsn);
+	if (!is_new && !follow && !IsolationUsesXactSnapshot() &&
+		concord_dirty_lsn(target.prefix, target.rowid) != visible.entry.lsn)
+	{
+		/* It may no longer be the row that ON CONFLICT found: that has to look for one again, as on heap. */
+		cc_view_unpin(visible.entry.view);
+		concord_fill_failure(tmfd, TM_Updated, tid, &target);
+		ExecClearTuple(slot);
+		return TM_Updated;
+	}
 	if (!is_new && visible.entry.lsn > known && IsolationUsesXactSnapshot())
 	{
 		cc_view_unpin(visible.entry.view);
@@ -168,7 +182,7 @@ concord_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableS
 	{
 		tmfd->traversed = follow && visible.entry.lsn > known;
 		if (tmfd->traversed || !follow)
-			remember_locked(&target, observed, !follow);
+			remember_locked(&target, observed, cid, !follow);
 	}
 	if (IsolationUsesXactSnapshot())
 		observed = Min(observed, known);

@@ -175,7 +175,7 @@ begin_write(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Sna
 	known = concord_read_point_for(rel, snapshot).lsn;
 	if (crosscheck != InvalidSnapshot)
 		known = Min(known, concord_read_point_for(rel, crosscheck).lsn);
-	locked_lsn = concord_locked_lsn(target->prefix, target->rowid, &direct);
+	locked_lsn = concord_locked_lsn(target->prefix, target->rowid, cid, &direct);
 	if (version_lsn > Max(known, locked_lsn))
 	{
 		/*

@@ -159,6 +159,8 @@ bool		concord_tuple_tid_valid(TableScanDesc sscan, ItemPointer tid);
 void		concord_tuple_get_latest_tid(TableScanDesc sscan, ItemPointer tid);
 bool		concord_tuple_satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snapshot);
 TransactionId concord_index_delete_tuples(Relation rel, struct TM_IndexDeleteOp *delstate);
+/* Commit LSN of the version that the last fetch with a dirty snapshot returned, if that was this row; else 0. */
+uint64		concord_dirty_lsn(uint64 prefix, uint64 rowid);
 /* Exactly the version that a TID names, whether or not it is still current (SnapshotAny). */
 bool		concord_fetch_any(Relation rel, ItemPointer tid, TupleTableSlot *slot);
 
@@ -188,8 +190,9 @@ void		concord_fill_failure(TM_FailureData *tmfd, TM_Result result, ItemPointer t
 /* ---- locks (lock.c) ---- */
 TM_Result	concord_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot, CommandId cid,
 							   LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags, TM_FailureData *tmfd);
-/* LSN of a version that tuple_lock returned although it is newer than its snapshot; 0 if there was none. */
-uint64		concord_locked_lsn(uint64 prefix, uint64 rowid, bool *direct);
+/* LSN of a version that tuple_lock returned to the command although it is newer than its snapshot; 0 if there was none.
+ * InvalidCommandId: to any command. */
+uint64		concord_locked_lsn(uint64 prefix, uint64 rowid, CommandId cid, bool *direct);
 
 /* ---- writes (modify.c) ---- */
 void		concord_tuple_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,

@@ -16,6 +16,7 @@ proto::Outcome OutcomeOf(Code code) {
     case Code::kInvalid: return proto::INVALID;
     case Code::kOutcomeUnknown: return proto::OUTCOME_UNKNOWN;
     case Code::kNoSpace: return proto::NO_SPACE;
+    case Code::kInDoubt: return proto::IN_DOUBT;
     default: return proto::UNAVAILABLE;
   }
 }

@@ -134,7 +134,7 @@ class Gateway {
   proto::Verdict CommitUntilDecided(const std::string& write_set) {
     for (int attempt = 0; attempt < 500; attempt++) {
       const proto::Verdict verdict = Commit(write_set);
-      if (verdict.outcome() != proto::UNAVAILABLE) return verdict;
+      if (verdict.outcome() != proto::UNAVAILABLE && verdict.outcome() != proto::IN_DOUBT) return verdict;
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
     }
     return {};
@@ -243,7 +243,7 @@ TEST_F(AdjudicatorServiceTest, ABrokenAppendIsSettledFromTheJournal) {
       std::this_thread::sleep_for(std::chrono::milliseconds(5));
       journal_.BreakAfterKeeping();
     }
-    EXPECT_EQ(gateway.Wait(id).outcome(), proto::UNAVAILABLE);
+    EXPECT_EQ(gateway.Wait(id).outcome(), proto::IN_DOUBT);
     journal_.Heal();
     EXPECT_EQ(gateway.CommitUntilDecided(write_set).outcome(), proto::COMMITTED) << token;
     EXPECT_EQ(Commits(token), 1u);
@@ -294,7 +294,7 @@ TEST_F(AdjudicatorServiceTest, AnotherLeaderFencesThisOne) {
   grpc::ClientContext context;
   ASSERT_TRUE(journal_.stub()->Seal(&context, seal, &reply).ok());
   const std::string write_set = MakeWriteSet(1, {});
-  EXPECT_EQ(gateway.Commit(write_set).outcome(), proto::UNAVAILABLE);
+  EXPECT_EQ(gateway.Commit(write_set).outcome(), proto::IN_DOUBT);
   // It takes over again by itself, above the epoch that fenced it.
   EXPECT_EQ(gateway.CommitUntilDecided(write_set).outcome(), proto::COMMITTED);
   EXPECT_GT(old_leader.GetStatus().epoch(), 40u);
@@ -480,7 +480,7 @@ TEST_F(AdjudicatorServiceTest, PagesShowWhatIsCommittedBeforeItsVerdict) {
     }
     // Stepping down withdraws it, leading again vouches anew.
     journal_.FailAfter(0, {Code::kIoError, "planted"});
-    EXPECT_EQ(gateway.Commit(MakeWriteSet(1000, {})).outcome(), proto::UNAVAILABLE);
+    EXPECT_EQ(gateway.Commit(MakeWriteSet(1000, {})).outcome(), proto::IN_DOUBT);
     EXPECT_EQ(page.committed(), kNoLsn);
     journal_.Heal();
     const auto verdict = gateway.CommitUntilDecided(MakeWriteSet(1000, {}));
@@ -583,7 +583,7 @@ TEST_F(LocalReplicaTest, WhatIsDurableIsAnsweredWhenTheTermEnds) {
   journal_.FailAfter(0, {Code::kIoError, "planted"});
   const uint64_t lost = gateway_->Send(MakeWriteSet(2, {}));
   EXPECT_EQ(gateway_->Wait(durable).outcome(), proto::COMMITTED);
-  EXPECT_EQ(gateway_->Wait(lost).outcome(), proto::UNAVAILABLE);
+  EXPECT_EQ(gateway_->Wait(lost).outcome(), proto::IN_DOUBT);
   journal_.Heal();
   // A new term does not wait for what the replica has still to do of the old one.
   ASSERT_TRUE(process_->service.WaitUntilLeading(5000));

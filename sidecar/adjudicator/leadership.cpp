@@ -131,11 +131,10 @@ Status AdjudicatorService::TakeOver() {
 
   auto writer = std::make_shared<JournalWriter>(
       takeover.members(),
-      JournalWriter::Options{
-          .epoch = epoch,
-          .write_quorum = ensemble_.write_quorum,
-          .committed_lsn = takeover.committed_lsn(),
-          .local_node = ensemble_.local_node},
+      JournalWriter::Options{.epoch = epoch,
+                             .write_quorum = ensemble_.write_quorum,
+                             .committed_lsn = takeover.committed_lsn(),
+                             .local_node = ensemble_.local_node},
       [this, epoch](Lsn lsn) { OnCommitted(epoch, lsn); },
       [this, epoch](const Status& failure) { OnFailed(epoch, failure); });
   writer->Start();
@@ -266,12 +265,12 @@ void AdjudicatorService::StepDown(const Status& reason) {
         if (full) {
           parked_.push_back(std::move(lost));
         } else {
-          Answer(lost.waiter, {.code = Code::kUnavailable, .reason = "the journal failed before the verdict"});
+          Answer(lost.waiter, {.code = Code::kInDoubt, .reason = "the journal failed before the verdict"});
           touched.push_back(lost.waiter.session);
         }
       }
       for (const auto& [lsn, waiter] : attached_) {
-        Answer(waiter, {.code = Code::kUnavailable, .reason = "the journal failed before the verdict"});
+        Answer(waiter, {.code = Code::kInDoubt, .reason = "the journal failed before the verdict"});
         touched.push_back(waiter.session);
       }
       in_flight_.clear();
@@ -292,7 +291,7 @@ void AdjudicatorService::StepDown(const Status& reason) {
 std::vector<AdjudicatorService::SessionPtr> AdjudicatorService::SettleParked(bool leading) {
   std::vector<SessionPtr> touched;
   for (const InFlight& parked : parked_) {
-    Decision decision{.code = Code::kUnavailable, .reason = "the journal failed before the verdict"};
+    Decision decision{.code = Code::kInDoubt, .reason = "the journal failed before the verdict"};
     if (core_ != nullptr) {
       const Decision* known = core_->tokens().Find(parked.token);
       if (parked.token == Token{} || known == nullptr) {

@@ -35,17 +35,21 @@ class LocalAppend : public AppendLink {
 
   bool Write(proto::AppendRequest request) override {
     if (!open()) return false;
-    Status status = node_->Submit({request.epoch(), request.committed_lsn(), request.write_quorum(),
-                                   std::move(*request.mutable_frames())});
+    const uint64_t epoch = request.epoch();
+    Status status =
+        node_->Submit({epoch, request.committed_lsn(), request.write_quorum(), std::move(*request.mutable_frames())});
     while (status.ok()) {
       Lsn synced = kNoLsn;
       switch (node_->FlushOnce(&synced, &status)) {
-        case journal::JournalNode::Flush::kSynced: Acknowledge(synced); break;
-        case journal::JournalNode::Flush::kNothing: Acknowledge(node_->state().last_lsn); return open();
+        case journal::JournalNode::Flush::kSynced: status = Acknowledge(epoch, synced); break;
+        case journal::JournalNode::Flush::kNothing:
+          status = Acknowledge(epoch, node_->state().last_lsn);
+          if (status.ok()) return open();
+          break;
         // Only a link of an epoch before can be writing; it is about to leave.
         case journal::JournalNode::Flush::kBusy: std::this_thread::sleep_for(std::chrono::microseconds(100)); break;
         case journal::JournalNode::Flush::kFailed:
-          if (synced != kNoLsn) Acknowledge(synced);
+          if (synced != kNoLsn) (void)Acknowledge(epoch, synced);
           break;
       }
     }
@@ -75,10 +79,14 @@ class LocalAppend : public AppendLink {
     const std::lock_guard lock(mutex_);
     return !ended_;
   }
-  void Acknowledge(Lsn synced) {
+  // `synced` was read before: if the epoch still stands, no other leader has appended meanwhile, and it is all ours.
+  Status Acknowledge(uint64_t epoch, Lsn synced) {
+    Status fenced = node_->CheckEpoch(epoch);
+    if (!fenced.ok()) return fenced;
     const std::lock_guard lock(mutex_);
     synced_ = std::max(synced_, synced);
     changed_.notify_one();
+    return fenced;
   }
   void End(Status status) {
     const std::lock_guard lock(mutex_);

@@ -1,8 +1,8 @@
 // One leader's stream of appends to one journal node, over gRPC or straight to a node of this process.
 //
-// Both speak the messages of Journal.Append and keep its rules. The local link exists because a message to oneself is dear: gRPC's
-// in-process transport took about eight futex calls and two wake-ups for each group of commits (docs/architecture.md,
-// "Roles in one process").
+// Both speak the messages of Journal.Append and keep its rules. The local link exists because a message to oneself is
+// dear: gRPC's in-process transport took about eight futex calls and two wake-ups for each group of commits
+// (docs/architecture.md, "Roles in one process").
 //
 // Thread safety: Write by one thread at a time, Read by another; Cancel by any.
 #pragma once

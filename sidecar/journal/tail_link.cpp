@@ -13,7 +13,8 @@ namespace {
 
 constexpr size_t kLocalBatchBytes = 1u << 20;
 
-// An asynchronous stream, of which one read is always outstanding: its frames are handled by the thread that receives them.
+// An asynchronous stream, of which one read is always outstanding: its frames are handled by the thread that receives
+// them.
 class RemoteTail : public TailLink {
  public:
   RemoteTail(proto::Journal::Stub* stub, Lsn after_lsn) {
@@ -105,9 +106,7 @@ class LocalTail : public TailLink {
     return Event::kFrames;
   }
 
-  Status Finish() override {
-    return status_.ok() ? Status(Code::kShutdown, "the tail was cancelled") : status_;
-  }
+  Status Finish() override { return status_.ok() ? Status(Code::kShutdown, "the tail was cancelled") : status_; }
   // Noticed at the latest when the wait of Next is over.
   void Cancel() override { cancelled_.store(true); }
 

@@ -14,6 +14,7 @@ grpc::StatusCode GrpcCode(Code code) {
     case Code::kStaleEpoch: return grpc::StatusCode::FAILED_PRECONDITION;
     case Code::kNoQuorum: return grpc::StatusCode::UNAVAILABLE;
     case Code::kOutcomeUnknown: return grpc::StatusCode::UNKNOWN;
+    case Code::kInDoubt:
     case Code::kUnavailable: return grpc::StatusCode::UNAVAILABLE;
     case Code::kNotFound: return grpc::StatusCode::NOT_FOUND;
     case Code::kInvalid: return grpc::StatusCode::INVALID_ARGUMENT;
