@@ -27,8 +27,8 @@ struct Frame {
 void AppendFrame(std::string* to, uint64_t epoch, Lsn lsn, Lsn prev_lsn, std::string_view record_type_and_head,
                  std::string_view record_rest = {});
 
-// Reads the frame at the front of `bytes`. kNotFound at zeros or at the end; kInvalid if bytes end inside it (which may be a
-// torn write); kCorruption if the checksum does not hold. On Ok `*consumed` is the frame's length.
+// Reads the frame at the front of `bytes`. kNotFound at zeros or at the end; kInvalid if bytes end inside it (which may
+// be a torn write); kCorruption if the checksum does not hold. On Ok `*consumed` is the frame's length.
 Status ParseFrame(std::string_view bytes, Frame* frame, size_t* consumed);
 
 }  // namespace concord

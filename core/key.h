@@ -25,8 +25,8 @@ enum class Space : uint8_t { kSystem = 0x00, kRow = 0x01, kEntry = 0x02 };
 using StorageId = uint32_t;  // 0 is "none"
 
 inline constexpr size_t kPrefixSize = 8;
-inline constexpr size_t kRowKeySize = 16;      // prefix, rowid
-inline constexpr size_t kVersionSize = 8;      // ~commit_lsn
+inline constexpr size_t kRowKeySize = 16;        // prefix, rowid
+inline constexpr size_t kVersionSize = 8;        // ~commit_lsn
 inline constexpr size_t kMaxVersionedKey = 511;  // LMDB's limit as Debian builds it
 inline constexpr size_t kMaxKey = kMaxVersionedKey - kVersionSize;
 

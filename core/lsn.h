@@ -22,9 +22,7 @@ inline constexpr Lsn LsnFromUnixUs(int64_t unix_us) {
   return unix_us <= kLsnEpochUnixUs ? 0 : static_cast<Lsn>(unix_us - kLsnEpochUnixUs) << kLsnCounterBits;
 }
 
-inline constexpr int64_t LsnToUnixUs(Lsn lsn) {
-  return static_cast<int64_t>(lsn >> kLsnCounterBits) + kLsnEpochUnixUs;
-}
+inline constexpr int64_t LsnToUnixUs(Lsn lsn) { return static_cast<int64_t>(lsn >> kLsnCounterBits) + kLsnEpochUnixUs; }
 
 // The LSN that follows `previous` when the wall clock says `now_unix_us`.
 inline constexpr Lsn NextLsn(Lsn previous, int64_t now_unix_us) {

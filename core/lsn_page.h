@@ -20,8 +20,8 @@ inline constexpr size_t kLsnPageSize = 4096;
 struct LsnPage {
   std::atomic<uint64_t> magic;
   std::atomic<uint64_t> epoch;
-  std::atomic<Lsn> committed;               // newest LSN known committed
-  std::atomic<int64_t> lease_until_us;      // CLOCK_BOOTTIME microseconds; 0 = withdrawn
+  std::atomic<Lsn> committed;           // newest LSN known committed
+  std::atomic<int64_t> lease_until_us;  // CLOCK_BOOTTIME microseconds; 0 = withdrawn
 };
 static_assert(std::atomic<uint64_t>::is_always_lock_free);
 

@@ -12,9 +12,9 @@
 //             "d" storage prefix (8 bytes)      drop under way (empty value); the range is deleted in slices
 //   staged    token 16 B, sequence u32be        mutations of an undecided large transaction
 //
-// All of meta changes in the same LMDB transaction as the versions it speaks of, so one read transaction sees a consistent
-// (versions, applied, horizon). Rows are 8-aligned inside pages because every node of `rows` is a multiple of 8 long:
-// node header 8, key 24, value a multiple of 8 (overflow values start 16 bytes into their page).
+// All of meta changes in the same LMDB transaction as the versions it speaks of, so one read transaction sees a
+// consistent (versions, applied, horizon). Rows are 8-aligned inside pages because every node of `rows` is a multiple
+// of 8 long: node header 8, key 24, value a multiple of 8 (overflow values start 16 bytes into their page).
 #pragma once
 
 #include <cstdint>

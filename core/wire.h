@@ -49,8 +49,8 @@ inline constexpr size_t kChunkHeaderSize = 21;
 inline constexpr uint8_t kChunkImmediate = 0x01;
 
 // Limits that every part may rely on.
-inline constexpr size_t kMaxValueBytes = 64u << 20;         // one row or index entry
-inline constexpr size_t kMaxChunkBytes = 1u << 20;          // above it a chunk holds one mutation only
+inline constexpr size_t kMaxValueBytes = 64u << 20;                  // one row or index entry
+inline constexpr size_t kMaxChunkBytes = 1u << 20;                   // above it a chunk holds one mutation only
 inline constexpr size_t kMaxRecordBytes = (64u << 20) + (1u << 16);  // any journal record
 
 struct Check {

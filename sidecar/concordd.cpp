@@ -90,7 +90,8 @@ void Describe(CLI::App* app, Options* options) {
   app->add_option("--retention-ms", options->retention_ms, "storage: how long old versions are kept at least")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
-  app->add_option("--max-readers", options->max_readers, "storage: LMDB reader slots; a reading process holds one or more")
+  app->add_option("--max-readers", options->max_readers,
+                  "storage: LMDB reader slots; a reading process holds one or more")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app->add_option("--map-size", options->map_size, "storage: address space of the map, in bytes")

@@ -103,7 +103,8 @@ Status Applier::Follow(TailLink* tail) {
     if (event == TailLink::Event::kEnd) return Status::Ok();
     if (event == TailLink::Event::kFrames) {
       // What has queued up meanwhile goes into the same LMDB transaction.
-      while (frames.size() < options_.max_batch_bytes && event == TailLink::Event::kFrames) event = tail->Next(0, &frames);
+      while (frames.size() < options_.max_batch_bytes && event == TailLink::Event::kFrames)
+        event = tail->Next(0, &frames);
       if (Status s = ApplyWithRetry(frames); !s.ok()) return s;
       if (stopping() || event == TailLink::Event::kEnd) return Status::Ok();
       wait_us = kMaintenancePauseUs;
