@@ -1,7 +1,7 @@
 # Every command that a person needs; `make help` lists them.
 SHELL    := /bin/bash
 PGVER    ?= 15
-PGBIN    := /usr/lib/postgresql/$(PGVER)/bin
+export PGBIN ?= /usr/lib/postgresql/$(PGVER)/bin
 BUILD    ?= build
 JOBS     ?= $(shell nproc)
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
@@ -16,7 +16,8 @@ deps:            ## install the Debian packages that Concord is built and tested
 	@scripts/deps.sh
 
 $(BUILD)/build.ninja: CMakeLists.txt
-	@cmake -G Ninja -S . -B $(BUILD) -DCMAKE_BUILD_TYPE=RelWithDebInfo >/dev/null
+	@cmake -G Ninja -S . -B $(BUILD) -DCMAKE_BUILD_TYPE=RelWithDebInfo \
+		-DPG_CONFIG=$(PGBIN)/pg_config >/dev/null
 
 all: $(BUILD)/build.ninja  ## build the extension and the sidecar
 	@cmake --build $(BUILD) -j $(JOBS)

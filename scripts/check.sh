@@ -12,6 +12,7 @@ count() { passed=$((passed + $1)); failed=$((failed + $2)); }
 die() { say "$*"; echo "$passed passed, $((failed + 1)) failed"; exit 1; }
 
 scripts/deps.sh || die "packages could not be installed"
+pgtest=$(dirname "$("$pgbin/pg_config" --pgxs)")/../test
 say "building"
 make --no-print-directory all >build.log 2>&1 || { tail -60 build.log; die "the build failed"; }
 
@@ -87,8 +88,8 @@ run_tap() {
   local test
   for test in "$work"/t/*.pl; do
     say "$(basename "$test")"
-    if (cd "$work" && as_user env PATH="$pgbin:$PATH" PERL5LIB="$work/t:/usr/lib/postgresql/15/lib/pgxs/src/test/perl" \
-        PG_REGRESS=/usr/lib/postgresql/15/lib/pgxs/src/test/regress/pg_regress TESTDIR="$work" TESTDATADIR="$work/tmp_check" \
+    if (cd "$work" && as_user env PATH="$pgbin:$PATH" PERL5LIB="$work/t:$pgtest/perl" \
+        PG_REGRESS=$pgtest/regress/pg_regress TESTDIR="$work" TESTDATADIR="$work/tmp_check" \
         PG_TEST_TIMEOUT_DEFAULT=120 timeout 900 prove --timer --nocolor "$test") >"$work/tap.log" 2>&1; then
       count 1 0
     else
@@ -101,9 +102,9 @@ for part in "${parts[@]}"; do
   case $part in
     unit) run_unit ;;
     regress) unlisted sql sql regress_schedule
-      run_suite regress /usr/lib/postgresql/15/lib/pgxs/src/test/regress/pg_regress regress_schedule ;;
+      run_suite regress $pgtest/regress/pg_regress regress_schedule ;;
     isolation) unlisted specs spec isolation_schedule
-      run_suite isolation /usr/lib/postgresql/15/lib/pgxs/src/test/isolation/pg_isolation_regress isolation_schedule ;;
+      run_suite isolation $pgtest/isolation/pg_isolation_regress isolation_schedule ;;
     tap) run_tap ;;
     *) die "unknown part $part" ;;
   esac

@@ -1,6 +1,6 @@
 # Functions to run a scratch server; sourced by check.sh, demo.sh and bench.sh. PostgreSQL refuses to run as root, so root
-# runs it as the user postgres.
-pgbin=/usr/lib/postgresql/15/bin
+# runs it as the user postgres. PGBIN names another PostgreSQL 15 than Debian's, such as one with assertions.
+pgbin=${PGBIN:-/usr/lib/postgresql/15/bin}
 
 as_user() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
 
