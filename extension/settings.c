@@ -17,7 +17,7 @@ int			concord_max_write_set_kb = 1024 * 1024;
 bool		concord_allow_mixed_writes = false;
 bool		concord_local_intents = true;
 int			concord_gateway_buffer_kb = 64;
-int			concord_spin_us = 20;
+int			concord_spin_us = 0;
 bool		concord_embedded = true;
 char	   *concord_directory = "";
 char	   *concord_address = "";
@@ -115,7 +115,7 @@ define_timeouts(void)
 	DefineCustomIntVariable("concord.spin",
 							"Sets for how many microseconds a backend spins for an answer before it sleeps.",
 							"A wake-up costs some tens of microseconds; spinning costs processor time. 0 never spins.",
-							&concord_spin_us, 20, 0, 10000, PGC_USERSET, 0, NULL, NULL, NULL);
+							&concord_spin_us, 0, 0, 10000, PGC_USERSET, 0, NULL, NULL, NULL);
 }
 
 static void

@@ -22,6 +22,7 @@ namespace {
 
 constexpr int kPumpSpinUs = 20;
 constexpr int kPumpSleepMs = 50;  // also the granularity of delayed sends
+constexpr int kPumpHoldMs = concord::Outbox::kHoldUs / 1000;
 constexpr int kCallTimeoutMs = 1000;
 constexpr int kReconnectPauseMs = 20;  // doubled up to the next
 constexpr int kReconnectPauseMaxMs = 250;
@@ -108,7 +109,8 @@ void CcGateway::Pump() {
     ready.clear();
     concord::CollectReady(channel_, &ready);
     for (int slot : ready) Take(slot);
-    if (!Send() && ready.empty()) concord::AwaitWork(channel_, seen, kPumpSpinUs, kPumpSleepMs);
+    if (!Send() && ready.empty())
+      concord::AwaitWork(channel_, seen, kPumpSpinUs, outbox_.Holds() ? kPumpHoldMs : kPumpSleepMs);
   }
 }
 
@@ -224,8 +226,10 @@ void CcGateway::RunSession(const std::shared_ptr<Session>& session) {
   concord::BumpWork(channel_);
 
   proto::SessionReply reply;
-  while (session->stream->Read(&reply))
+  while (session->stream->Read(&reply)) {
     for (const proto::Verdict& verdict : reply.verdicts()) OnVerdict(verdict);
+    if (outbox_.NeedsFill()) concord::BumpWork(channel_);
+  }
 
   concord::SetConnected(channel_, false);
   {

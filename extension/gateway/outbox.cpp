@@ -1,6 +1,7 @@
 #include "gateway/outbox.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace concord {
 
@@ -26,12 +27,19 @@ void Outbox::Add(OutRequestPtr request) {
     request->chunk.set_request_id(id);
   else
     request->commit.set_request_id(id);
-  by_slot_[static_cast<size_t>(request->slot)] = request;
+  OutRequestPtr& place = by_slot_[static_cast<size_t>(request->slot)];
+  Leave(place);
+  place = request;
   queue_.push_back(std::move(request));
 }
 
 void Outbox::Fill(Batch* batch, int64_t now_us) {
   const std::lock_guard lock(mutex_);
+  if (under_way_ > queue_.size() && !queue_.empty()) {
+    if (held_since_us_ == 0) held_since_us_ = now_us;
+    if (now_us - held_since_us_ < kHoldUs) return;
+  }
+  held_since_us_ = 0;
   std::deque<OutRequestPtr> later;
   while (!queue_.empty() && batch->size() < kBatchRequestsMax && batch->bytes() < kBatchBytesMax) {
     OutRequestPtr request = std::move(queue_.front());
@@ -46,6 +54,8 @@ void Outbox::Fill(Batch* batch, int64_t now_us) {
       continue;
     }
     request->sends++;
+    request->under_way = true;
+    under_way_++;
     batch->Add(std::move(request));
   }
   queue_.insert(queue_.end(), later.begin(), later.end());
@@ -55,7 +65,18 @@ OutRequestPtr Outbox::Settle(uint64_t request_id) {
   const std::lock_guard lock(mutex_);
   OutRequestPtr& place = by_slot_[request_id % by_slot_.size()];
   if (place == nullptr || place->sequence != request_id / by_slot_.size()) return nullptr;
+  Leave(place);
   return std::exchange(place, nullptr);
+}
+
+bool Outbox::Holds() const {
+  const std::lock_guard lock(mutex_);
+  return held_since_us_ != 0;
+}
+
+bool Outbox::NeedsFill() const {
+  const std::lock_guard lock(mutex_);
+  return held_since_us_ != 0 && under_way_ <= queue_.size();
 }
 
 void Outbox::Retry(OutRequestPtr request, int64_t not_before_us) {
@@ -70,11 +91,19 @@ void Outbox::Retry(OutRequestPtr request, int64_t not_before_us) {
 void Outbox::SendAllAgain() {
   const std::lock_guard lock(mutex_);
   queue_.clear();
+  under_way_ = 0;
   for (const OutRequestPtr& request : by_slot_) {
     if (request == nullptr) continue;
     request->not_before_us = 0;
+    request->under_way = false;
     queue_.push_back(request);
   }
+}
+
+// Needs mutex_. The request is waited for no more.
+void Outbox::Leave(const OutRequestPtr& request) {
+  if (request == nullptr || !std::exchange(request->under_way, false)) return;
+  under_way_--;
 }
 
 }  // namespace concord

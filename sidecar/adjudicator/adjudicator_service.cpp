@@ -40,6 +40,12 @@ grpc::Status AdjudicatorService::Session(grpc::ServerContext* context, SessionSt
   }
   proto::SessionRequest request;
   while (stream->Read(&request)) {
+    // Requests that come while others are in flight come from many backends, and the next is about to.
+    bool busy = request.commits_size() + request.chunks_size() > 1;
+    if (!busy) {
+      const std::lock_guard lock(mutex_);
+      busy = !in_flight_.empty();
+    }
     for (const auto& chunk : request.chunks()) HandleChunk(session, chunk);
     for (const auto& commit : request.commits()) HandleCommit(session, commit);
     for (const auto& abandon : request.abandons()) HandleAbandon(session, abandon);
@@ -50,7 +56,7 @@ grpc::Status AdjudicatorService::Session(grpc::ServerContext* context, SessionSt
     }
     // Refusals first: they are ready, and a write to the journal may take a while.
     session->Flush();
-    if (writer != nullptr) writer->Flush();
+    if (writer != nullptr) writer->Flush(/*more_to_come=*/busy);
   }
   session->Close();
   const std::lock_guard lock(mutex_);
@@ -119,7 +125,7 @@ bool AdjudicatorService::WaitForJournal(std::unique_lock<std::mutex>* lock) {
     // Nothing becomes durable that nobody has written yet.
     const auto writer = writer_;
     lock->unlock();
-    writer->Flush();
+    writer->Flush(/*more_to_come=*/false);
     lock->lock();
     progress_.wait(*lock, [&] { return state_ != State::kLeading || in_flight_bytes_ < options_.max_in_flight_bytes; });
   }

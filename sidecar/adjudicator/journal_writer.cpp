@@ -1,5 +1,6 @@
 #include "sidecar/adjudicator/journal_writer.h"
 
+#include <algorithm>
 #include <cassert>
 
 #include "sidecar/rpc/log.h"
@@ -30,7 +31,7 @@ void JournalWriter::Start() {
   }
   for (const auto& node : nodes_) {
     node->reader = std::thread([this, n = node.get()] { ReadLoop(n); });
-    if (nodes_.size() > 1) node->writer = std::thread([this, n = node.get()] { WriteLoop(n); });
+    node->writer = std::thread([this, n = node.get()] { WriteLoop(n); });
   }
 }
 
@@ -49,37 +50,36 @@ void JournalWriter::Append(std::string_view frame) {
   }
 }
 
-void JournalWriter::Flush() {
+void JournalWriter::Flush(bool more_to_come) {
   std::unique_lock lock(mutex_);
-  if (nodes_.size() > 1) {
-    changed_.notify_all();
-  } else if (!nodes_[0]->writing) {
-    Pump(nodes_[0].get(), &lock);
-  }
+  Node* const only = nodes_.size() == 1 ? nodes_[0].get() : nullptr;
+  if (only != nullptr && (only->writing || !HasWork(*only))) return;  // who writes looks again
+  if (only != nullptr && !more_to_come) WriteOne(only, &lock);
+  if (only == nullptr || HasWork(*only)) changed_.notify_all();
 }
 
-// Writes until nothing is left to write. The lock is held at entry and exit, not while writing.
-void JournalWriter::Pump(Node* node, std::unique_lock<std::mutex>* lock) {
-  assert(!node->writing);
+// One request of what is queued. The lock is held at entry and exit, not while writing.
+void JournalWriter::WriteOne(Node* node, std::unique_lock<std::mutex>* lock) {
+  assert(!node->writing && HasWork(*node));
   node->writing = true;
-  while (HasWork(*node)) {
-    proto::AppendRequest request;
-    request.set_epoch(options_.epoch);
-    request.set_write_quorum(options_.write_quorum);
-    request.set_committed_lsn(committed_);
-    if (!node->queue.empty()) {
-      node->queued_bytes -= node->queue.front().size();
-      request.set_frames(std::move(node->queue.front()));
-      node->queue.pop_front();
-    }
-    node->told_committed = committed_;
-    lock->unlock();
-    const bool written = node->link->Write(std::move(request));
-    lock->lock();
-    if (!written) Fail(node);  // the stream is broken: the reader ends too, and learns why
+  proto::AppendRequest request;
+  request.set_epoch(options_.epoch);
+  request.set_write_quorum(options_.write_quorum);
+  request.set_committed_lsn(committed_);
+  if (!node->queue.empty()) {
+    node->queued_bytes -= node->queue.front().size();
+    request.set_frames(std::move(node->queue.front()));
+    node->queue.pop_front();
   }
+  node->told_committed = committed_;
+  lock->unlock();
+  Lsn synced = kNoLsn;
+  const bool written = node->link->Write(std::move(request), &synced);
+  if (synced != kNoLsn) Acknowledge(node, synced);
+  lock->lock();
   node->writing = false;
-  if (node->failed) changed_.notify_all();
+  if (!written) Fail(node);  // the stream is broken: the reader ends too, and learns why
+  if (node->failed || stopping_) changed_.notify_all();
 }
 
 bool JournalWriter::HasWork(const Node& node) const {
@@ -91,9 +91,9 @@ bool JournalWriter::HasWork(const Node& node) const {
 void JournalWriter::WriteLoop(Node* node) {
   std::unique_lock lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [&] { return HasWork(*node) || node->failed || lost_ || stopping_; });
+    changed_.wait(lock, [&] { return (HasWork(*node) && !node->writing) || node->failed || lost_ || stopping_; });
     if (node->failed || lost_ || stopping_) return;
-    Pump(node, &lock);
+    WriteOne(node, &lock);
   }
 }
 
@@ -109,17 +109,7 @@ void JournalWriter::ReadLoop(Node* node) {
       node->link->WritesDone();
       continue;
     }
-    Lsn news = kNoLsn;
-    {
-      const std::lock_guard lock(mutex_);
-      node->synced = std::max<Lsn>(node->synced, reply.synced_lsn());
-      const Lsn committed = Committed();
-      if (committed > committed_ && !lost_ && !stopping_) {
-        committed_ = news = committed;
-        if (options_.write_quorum > 1) changed_.notify_all();
-      }
-    }
-    if (news != kNoLsn) on_committed_(news);
+    Acknowledge(node, reply.synced_lsn());
   }
   Status status;
   bool lost = false;
@@ -140,6 +130,20 @@ void JournalWriter::ReadLoop(Node* node) {
     changed_.notify_all();
   }
   if (lost) on_failed_(status);
+}
+
+void JournalWriter::Acknowledge(Node* node, Lsn synced) {
+  Lsn news = kNoLsn;
+  {
+    const std::lock_guard lock(mutex_);
+    node->synced = std::max(node->synced, synced);
+    const Lsn committed = Committed();
+    if (committed > committed_ && !lost_ && !stopping_) {
+      committed_ = news = committed;
+      if (options_.write_quorum > 1) changed_.notify_all();
+    }
+  }
+  if (news != kNoLsn) on_committed_(news);
 }
 
 // Needs mutex_. Nothing more is written to the node.
@@ -171,6 +175,11 @@ void JournalWriter::Stop() {
     if (node->reader.joinable()) node->reader.join();
     if (node->writer.joinable()) node->writer.join();
   }
+  // A caller of Flush may still be in a callback.
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] {
+    return std::none_of(nodes_.begin(), nodes_.end(), [](const auto& node) { return node->writing; });
+  });
 }
 
 }  // namespace concord

@@ -1,16 +1,17 @@
 // The leader's pipelined appends to the journal nodes of its epoch (docs/adjudicator.md, "Appending").
 //
-// Everything queued while a write is under way goes in one request (at most kBatchBytes). With one node the thread that
-// calls Flush writes to the stream itself if nobody else is doing so, which saves a wake-up on every commit; with more,
-// each node has a thread, so that a slow one holds nobody up.
+// Everything queued while a write is under way goes in one request (at most kBatchBytes). Each node has a thread that
+// writes, so that a slow one holds nobody up. With one node the thread that calls Flush may write instead, which saves
+// a wake-up where commits come one by one; where they come close together it had better go and take the next, as one
+// write and one sync then carry many.
 //
 // Thread-safe. Invariants:
 //  - Frames go to every node in the order of Append.
 //  - `on_committed` is called with L only when W nodes have synced every frame up to L.
 //  - `on_failed` is called once, when fewer than W nodes are left; nothing is committed after it.
-// Callbacks come from the writer's own threads with none of its locks held. What may be queued is bounded by the
-// caller, who knows what is not yet committed; a node that falls further behind than Options::max_lag_bytes is given
-// up.
+// Callbacks come from the writer's own threads, or from one that is in Flush, with none of its locks held. What may be
+// queued is bounded by the caller, who knows what is not yet committed; a node that falls further behind than
+// Options::max_lag_bytes is given up.
 #pragma once
 
 #include <condition_variable>
@@ -52,8 +53,9 @@ class JournalWriter {
   void Start();
   // Queues a frame. Never blocks.
   void Append(std::string_view frame);
-  // Sees to it that what is queued is written. May block as long as a single node does not take it.
-  void Flush();
+  // Sees to it that what is queued is written. `more_to_come`: the caller expects to queue more at once, so it is not
+  // held up; otherwise it may block as long as a single node needs.
+  void Flush(bool more_to_come);
   // Ends the streams and the threads; no callback comes after it. Not from a callback.
   void Stop();
 
@@ -68,12 +70,13 @@ class JournalWriter {
     bool writing = false;  // some thread is in link->Write
     bool failed = false;
     std::thread reader;
-    std::thread writer;  // only with several nodes
+    std::thread writer;
   };
 
-  void Pump(Node* node, std::unique_lock<std::mutex>* lock);
+  void WriteOne(Node* node, std::unique_lock<std::mutex>* lock);
   void WriteLoop(Node* node);
   void ReadLoop(Node* node);
+  void Acknowledge(Node* node, Lsn synced);
   bool HasWork(const Node& node) const;
   void Fail(Node* node);
   Lsn Committed() const;

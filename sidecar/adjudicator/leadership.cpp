@@ -148,7 +148,7 @@ Status AdjudicatorService::TakeOver() {
   const Lsn start = core_->AssignLsn(NowUnixUs());
   Send(RecordType::kEpochStart, {}, prev, start, {}, {});
   lock.unlock();
-  writer->Flush();
+  writer->Flush(/*more_to_come=*/false);
   lock.lock();
   progress_.wait(lock, [&] { return state_ != State::kStarting || committed_ >= start || stopping_; });
   const bool leading = state_ == State::kStarting && !stopping_;

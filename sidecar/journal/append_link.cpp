@@ -1,6 +1,5 @@
 #include "sidecar/journal/append_link.h"
 
-#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -17,7 +16,7 @@ class RemoteAppend : public AppendLink {
   explicit RemoteAppend(std::shared_ptr<proto::Journal::StubInterface> stub)
       : stub_(std::move(stub)), stream_(stub_->Append(&context_)) {}
 
-  bool Write(proto::AppendRequest request) override { return stream_->Write(request); }
+  bool Write(proto::AppendRequest request, Lsn*) override { return stream_->Write(request); }
   bool Read(proto::AppendReply* reply) override { return stream_->Read(reply); }
   void WritesDone() override { stream_->WritesDone(); }
   Status Finish() override { return FromGrpc(stream_->Finish()); }
@@ -33,7 +32,7 @@ class LocalAppend : public AppendLink {
  public:
   explicit LocalAppend(journal::JournalNode* node) : node_(node) {}
 
-  bool Write(proto::AppendRequest request) override {
+  bool Write(proto::AppendRequest request, Lsn* acknowledged) override {
     if (!open()) return false;
     const uint64_t epoch = request.epoch();
     Status status =
@@ -41,15 +40,15 @@ class LocalAppend : public AppendLink {
     while (status.ok()) {
       Lsn synced = kNoLsn;
       switch (node_->FlushOnce(&synced, &status)) {
-        case journal::JournalNode::Flush::kSynced: status = Acknowledge(epoch, synced); break;
+        case journal::JournalNode::Flush::kSynced: status = Acknowledge(epoch, synced, acknowledged); break;
         case journal::JournalNode::Flush::kNothing:
-          status = Acknowledge(epoch, node_->state().last_lsn);
+          status = Acknowledge(epoch, node_->state().last_lsn, acknowledged);
           if (status.ok()) return open();
           break;
         // Only a link of an epoch before can be writing; it is about to leave.
         case journal::JournalNode::Flush::kBusy: std::this_thread::sleep_for(std::chrono::microseconds(100)); break;
         case journal::JournalNode::Flush::kFailed:
-          if (synced != kNoLsn) (void)Acknowledge(epoch, synced);
+          if (synced != kNoLsn) (void)Acknowledge(epoch, synced, acknowledged);
           break;
       }
     }
@@ -57,13 +56,10 @@ class LocalAppend : public AppendLink {
     return false;
   }
 
-  bool Read(proto::AppendReply* reply) override {
+  bool Read(proto::AppendReply*) override {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return synced_ > told_ || ended_; });
-    if (synced_ <= told_) return false;
-    told_ = synced_;
-    reply->set_synced_lsn(told_);
-    return true;
+    changed_.wait(lock, [this] { return ended_; });
+    return false;
   }
 
   void WritesDone() override { End(Status::Ok()); }
@@ -80,12 +76,9 @@ class LocalAppend : public AppendLink {
     return !ended_;
   }
   // `synced` was read before: if the epoch still stands, no other leader has appended meanwhile, and it is all ours.
-  Status Acknowledge(uint64_t epoch, Lsn synced) {
+  Status Acknowledge(uint64_t epoch, Lsn synced, Lsn* acknowledged) const {
     Status fenced = node_->CheckEpoch(epoch);
-    if (!fenced.ok()) return fenced;
-    const std::lock_guard lock(mutex_);
-    synced_ = std::max(synced_, synced);
-    changed_.notify_one();
+    if (fenced.ok()) *acknowledged = synced;
     return fenced;
   }
   void End(Status status) {
@@ -98,8 +91,6 @@ class LocalAppend : public AppendLink {
   journal::JournalNode* const node_;
   std::mutex mutex_;                 // guards what follows
   std::condition_variable changed_;  // for the reader
-  Lsn synced_ = kNoLsn;
-  Lsn told_ = kNoLsn;
   bool ended_ = false;
   Status status_;
 };

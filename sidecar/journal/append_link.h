@@ -18,9 +18,10 @@ namespace concord {
 class AppendLink {
  public:
   virtual ~AppendLink() = default;
-  // False if the link is broken; Finish tells why.
-  virtual bool Write(proto::AppendRequest request) = 0;
-  // The next acknowledgement; false when there will be none.
+  // False if the link is broken; Finish tells why. `*synced` is set to what the node is known to have synced by now, if
+  // that is known without Read.
+  virtual bool Write(proto::AppendRequest request, Lsn* synced) = 0;
+  // The next acknowledgement that Write has not told; false when there will be none.
   virtual bool Read(proto::AppendReply* reply) = 0;
   virtual void WritesDone() = 0;
   // After Read returned false.
@@ -29,7 +30,7 @@ class AppendLink {
 };
 
 std::unique_ptr<AppendLink> OpenRemoteAppend(std::shared_ptr<proto::Journal::StubInterface> stub);
-// The node must outlive the link. Write itself syncs, so requests that come meanwhile share the next sync.
+// The node must outlive the link. Write itself syncs and acknowledges; Read only waits for the end.
 std::unique_ptr<AppendLink> OpenLocalAppend(journal::JournalNode* node);
 
 }  // namespace concord
