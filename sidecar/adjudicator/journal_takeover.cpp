@@ -151,7 +151,7 @@ Status JournalTakeover::Copy(const Node& source, Lsn after, const Node& node) {
       return status;
     }
     if (last == after) break;
-    alive = stream->Write(request);
+    (void)stream->Write(request);  // if it is broken, Read tells
     // One batch at a time: this is the rare path, and so nothing piles up.
     proto::AppendReply reply;
     do {

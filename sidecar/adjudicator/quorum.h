@@ -28,7 +28,8 @@ inline size_t ReadQuorum(size_t nodes, uint32_t write_quorum) { return nodes - w
 struct LogEnd {
   uint64_t epoch = 0;
   Lsn lsn = kNoLsn;
-  auto operator<=>(const LogEnd&) const = default;
+  bool operator==(const LogEnd&) const = default;
+  bool operator<(const LogEnd& other) const { return epoch != other.epoch ? epoch < other.epoch : lsn < other.lsn; }
 };
 
 }  // namespace concord

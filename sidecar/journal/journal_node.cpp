@@ -189,7 +189,7 @@ Status JournalNode::Append(AppendInput input) {
   BatchRef batch;
   uint64_t drops = 0;
   Status status = Check(&input, &batch);
-  const Lsn end = batch != nullptr ? batch->last_lsn : kNoLsn;
+  const Lsn end = batch ? batch->last_lsn : kNoLsn;
   if (status.ok()) status = Enqueue(input, std::move(batch), &drops);
   if (!status.ok()) return status;
   while (true) {

@@ -31,15 +31,15 @@ inline constexpr uint64_t kGroupHeaderSize = 32;
 inline constexpr uint64_t kGroupAlignment = 8;
 
 struct SegmentHeader {
-  uint64_t sequence;
-  uint64_t salt;
-  uint64_t size;  // of the file
+  uint64_t sequence = 0;
+  uint64_t salt = 0;
+  uint64_t size = 0;  // of the file
 };
 
 struct GroupHeader {
-  Lsn prev_lsn;
-  Lsn committed_lsn;     // as known when the group was written
-  uint32_t frames_size;  // without padding
+  Lsn prev_lsn = kNoLsn;
+  Lsn committed_lsn = kNoLsn;  // as known when the group was written
+  uint32_t frames_size = 0;    // without padding
 };
 
 inline constexpr uint64_t PadGroup(uint64_t size) { return (size + kGroupAlignment - 1) & ~(kGroupAlignment - 1); }

@@ -98,7 +98,7 @@ std::string SegmentPool::TakeSpare(uint64_t bytes) {
   return spare;
 }
 
-Status SegmentPool::Make(uint64_t sequence, uint64_t bytes, std::string spare, SegmentFile* out) {
+Status SegmentPool::Make(uint64_t sequence, uint64_t bytes, const std::string& spare, SegmentFile* out) {
   SegmentFile file;
   file.path = directory_ + "/" + SegmentName(sequence);
   file.header = {sequence, NewSalt(), bytes};
@@ -129,11 +129,11 @@ void SegmentPool::Run() {
       continue;
     }
     const uint64_t sequence = wanted_;
-    std::string spare = TakeSpare(segment_bytes_);
+    const std::string spare = TakeSpare(segment_bytes_);
     busy_ = true;
     lock.unlock();
     SegmentFile file;
-    const Status status = Make(sequence, segment_bytes_, std::move(spare), &file);
+    const Status status = Make(sequence, segment_bytes_, spare, &file);
     lock.lock();
     busy_ = false;
     if (wanted_ == sequence) wanted_ = 0;

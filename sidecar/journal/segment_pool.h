@@ -47,7 +47,7 @@ class SegmentPool {
 
  private:
   void Run();
-  Status Make(uint64_t sequence, uint64_t bytes, std::string spare, SegmentFile* out);
+  Status Make(uint64_t sequence, uint64_t bytes, const std::string& spare, SegmentFile* out);
   std::string TakeSpare(uint64_t bytes);  // needs mutex_; empty if none
 
   const std::string directory_;

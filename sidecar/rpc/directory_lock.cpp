@@ -31,7 +31,7 @@ Status DirectoryLock::Acquire(const std::string& directory, int wait_ms) {
       const ssize_t got = pread(fd_, pid, sizeof pid - 1, 0);
       std::string holder = got > 0 ? pid : "unknown";
       holder.erase(std::remove(holder.begin(), holder.end(), '\n'), holder.end());
-      return {Code::kUnavailable, "another concordd (pid " + holder + ") uses " + directory};
+      return {Code::kUnavailable, std::string("another concordd (pid ").append(holder).append(") uses ") + directory};
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }

@@ -98,8 +98,8 @@ Status Replica::OpenDatabases(bool fresh) {
 Status Replica::LoadState() {
   lmdb::Txn txn;
   if (Status s = txn.Begin(env_.get(), MDB_RDONLY); !s.ok()) return s;
-  uint32_t format;
-  Lsn applied;
+  uint32_t format = 0;
+  Lsn applied = kNoLsn;
   if (Status s = ReadMeta(txn.get(), dbs_.meta, kMetaFormat, &format); !s.ok()) return s;
   if (format != kReplicaFormat)
     return {Code::kCorruption, options_.directory + ": format " + std::to_string(format) + ", this program writes " +
