@@ -45,6 +45,7 @@ check-long: check  ## check, then more kills and larger loads
 
 bench: install   ## compare with heap tables on one server, in one run
 	@bench/bench.sh
+	@bench/recovery.sh
 
 demo:            ## install everything, start a server, show pgbench on Concord and on heap
 	@scripts/demo.sh start

@@ -51,6 +51,7 @@ struct Options {
   int lifeline_fd = -1;
   int lock_wait_ms = 0;
   int64_t checkpoint_interval_ms = 1000;
+  uint64_t checkpoint_bytes = ReplicaOptions{}.checkpoint_bytes;
   int64_t retention_ms = 1000;  // as concord.retention
   int64_t journal_retention_ms = 60000;
   unsigned max_readers = 2048;
@@ -85,6 +86,10 @@ void Describe(CLI::App* app, Options* options) {
                   "how long to wait for another concordd to leave the directory")
       ->capture_default_str();
   app->add_option("--checkpoint-interval-ms", options->checkpoint_interval_ms, "storage: between checkpoints")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app->add_option("--checkpoint-bytes", options->checkpoint_bytes,
+                  "storage: so many bytes of changes bring a checkpoint sooner")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app->add_option("--retention-ms", options->retention_ms, "storage: how long old versions are kept at least")
@@ -205,6 +210,7 @@ class Concordd {
       role.replica.map_bytes = options_.map_size;
       role.replica.max_readers = options_.max_readers;
       role.replica.checkpoint_interval_us = options_.checkpoint_interval_ms * 1000;
+      role.replica.checkpoint_bytes = options_.checkpoint_bytes;
       role.replica.retention_us = options_.retention_ms * 1000;
       role.applier.replica_id = "storage";
       role.applier.on_applied = [this](Lsn lsn) {
