@@ -5,13 +5,15 @@ package ConcordTest;
 use strict;
 use warnings;
 use Exporter 'import';
+use File::Basename;
 use IPC::Run;
 use IPC::Open2;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(new_cluster sidecar_pid wait_until wait_ready start_session start_workers stop_workers);
+our @EXPORT = qw(new_cluster sidecar_pid wait_until wait_ready start_session start_workers stop_workers
+  faulty_sidecar set_faults fault_hits);
 
 # A started cluster with the extension in database postgres, Concord being the default access method.
 sub new_cluster
@@ -24,6 +26,50 @@ sub new_cluster
 	$node->start;
 	$node->safe_psql('postgres', 'CREATE EXTENSION concord');
 	return $node;
+}
+
+# A wrapper of concordd whose file operations fail on demand (regress/fault/fault_shim.c); `conf` is the line of configuration
+# that makes a server use it. Options given here take the place of those that the launcher gives.
+sub faulty_sidecar
+{
+	my (%options) = @_;
+	my $dir = PostgreSQL::Test::Utils::tempdir();
+	my $source = dirname(__FILE__) . '/../fault/fault_shim.c';
+	system('cc', '-O1', '-shared', '-fPIC', '-o', "$dir/fault_shim.so", $source) == 0 or die 'cannot compile fault_shim.c';
+	chomp(my $concordd = `pg_config --pkglibdir`);
+	my $replace = join('', map { "    $_=*) option='$_=$options{$_}' ;;\n" } sort keys %options);
+	append_to_file("$dir/concordd", <<"EOT");
+#!/bin/sh
+for option; do
+  shift
+  case \$option in
+$replace    *) ;;
+  esac
+  set -- "\$@" "\$option"
+done
+export LD_PRELOAD=$dir/fault_shim.so CONCORD_FAULTS=$dir/faults
+exec $concordd/concordd "\$@"
+EOT
+	chmod 0755, "$dir/concordd";
+	return { control => "$dir/faults", conf => "concord.daemon_path = '$dir/concordd'\n" };
+}
+
+# Replaces the rules; none: nothing fails any more.
+sub set_faults
+{
+	my ($faulty, @rules) = @_;
+	open(my $file, '>', "$faulty->{control}.new") or die $!;
+	print $file map { "$_\n" } @rules;
+	close $file;
+	rename("$faulty->{control}.new", $faulty->{control}) or die $!;
+}
+
+# How often an operation on a path has failed since the server was started.
+sub fault_hits
+{
+	my ($faulty, $pattern) = @_;
+	return 0 unless -e "$faulty->{control}.hits";
+	return scalar grep { $_ =~ $pattern } split /\n/, slurp_file("$faulty->{control}.hits");
 }
 
 # The process id of the concordd that serves a cluster; undef if there is none.
