@@ -119,7 +119,7 @@ class WriteSet {
   const std::vector<Check>& checks() const { return checks_; }
 
   // Grows whenever a key appears or disappears.
-  uint64_t changes() const { return changes_; }
+  const uint64_t& changes() const { return changes_; }
   // Grows whenever a key disappears, and with it the iterators that stood on it.
   uint64_t erasures() const { return erasures_; }
 

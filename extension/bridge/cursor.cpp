@@ -50,6 +50,7 @@ CcStatus ReplicaCursor::Loaded(int rc) {
   if (key_.mv_size < kPrefixSize + kVersionSize)
     return Fail(CC_CORRUPT, "key without a version in the storage replica");
   found_ = true;
+  page_ahead_.Passed(key_.mv_data);
   return CC_OK;
 }
 
@@ -159,23 +160,25 @@ CcStatus ReplicaCursor::Finish(bool backward) {
   return CC_END;
 }
 
-CcStatus ReplicaCursor::Next(bool backward, CcEntry* entry) {
+CcStatus ReplicaCursor::Next(bool backward, CcEntry* entries, size_t room, size_t* count) {
   if (!placed_ || backward != backward_) {
     // At the end, the end again: no need to look.
     if (position_.kind == (backward ? Position::Kind::kStart : Position::Kind::kEnd)) return CC_END;
     const CcStatus status = Place(backward);
     if (status != CC_OK) return status;
   }
-  return backward ? Backward(entry) : Forward(entry);
+  return backward ? Backward(entries, room, count) : Forward(entries, room, count);
 }
 
-CcStatus ReplicaCursor::Forward(CcEntry* entry) {
+CcStatus ReplicaCursor::Forward(CcEntry* entries, size_t room, size_t* count) {
   int older = 0;
   int newer = 0;
   std::string_view newer_body;
+  size_t filled = 0;
   for (;;) {
     CcStatus status = CC_OK;
     if (++steps_ >= cursor_tuning.steps_per_clock) {
+      if (filled != 0) break;
       steps_ = 0;
       bool moved;
       status = RefreshView(&moved);
@@ -191,7 +194,11 @@ CcStatus ReplicaCursor::Forward(CcEntry* entry) {
     } else if ((status = Step(MDB_NEXT)) != CC_OK) {
       return status;
     }
-    if (!found_) return Finish(false);
+    if (!found_) {
+      if (filled == 0) return Finish(false);
+      ahead_ = true;  // the end is what the next call finds
+      break;
+    }
 
     const std::string_view at = body();
     if (StandsOn(at)) {  // an older version of a key done with
@@ -216,15 +223,19 @@ CcStatus ReplicaCursor::Forward(CcEntry* entry) {
     StandOn(at);
     older = 0;
     if (value_.mv_size == 0) continue;
-    Fill(key_, value_, entry);
-    return CC_OK;
+    Fill(key_, value_, &entries[filled]);
+    if (++filled == room) break;
   }
+  *count = filled;
+  return CC_OK;
 }
 
-CcStatus ReplicaCursor::Backward(CcEntry* entry) {
+CcStatus ReplicaCursor::Backward(CcEntry* entries, size_t room, size_t* count) {
+  size_t filled = 0;
   for (;;) {
     CcStatus status = CC_OK;
     if (++steps_ >= cursor_tuning.steps_per_clock) {
+      if (filled != 0) break;
       steps_ = 0;
       bool moved;
       status = RefreshView(&moved);
@@ -234,12 +245,16 @@ CcStatus ReplicaCursor::Backward(CcEntry* entry) {
     // The record ahead, if any, is the oldest version of the key before the position.
     if (!ahead_ && (status = Step(MDB_PREV)) != CC_OK) return status;
     ahead_ = false;
-    if (!found_) return Finish(true);
+    if (!found_) {
+      if (filled == 0) return Finish(true);
+      ahead_ = true;  // the end is what the next call finds
+      break;
+    }
 
     const std::string_view at = body();
     MDB_val best_key = {};
     MDB_val best_value = {};
-    for (int passed = 1; found_ && body() == at; passed++) {
+    for (int passed = 1; found_ && SameBody(body(), at); passed++) {
       if (version() <= lsn_) {
         best_key = key_;
         best_value = value_;
@@ -247,7 +262,7 @@ CcStatus ReplicaCursor::Backward(CcEntry* entry) {
       if (passed > kStepsBeforeSeek) {
         const uint64_t visible = ~lsn_;
         if ((status = SeekRaw(at, &visible)) != CC_OK) return status;
-        if (found_ && body() == at) {
+        if (found_ && SameBody(body(), at)) {
           best_key = key_;
           best_value = value_;
         }
@@ -260,9 +275,11 @@ CcStatus ReplicaCursor::Backward(CcEntry* entry) {
     ahead_ = true;
     StandOn(at);
     if (best_value.mv_size == 0) continue;  // none visible, or a tombstone
-    Fill(best_key, best_value, entry);
-    return CC_OK;
+    Fill(best_key, best_value, &entries[filled]);
+    if (++filled == room) break;
   }
+  *count = filled;
+  return CC_OK;
 }
 
 CcStatus ReplicaCursor::NextVersion(CcEntry* entry) {
@@ -323,7 +340,10 @@ extern "C" CcStatus cc_cursor_seek(CcCursor* cursor, const void* key, size_t key
 }
 
 extern "C" CcStatus cc_cursor_next(CcCursor* cursor, bool backward, CcEntry* entry) {
-  return Guard([&] { return cursor->cursor.Next(backward, entry); });
+  return Guard([&] {
+    size_t count;
+    return cursor->cursor.Next(backward, entry, 1, &count);
+  });
 }
 
 extern "C" CcStatus cc_cursor_next_version(CcCursor* cursor, CcEntry* entry) {

@@ -5,16 +5,22 @@
 // than a few versions to pass over are skipped by a seek. The bodies of one storage are prefix-free (fixed columns in
 // self-delimiting encodings), hence the versions of one key are neighbours.
 //
+// Entries are read in batches, each from one view: what the batch costs is shared by its rows, and the processor overlaps
+// their cache misses. Neighbours in key order mostly lie on neighbouring pages of the file; PageAhead makes use of that.
+//
 // The cursor holds a pinned view only while it stands on or beside a record. A position (position.h) is enough to place
 // it anew in another view, which it does from time to time so that a long scan does not keep LMDB from reusing pages.
 #pragma once
 
 #include <lmdb.h>
 
+#include <cstring>
 #include <string>
 
+#include "bridge/page_ahead.h"
 #include "bridge/position.h"
 #include "bridge/view.h"
+#include "core/bytes.h"
 
 namespace concord::bridge {
 
@@ -25,6 +31,16 @@ struct CursorTuning {
 };
 extern CursorTuning cursor_tuning;
 
+// Neighbouring bodies differ at their end, if at all: looked at first, that decides without a call.
+inline bool SameBody(std::string_view a, std::string_view b) {
+  if (a.size() != b.size()) return false;
+  const size_t size = a.size();
+  if (size < sizeof(uint64_t)) return memcmp(a.data(), b.data(), size) == 0;
+  const size_t rest = size - sizeof(uint64_t);
+  return LoadLe<uint64_t>(a.data() + rest) == LoadLe<uint64_t>(b.data() + rest) &&
+         (rest == 0 || memcmp(a.data(), b.data(), rest) == 0);
+}
+
 class ReplicaCursor {
  public:
   ReplicaCursor(uint64_t prefix, Lsn lsn) : prefix_(prefix), lsn_(lsn), database_(DatabaseOf(prefix)) {}
@@ -34,7 +50,8 @@ class ReplicaCursor {
 
   // Only notes the position; the key is copied. LMDB is asked at the next Next.
   void Move(const Position& position);
-  CcStatus Next(bool backward, CcEntry* entry);
+  // Up to `room` entries, all of one view, which the cursor holds until the next call. *count is at least 1 with CC_OK.
+  CcStatus Next(bool backward, CcEntry* entries, size_t room, size_t* count);
   // Not to be mixed with Next without a Move between.
   CcStatus NextVersion(CcEntry* entry);
 
@@ -53,11 +70,13 @@ class ReplicaCursor {
   CcStatus PlaceForward();
   // Moves to a newer view if this one has been held for long; the position is kept, *moved says that nothing is loaded.
   CcStatus RefreshView(bool* moved);
-  CcStatus Forward(CcEntry* entry);
-  CcStatus Backward(CcEntry* entry);
+  CcStatus Forward(CcEntry* entries, size_t room, size_t* count);
+  CcStatus Backward(CcEntry* entries, size_t room, size_t* count);
   CcStatus Finish(bool backward);
   void StandOn(std::string_view body) { position_ = {Position::Kind::kAt, body}; }
-  bool StandsOn(std::string_view body) const { return position_.kind == Position::Kind::kAt && position_.key == body; }
+  bool StandsOn(std::string_view body) const {
+    return position_.kind == Position::Kind::kAt && SameBody(position_.key, body);
+  }
   void Fill(const MDB_val& key, const MDB_val& value, CcEntry* entry) const;
   void KeepPosition();
   void ReleaseView();
@@ -65,6 +84,7 @@ class ReplicaCursor {
   const uint64_t prefix_;
   const Lsn lsn_;
   const int database_;
+  PageAhead page_ahead_;
   Position position_;  // its key lies in the map of view_, or in kept_key_
   std::string kept_key_;
   Lsn version_after_ = kNoLsn;  // NextVersion: the version of the position's key returned last

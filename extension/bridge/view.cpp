@@ -153,8 +153,8 @@ void Replica::CloseEnvironment() {
     spare.clear();
   }
   for (const auto& view : views_) {
-    for (MDB_cursor* cursor : view->cursors) {
-      if (cursor != nullptr) mdb_cursor_close(cursor);
+    for (const PointCursor& point : view->cursors) {
+      if (point.cursor != nullptr) mdb_cursor_close(point.cursor);
     }
     if (view->txn != nullptr && !slots_lost_) mdb_txn_abort(view->txn);
   }
@@ -210,7 +210,7 @@ CcStatus Replica::Activate(CcView** out) {
   idle_.pop_back();
   view->txn_id = mdb_txn_id(view->txn);
   view->since_ms = NowMs();
-  std::fill(std::begin(view->cursor_renewed), std::end(view->cursor_renewed), false);
+  for (PointCursor& point : view->cursors) point.renewed = false;
   status = LoadState(view);
   if (status != CC_OK) {
     Deactivate(view);
@@ -248,8 +248,8 @@ void Replica::Deactivate(CcView* view) {
     idle_.push_back(view);
     return;
   }
-  for (MDB_cursor* cursor : view->cursors) {
-    if (cursor != nullptr) mdb_cursor_close(cursor);
+  for (const PointCursor& point : view->cursors) {
+    if (point.cursor != nullptr) mdb_cursor_close(point.cursor);
   }
   if (!slots_lost_) mdb_txn_abort(view->txn);
   std::erase_if(views_, [&](const auto& owned) { return owned.get() == view; });
@@ -315,15 +315,16 @@ bool Replica::HasNewer(const CcView& view) const {
   return mdb_env_info(env_, &info) == 0 && info.me_last_txnid != view.txn_id;
 }
 
-CcStatus Replica::PointCursor(CcView* view, int database, MDB_cursor** out) {
-  MDB_cursor*& cursor = view->cursors[database];
-  if (!view->cursor_renewed[database]) {
-    const int rc = cursor == nullptr ? mdb_cursor_open(view->txn, databases_[database], &cursor)
-                                     : mdb_cursor_renew(view->txn, cursor);
+CcStatus Replica::UsePointCursor(CcView* view, int database, PointCursor** out) {
+  PointCursor& point = view->cursors[database];
+  if (!point.renewed) {
+    const int rc = point.cursor == nullptr ? mdb_cursor_open(view->txn, databases_[database], &point.cursor)
+                                           : mdb_cursor_renew(view->txn, point.cursor);
     if (rc != 0) return LmdbError(rc, "cursor of the storage replica");
-    view->cursor_renewed[database] = true;
+    point.renewed = true;
+    point.stands_on = nullptr;
   }
-  *out = cursor;
+  *out = &point;
   return CC_OK;
 }
 

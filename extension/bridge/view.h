@@ -20,12 +20,21 @@
 #include <vector>
 
 #include "bridge/error.h"
+#include "bridge/page_ahead.h"
 #include "core/key.h"
 #include "core/lsn.h"
 
 namespace concord::bridge {
 class Replica;
 inline constexpr int kVersionedDatabases = 2;  // rows, entries
+
+// A view's cursor for point reads.
+struct PointCursor {
+  MDB_cursor* cursor = nullptr;
+  bool renewed = false;           // it belongs to the view's transaction
+  const char* stands_on = nullptr;  // the mapped key of the row version that it stands on, if that is known
+  PageAhead page_ahead;
+};
 }  // namespace concord::bridge
 
 struct CcView {
@@ -36,9 +45,7 @@ struct CcView {
   concord::Lsn horizon = concord::kNoLsn;
   int pins = 0;
   int64_t since_ms = 0;  // when it became active
-  // For point reads; each belongs to the transaction once it was renewed after it.
-  MDB_cursor* cursors[concord::bridge::kVersionedDatabases] = {};
-  bool cursor_renewed[concord::bridge::kVersionedDatabases] = {};
+  concord::bridge::PointCursor cursors[concord::bridge::kVersionedDatabases] = {};
 };
 
 namespace concord::bridge {
@@ -73,7 +80,7 @@ class Replica {
   size_t active_views() const { return active_.size(); }
 
   // A cursor of the view's own for point reads; it may stand anywhere.
-  CcStatus PointCursor(CcView* view, int database, MDB_cursor** cursor);
+  CcStatus UsePointCursor(CcView* view, int database, PointCursor** cursor);
   // A cursor for one user, to be given back.
   CcStatus TakeCursor(CcView* view, int database, MDB_cursor** cursor);
   void GiveCursor(int database, MDB_cursor* cursor);

@@ -83,7 +83,15 @@ CcStatus	cc_ws_encode_next(const void **part, size_t *size, bool *is_write_set);
  * Replica and write set as one: what this transaction sees of a storage. Same contract as CcCursor; an own version visible at
  * `curcid` hides the replica's. Stays correct while the write set changes under it.
  */
-typedef struct CcScan CcScan;
+typedef struct CcScan
+{
+	/* What is read ahead of the replica; for cc_scan_take alone. */
+	const CcEntry *next;
+	const CcEntry *end;
+	const uint64_t *changes;	/* the write set's count of changes */
+	uint64_t	unmerged_at;	/* the count at which the transaction had written nothing of this storage */
+	bool		backward;		/* direction of what is read ahead */
+} CcScan;
 
 typedef struct CcVisible
 {
@@ -95,6 +103,18 @@ typedef struct CcVisible
 CcStatus	cc_scan_open(uint64_t prefix, uint64_t lsn, uint32_t curcid, CcScan **scan);
 CcStatus	cc_scan_seek(CcScan *scan, const void *key, size_t key_size, bool backward, bool prefix_match);
 CcStatus	cc_scan_next(CcScan *scan, bool backward, CcVisible *visible);
+
+/*
+ * The next entry if it has been read ahead and there is nothing to merge it with; NULL says to call cc_scan_next. It is good
+ * until the next call of that, as are those behind it up to scan->end.
+ */
+static inline const CcEntry *
+cc_scan_take(CcScan *scan, bool backward)
+{
+	if (scan->next == scan->end || scan->backward != backward || scan->unmerged_at != *scan->changes)
+		return NULL;
+	return scan->next++;
+}
 void		cc_scan_close(CcScan *scan);
 /* One key; a mapped value comes with entry.view pinned for the caller. CC_END if nothing is visible. */
 CcStatus	cc_visible_get(uint64_t prefix, const void *body, size_t body_size, uint64_t lsn, uint32_t curcid,

@@ -1,8 +1,8 @@
 /*
  * Index scans: the ranges of the scan keys, one after another, over what the transaction sees of the index's storage.
  *
- * The cursor over replica and write set is opened at the first fetch, when the snapshot is known, and kept over rescans. The
- * last entry's body is kept too, so that a mark costs nothing until it is set and a restore is one seek.
+ * The cursor over replica and write set is opened at the first fetch, when the snapshot is known, and kept over rescans. It
+ * is known where the last entry's body is, so that a mark costs nothing until it is set and a restore is one seek.
  */
 #include "indexam/indexam.h"
 
@@ -15,11 +15,12 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+/* An entry's body, wherever it is. */
 typedef struct ConcordPosition
 {
 	bool		valid;
 	size_t		size;
-	uint8		body[CC_MAX_ENTRY_BODY];
+	const uint8 *body;
 } ConcordPosition;
 
 typedef struct ConcordIndexScanData
@@ -30,9 +31,12 @@ typedef struct ConcordIndexScanData
 	CcScan	   *cursor;
 	ConcordResource resource;
 	ConcordReadPoint point;
-	ConcordPosition last;		/* the entry returned last */
+	bool		batch_in_range; /* whatever the cursor has read ahead is within the range */
+	ConcordPosition last;		/* the entry returned last: in the map as long as the cursor stays there, or a copy */
+	uint8		last_copy[CC_MAX_ENTRY_BODY];
 
 	ConcordPosition mark;
+	uint8		mark_copy[CC_MAX_ENTRY_BODY];
 	int		   *marked_elements;	/* per array */
 	bool		restored;		/* go on after `last`, in whatever direction comes */
 
@@ -159,39 +163,65 @@ copy_tuple(ConcordIndexScan self, MemoryContext context, const CcEntry *entry)
 	memcpy(self->tuple, entry->value + CONCORD_ENTRY_HEADER, size);
 }
 
+static bool
+above_range(const ConcordScanKeys *keys, const CcEntry *entry)
+{
+	return keys->has_high && compare_body(entry, keys->high.bytes, keys->high.key.size) >= 0;
+}
+
+static bool
+below_range(const ConcordScanKeys *keys, const CcEntry *entry)
+{
+	return compare_body(entry, keys->low.bytes, keys->low.key.size) < 0;
+}
+
 /* The next matching entry within the current range. */
 static bool
 next_in_range(IndexScanDesc scan, ConcordIndexScan self, bool backward, uint64 *rowid)
 {
 	ConcordScanKeys *keys = self->keys;
+	CcScan	   *cursor = self->cursor;
 	CcVisible	visible;
-	CcEntry    *entry = &visible.entry;
 
 	for (;;)
 	{
-		CcStatus	status;
+		const CcEntry *entry = cc_scan_take(cursor, backward);
+		bool		taken = entry != NULL;
 
-		CHECK_FOR_INTERRUPTS();
-		status = cc_scan_next(self->cursor, backward, &visible);
-		if (status == CC_END)
-			return false;
-		concord_check(status);
+		if (!taken)
+		{
+			CcStatus	status;
 
-		if (keys->has_high && compare_body(entry, keys->high.bytes, keys->high.key.size) >= 0)
-		{
-			if (backward)
-				continue;		/* the seek stops at the bound itself */
-			return false;
-		}
-		if (compare_body(entry, keys->low.bytes, keys->low.key.size) < 0)
-		{
-			if (backward)
+			CHECK_FOR_INTERRUPTS();
+			status = cc_scan_next(cursor, backward, &visible);
+			if (status == CC_END)
 				return false;
-			continue;
+			concord_check(status);
+			entry = &visible.entry;
 		}
-		if (self->restored && compare_body(entry, self->last.body, self->last.size) == 0)
-			continue;			/* was returned before the mark was set */
-		if (entry->value_size < CONCORD_ENTRY_HEADER + sizeof(IndexTupleData) || entry->key_size > CC_MAX_ENTRY_BODY)
+
+		if (!taken || !self->batch_in_range)
+		{
+			if (above_range(keys, entry))
+			{
+				if (backward)
+					continue;	/* the seek stops at the bound itself */
+				return false;
+			}
+			if (below_range(keys, entry))
+			{
+				if (backward)
+					return false;
+				continue;
+			}
+			/* Entries come in order: if the last one read ahead is within the range too, all between are. */
+			self->batch_in_range = cursor->next != cursor->end &&
+				!(backward ? below_range(keys, cursor->end - 1) : above_range(keys, cursor->end - 1));
+			if (self->restored && compare_body(entry, self->last.body, self->last.size) == 0)
+				continue;		/* was returned before the mark was set */
+		}
+		if (unlikely(entry->value_size < CONCORD_ENTRY_HEADER + sizeof(IndexTupleData) ||
+					 entry->key_size > CC_MAX_ENTRY_BODY))
 			ereport(ERROR,
 					(errcode(ERRCODE_DATA_CORRUPTED),
 					 errmsg("index \"%s\" has a malformed entry", RelationGetRelationName(scan->indexRelation))));
@@ -204,7 +234,9 @@ next_in_range(IndexScanDesc scan, ConcordIndexScan self, bool backward, uint64 *
 		self->restored = false;
 		self->last.valid = true;
 		self->last.size = entry->key_size;
-		memcpy(self->last.body, entry->key, entry->key_size);
+		self->last.body = entry->key;
+		if (!taken && visible.is_own)	/* may be rolled back before the next call */
+			self->last.body = memcpy(self->last_copy, entry->key, entry->key_size);
 		*rowid = concord_entry_rowid(entry->value);
 		return true;
 	}
@@ -296,7 +328,7 @@ concord_ammarkpos(IndexScanDesc scan)
 	if (!self->mark.valid)
 		return;
 	self->mark.size = self->last.size;
-	memcpy(self->mark.body, self->last.body, self->last.size);
+	self->mark.body = memcpy(self->mark_copy, self->last.body, self->last.size);
 	for (int i = 0; i < self->keys->array_count; i++)
 		self->marked_elements[i] = self->keys->arrays[i].current;
 }
@@ -312,7 +344,7 @@ concord_amrestrpos(IndexScanDesc scan)
 	if (!self->mark.valid)
 		return;
 	self->last.size = self->mark.size;
-	memcpy(self->last.body, self->mark.body, self->mark.size);
+	self->last.body = memcpy(self->last_copy, self->mark.body, self->mark.size);
 	for (int i = 0; i < self->keys->array_count; i++)
 		self->keys->arrays[i].current = self->marked_elements[i];
 	self->restored = true;

@@ -13,18 +13,9 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
-typedef struct Entry
-{
-	void	   *object;			/* NULL: free */
-	ConcordReleaseFunction release;
-	ResourceOwner owner;
-	uint32		generation;
-	uint32		next_free;
-} Entry;
-
 #define NO_ENTRY UINT32_MAX
 
-static Entry *entries = NULL;
+ConcordResourceEntry *concord_resource_entries = NULL;
 static uint32 capacity = 0;
 static uint32 first_free = NO_ENTRY;
 static uint32 live = 0;
@@ -32,8 +23,8 @@ static uint32 live = 0;
 static void
 free_entry(uint32 index)
 {
-	entries[index].object = NULL;
-	entries[index].next_free = first_free;
+	concord_resource_entries[index].object = NULL;
+	concord_resource_entries[index].next_free = first_free;
 	first_free = index;
 	live--;
 }
@@ -45,7 +36,7 @@ release_callback(ResourceReleasePhase phase, bool is_commit, bool is_top_level, 
 		return;
 	for (uint32 i = 0; i < capacity && live > 0; i++)
 	{
-		Entry	   *entry = &entries[i];
+		ConcordResourceEntry *entry = &concord_resource_entries[i];
 
 		if (entry->object == NULL || entry->owner != CurrentResourceOwner)
 			continue;
@@ -60,18 +51,18 @@ grow(void)
 {
 	uint32		wanted = Max(16, capacity * 2);
 
-	if (entries == NULL)
+	if (concord_resource_entries == NULL)
 	{
-		entries = MemoryContextAllocZero(TopMemoryContext, wanted * sizeof(Entry));
+		concord_resource_entries = MemoryContextAllocZero(TopMemoryContext, wanted * sizeof(ConcordResourceEntry));
 		RegisterResourceReleaseCallback(release_callback, NULL);
 	}
 	else
-		entries = repalloc(entries, wanted * sizeof(Entry));
+		concord_resource_entries = repalloc(concord_resource_entries, wanted * sizeof(ConcordResourceEntry));
 	for (uint32 i = wanted; i-- > capacity;)
 	{
-		entries[i].object = NULL;
-		entries[i].generation = 0;
-		entries[i].next_free = first_free;
+		concord_resource_entries[i].object = NULL;
+		concord_resource_entries[i].generation = 0;
+		concord_resource_entries[i].next_free = first_free;
 		first_free = i;
 	}
 	capacity = wanted;
@@ -81,12 +72,12 @@ ConcordResource
 concord_resource_track(void *object, ConcordReleaseFunction release)
 {
 	ConcordResource resource;
-	Entry	   *entry;
+	ConcordResourceEntry *entry;
 
 	if (first_free == NO_ENTRY)
 		grow();
 	resource.index = first_free;
-	entry = &entries[first_free];
+	entry = &concord_resource_entries[first_free];
 	first_free = entry->next_free;
 	live++;
 	entry->object = object;
@@ -98,19 +89,12 @@ concord_resource_track(void *object, ConcordReleaseFunction release)
 	return resource;
 }
 
-bool
-concord_resource_held(ConcordResource resource)
-{
-	return resource.generation != 0 && entries[resource.index].object != NULL &&
-		entries[resource.index].generation == resource.generation;
-}
-
 void
 concord_resource_release(ConcordResource *resource)
 {
 	if (concord_resource_held(*resource))
 	{
-		Entry	   *entry = &entries[resource->index];
+		ConcordResourceEntry *entry = &concord_resource_entries[resource->index];
 
 		entry->release(entry->object);
 		free_entry(resource->index);

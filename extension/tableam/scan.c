@@ -119,30 +119,41 @@ seek_start(ConcordScan scan, bool backward)
 bool
 concord_scan_next(ConcordScan scan, bool backward, TupleTableSlot *slot)
 {
+	const CcEntry *entry;
 	CcVisible	visible;
+	CcStatus	status;
+	uint64		rowid;
 
 	if (scan->low > scan->high)
 		return false;
 	ensure_open(scan);
 	if (!scan->positioned)
 		seek_start(scan, backward);
-	for (;;)
-	{
-		CcStatus	status;
-		uint64		rowid;
 
+	entry = cc_scan_take(scan->scan, backward);
+	if (likely(entry != NULL))
+	{
+		rowid = concord_body_rowid(entry->key);
+		if (likely(rowid >= scan->low && rowid <= scan->high))
+		{
+			concord_slot_store_mapped(slot, scan->base.rs_rd, rowid, entry);
+			return true;
+		}
+	}
+	else
+	{
 		CHECK_FOR_INTERRUPTS();
 		status = cc_scan_next(scan->scan, backward, &visible);
-		if (status == CC_END)
-			break;
-		concord_check(status);
-		if (visible.is_own && visible.own.deleted)
-			continue;
-		rowid = concord_body_rowid(visible.entry.key);
-		if (rowid < scan->low || rowid > scan->high)
-			break;
-		concord_slot_store_visible(slot, scan->base.rs_rd, rowid, &visible, false);
-		return true;
+		if (status != CC_END)
+		{
+			concord_check(status);
+			rowid = concord_body_rowid(visible.entry.key);
+			if (rowid >= scan->low && rowid <= scan->high)
+			{
+				concord_slot_store_visible(slot, scan->base.rs_rd, rowid, &visible, false);
+				return true;
+			}
+		}
 	}
 	scan->positioned = false;
 	return false;

@@ -318,6 +318,21 @@ concord_slot_store(TupleTableSlot *slot, Relation rel, const void *tuple, size_t
 }
 
 void
+concord_slot_store_mapped(TupleTableSlot *slot, Relation rel, uint64 rowid, const CcEntry *entry)
+{
+	ConcordSlot *cslot = (ConcordSlot *) slot;
+
+	Assert(slot->tts_ops == &slot_ops);
+	prepare(slot);
+	set_view(cslot, entry->view, false);
+	concord_tid_from_rowid(&slot->tts_tid, rowid);
+	slot->tts_tableOid = RelationGetRelid(rel);
+	cslot->lsn = entry->lsn;
+	point_at(slot, entry->value, entry->value_size);
+	slot->tts_flags &= ~TTS_FLAG_EMPTY;
+}
+
+void
 concord_slot_store_visible(TupleTableSlot *slot, Relation rel, uint64 rowid, const CcVisible *visible, bool pinned)
 {
 	ConcordSlot *cslot = (ConcordSlot *) slot;

@@ -14,6 +14,7 @@
 #include "access/htup_details.h"
 #include "access/relscan.h"
 #include "port/atomics.h"
+#include "utils/resowner.h"
 
 /* Body of a row's key. */
 #define ROW_BODY_SIZE 8
@@ -64,8 +65,23 @@ typedef struct ConcordResource
 
 typedef void (*ConcordReleaseFunction) (void *object);
 
+typedef struct ConcordResourceEntry
+{
+	void	   *object;			/* NULL: free */
+	ConcordReleaseFunction release;
+	ResourceOwner owner;
+	uint32		generation;
+	uint32		next_free;
+} ConcordResourceEntry;
+extern ConcordResourceEntry *concord_resource_entries;
+
 ConcordResource concord_resource_track(void *object, ConcordReleaseFunction release);
-bool		concord_resource_held(ConcordResource resource);
+static inline bool
+concord_resource_held(ConcordResource resource)
+{
+	return resource.generation != 0 && concord_resource_entries[resource.index].object != NULL &&
+		concord_resource_entries[resource.index].generation == resource.generation;
+}
 /* Releases the object unless its owner already did. */
 void		concord_resource_release(ConcordResource *resource);
 
@@ -87,6 +103,8 @@ typedef struct ConcordSlot
 /* Stores what a read found. `pinned`: the view's pin passes from the caller to the slot. */
 void		concord_slot_store_visible(TupleTableSlot *slot, Relation rel, uint64 rowid, const CcVisible *visible,
 									   bool pinned);
+/* Stores an entry of the replica, whose view somebody has pinned. */
+void		concord_slot_store_mapped(TupleTableSlot *slot, Relation rel, uint64 rowid, const CcEntry *entry);
 /* Stores one own version, known by `tid`. */
 void		concord_slot_store_own(TupleTableSlot *slot, Relation rel, ItemPointer tid, const CcOwn *own);
 /* Stores the promise of a committed row that is known to be visible at `read_lsn`. */
