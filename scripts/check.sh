@@ -40,7 +40,7 @@ prepare_sql() {
   [ -z "${work:-}" ] || return 0
   make --no-print-directory install >>build.log 2>&1 || { tail -20 build.log; die "the installation failed"; }
   work=$(scratch_directory check)
-  cp -r regress/. "$work"/
+  cp -r regress/. core/pause_points.h "$work"/
   mkdir -p "$work/out"
   [ "$(id -u)" != 0 ] || chown -R postgres "$work"
 }

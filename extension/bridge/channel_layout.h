@@ -164,6 +164,7 @@ struct CcChannel {
   std::atomic<uint64_t> chunks;
   std::atomic<uint64_t> batches;
   std::atomic<uint64_t> reconnects;
+  std::atomic<uint64_t> sessions;
 
   concord::SharedQueue<uint32_t, concord::kDropQueueEntries> drops;
   concord::SharedQueue<concord::AbandonedToken, concord::kAbandonQueueEntries> abandons;

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "core/key.h"
+#include "core/pause_points.h"
 #include "core/wire.h"
 #include "gateway/status_text.h"
 
@@ -146,10 +147,12 @@ void CcGateway::Take(int slot) {
     partial.reset();
     return;
   }
-  if (piece.last())
+  if (piece.last()) {
+    cc_pause(CC_PAUSE_GATEWAY_TAKEN);
     outbox_.Add(std::move(partial));
-  else
+  } else {
     wake_(slot);
+  }
 }
 
 // True if anything was sent.
@@ -171,10 +174,12 @@ bool CcGateway::Send() {
     abandons++;
   }
   if (batch.size() == 0 && abandons == 0) return false;
+  cc_pause(CC_PAUSE_GATEWAY_BEFORE_SEND);
   if (!session->stream->Write(batch.message())) {
     session->broken = true;  // the session thread sees the end too; all is sent again in the next
     return false;
   }
+  cc_pause(CC_PAUSE_GATEWAY_SENT);
   channel_.abandons.Pop(abandons);
   channel_.batches.fetch_add(1, std::memory_order_relaxed);
   return true;
@@ -220,6 +225,7 @@ void CcGateway::RunSession(const std::shared_ptr<Session>& session) {
     session_ = session;
   }
   concord::SetConnected(channel_, true);
+  channel_.sessions.fetch_add(1, std::memory_order_relaxed);
   if (ever_connected_) channel_.reconnects.fetch_add(1, std::memory_order_relaxed);
   ever_connected_ = true;
   log_.Add(CC_LOG_INFO, "connected to the adjudicator at \"" + address_ + "\"");
@@ -271,6 +277,7 @@ void CcGateway::OnVerdict(const proto::Verdict& verdict) {
   answer.lsn = verdict.lsn();
   answer.conflict_hash = verdict.conflict_hash();
   snprintf(answer.message, sizeof answer.message, "%s", verdict.message().c_str());
+  cc_pause(CC_PAUSE_GATEWAY_VERDICT);
   Reply(request->slot, request->sequence, answer);
 }
 
@@ -280,7 +287,9 @@ void CcGateway::Reply(int slot, uint64_t sequence, const CcAnswer& answer, std::
     const std::lock_guard lock(answer_mutex_);
     answered = concord::Answer(channel_, slot, sequence, answer, text);
   }
-  if (answered) wake_(slot);
+  if (!answered) return;
+  cc_pause(CC_PAUSE_GATEWAY_ANSWERED);
+  wake_(slot);
 }
 
 // ---- read LSN ----

@@ -331,6 +331,7 @@ TEST_F(GatewayTest, ServerRestart) {
   CcChannelStats stats;
   cc_channel_stats(channel(), &stats);
   EXPECT_EQ(stats.reconnects, 1u);
+  EXPECT_EQ(stats.sessions, 2u);
 }
 
 TEST_F(GatewayTest, GatewayRestartDisownsRequests) {

@@ -28,7 +28,8 @@ PGDLLEXPORT void concord_launcher_main(Datum argument) pg_attribute_noreturn();
 #define EXEC_FAILED 127
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 10000
-#define STABLE_MS (60 * 1000)	/* having run that long, it starts again without delay */
+#define BACKOFF_SERVED_MS 800	/* the most for one that has served: commits wait for it */
+#define STABLE_MS 10000			/* having run that long, it starts again after the shortest time */
 #define LOCK_WAIT_MS 10000		/* for a sidecar of an earlier life that is just ending */
 #define GATEWAY_WAIT_MS 3000	/* for the gateway's last commits */
 #define TERM_WAIT_MS 5000
@@ -181,11 +182,21 @@ stop_sidecar(pid_t pid)
 	(void) waitpid(pid, NULL, 0);
 }
 
-/* Runs the sidecar once, until it ends or the server is shut down. Returns how long it ran. */
+static uint64
+gateway_sessions(void)
+{
+	CcChannelStats stats;
+
+	cc_channel_stats(concord_channel, &stats);
+	return stats.sessions;
+}
+
+/* Runs the sidecar once, until it ends or the server is shut down. Returns how long it ran and whether the gateway met it. */
 static int64
-run_sidecar(void)
+run_sidecar(bool *served)
 {
 	TimestampTz start = GetCurrentTimestamp();
+	uint64		sessions = gateway_sessions();
 	pid_t		pid = start_sidecar();
 
 	while (pid > 0)
@@ -199,6 +210,7 @@ run_sidecar(void)
 			break;
 		concord_worker_wait(-1L);
 	}
+	*served = gateway_sessions() != sessions;
 	return TimestampDifferenceMilliseconds(start, GetCurrentTimestamp());
 }
 
@@ -217,10 +229,13 @@ concord_launcher_main(Datum argument)
 	while (!ShutdownRequestPending)
 	{
 		TimestampTz again;
+		bool		served;
 
 		MemoryContextReset(context);
-		if (run_sidecar() >= STABLE_MS)
+		if (run_sidecar(&served) >= STABLE_MS)
 			backoff_ms = BACKOFF_MIN_MS;
+		else if (served)
+			backoff_ms = Min(backoff_ms, BACKOFF_SERVED_MS);
 		again = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), backoff_ms);
 		while (!ShutdownRequestPending && GetCurrentTimestamp() < again)
 			concord_worker_wait(backoff_ms);

@@ -5,6 +5,7 @@
 #include "xact/request.h"
 
 #include "access/xact.h"
+#include "core/pause_points.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
@@ -17,6 +18,8 @@
 #define RETRY_PAUSE_MS 20
 /* How long a session that is told to end still waits for a verdict that may be on its way. */
 #define TERMINATION_GRACE_MS 2000
+/* The same for one whose statement is cancelled; enough for a sidecar that was killed to come back and be asked again. */
+#define CANCEL_GRACE_MS 5000
 
 typedef struct Request
 {
@@ -25,7 +28,6 @@ typedef struct Request
 	size_t		size;
 	bool		is_commit;		/* of the running transaction: whether it happened must be known */
 	bool		is_uncertain;	/* an attempt was sent, and its answer is lost */
-	bool		is_ending;		/* the session is to end; the deadline is nearer for it */
 	TimestampTz deadline;
 } Request;
 
@@ -48,10 +50,20 @@ is_late(const Request *request)
 	return GetCurrentTimestamp() >= request->deadline;
 }
 
+/* The grace counts from the first call: later ones only name a later end. */
+static void
+shorten(Request *request, int grace_ms)
+{
+	TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), grace_ms);
+
+	request->deadline = Min(request->deadline, end);
+}
+
 /*
  * Serves interrupts where that leaves no doubt about the transaction: nothing of its commit has been sent, or it is not its
  * commit that is waited for. The request is taken back first. True if it was, and the interrupt did not end us: the attempt is
- * over. Where there is doubt, interrupts wait; the end of the session makes the wait short.
+ * over. Where there is doubt, interrupts wait for the verdict, which is asked for with the same token as long as need be, and
+ * make that wait short.
  */
 static bool
 serve_interrupts(Request *request)
@@ -62,13 +74,10 @@ serve_interrupts(Request *request)
 		cc_channel_cancel(concord_channel, my_slot());
 	else if (request->is_uncertain || !cc_channel_withdraw(concord_channel, my_slot()))
 	{
-		if (ProcDiePending && !request->is_ending)
-		{
-			TimestampTz end = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), TERMINATION_GRACE_MS);
-
-			request->is_ending = true;
-			request->deadline = Min(request->deadline, end);
-		}
+		if (ProcDiePending)
+			shorten(request, TERMINATION_GRACE_MS);
+		else if (QueryCancelPending)
+			shorten(request, CANCEL_GRACE_MS);
 		return false;
 	}
 	CHECK_FOR_INTERRUPTS();
@@ -115,7 +124,8 @@ attempt(Request *request, CcAnswer *answer)
 	answer->outcome = CC_OUT_UNAVAILABLE;
 	if (!hand_over(request))
 		return;
-	while (!cc_channel_answered(concord_channel, my_slot(), spin_us, answer))
+	while ((request->is_commit && cc_pause_holds(CC_PAUSE_BACKEND_SUBMITTED)) ||
+		   !cc_channel_answered(concord_channel, my_slot(), spin_us, answer))
 	{
 		spin_us = 0;
 		if (serve_interrupts(request))

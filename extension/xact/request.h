@@ -12,8 +12,8 @@
  * CC_OUT_TOO_OLD, CC_OUT_INVALID, CC_OUT_NO_SPACE, CC_OUT_UNAVAILABLE (nothing was decided) or CC_OUT_UNKNOWN.
  *
  * `is_commit` says that the request is the running transaction's own commit. Interrupts are served until the gateway has sent
- * that; from then on they wait for the verdict, because the outcome is no longer ours to choose. The end of the session bounds
- * the wait to seconds. Any other request can be interrupted at any time, and its outcome is never CC_OUT_UNKNOWN: what it may
+ * that; from then on they wait for the verdict, because the outcome is no longer ours to choose. A cancel request and the end
+ * of the session bound the wait to seconds. Any other request can be interrupted at any time, and its outcome is never CC_OUT_UNKNOWN: what it may
  * have done means nothing without the commit.
  */
 CcAnswer	concord_request(CcRequestKind kind, const void *data, size_t size, bool is_commit);

@@ -3,7 +3,8 @@
  *		The transaction: what it wrote, and its commit.
  *
  * Everything that can fail happens in PRE_COMMIT: the write set goes to the adjudicator, and only its "committed" lets
- * Postgres go on to its own commit. From that verdict to the end of the local commit interrupts are held. If Postgres still
+ * Postgres go on to its own commit. From that verdict to the end of the local commit interrupts are held, and then told or
+ * dropped (settle_interrupts). If Postgres still
  * raises in between (NOTIFY, ON COMMIT actions), the client gets its error and, with it, a warning that says at which LSN the
  * transaction is committed all the same.
  *
@@ -13,8 +14,10 @@
 
 #include "access/parallel.h"
 #include "access/xact.h"
+#include "core/pause_points.h"
 #include "miscadmin.h"
 #include "storage/proc.h"
+#include "tcop/pquery.h"
 #include "utils/lsyscache.h"
 #include "utils/pg_lsn.h"
 
@@ -107,6 +110,8 @@ commit_write_set(void)
 		concord_check(cc_ws_encode_next(&part, &size, &is_write_set));
 		if (!is_write_set)
 			staged_chunks = true;
+		else
+			cc_pause(CC_PAUSE_BACKEND_ENCODED);
 		answer = concord_request(is_write_set ? CC_REQ_COMMIT : CC_REQ_CHUNK, part, size, is_write_set);
 		if (answer.outcome == CC_OUT_UNKNOWN)
 			staged_chunks = false;	/* they may be part of a commit */
@@ -116,6 +121,26 @@ commit_write_set(void)
 	HOLD_INTERRUPTS();
 	committed_lsn = answer.lsn;
 	staged_chunks = false;
+	cc_pause(CC_PAUSE_BACKEND_DECIDED);
+}
+
+/*
+ * An interrupt that came while the commit could not be given up any more must not become an error that looks like one of the
+ * commit. A statement that ends with its commit has done what it was asked for, so a request to cancel it has come too late.
+ * In a procedure it is for what follows, and the end of the session is an error in any case: then the client is told.
+ */
+static void
+settle_interrupts(void)
+{
+	bool		in_procedure = ActivePortal != NULL;
+
+	if (QueryCancelPending && !in_procedure)
+		QueryCancelPending = false;
+	if (QueryCancelPending || ProcDiePending)
+		ereport(WARNING,
+				(errcode(ERRCODE_WARNING),
+				 errmsg("the transaction is committed at LSN %X/%X", LSN_FORMAT_ARGS(committed_lsn)),
+				 errdetail("A request to cancel the statement or to end the session came while it was being committed.")));
 }
 
 bool
@@ -173,7 +198,11 @@ concord_xact_callback(XactEvent event, void *arg)
 
 		case XACT_EVENT_COMMIT:
 			if (committed_lsn != 0)
+			{
+				cc_pause(CC_PAUSE_BACKEND_COMMITTED);
+				settle_interrupts();
 				RESUME_INTERRUPTS();
+			}
 			concord_ddl_xact_end(true);
 			forget_all();
 			break;

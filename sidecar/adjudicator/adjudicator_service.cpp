@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "core/pause_points.h"
 #include "sidecar/rpc/clock.h"
 #include "sidecar/rpc/status.h"
 
@@ -75,6 +76,7 @@ void AdjudicatorService::HandleCommit(const SessionPtr& session, const proto::Co
     status = {Code::kTooLarge, "write set over the limit of a record"};
   if (!status.ok()) return session->Queue(waiter.request_id, proto::INVALID, 0, 0, status.message().c_str());
 
+  cc_pause(CC_PAUSE_ADJUDICATOR_RECEIVED);
   std::unique_lock lock(mutex_);
   if (!WaitForJournal(&lock)) {
     return Answer(waiter, DiskIsFull() && core_->NeverCommitted(write_set) ? kNoSpace : kUnavailable);
@@ -83,6 +85,7 @@ void AdjudicatorService::HandleCommit(const SessionPtr& session, const proto::Co
   const auto [decision, fresh] = core_->Commit(write_set, NowUnixUs());
   if (fresh) Count(decision);
   if (fresh && decision.code == Code::kOk) {
+    cc_pause(CC_PAUSE_ADJUDICATOR_DECIDED);
     Send(RecordType::kCommit, bytes, prev, decision.lsn, waiter, write_set.token());
   } else if (core_->Pending(decision)) {
     attached_.emplace(decision.lsn, waiter);

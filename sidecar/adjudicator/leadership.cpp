@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "core/pause_points.h"
 #include "sidecar/adjudicator/adjudicator_service.h"
 #include "sidecar/rpc/clock.h"
 #include "sidecar/rpc/log.h"
@@ -209,6 +210,7 @@ std::vector<AdjudicatorService::SessionPtr> AdjudicatorService::ReleaseOverdue()
 std::vector<AdjudicatorService::SessionPtr> AdjudicatorService::Release(Lsn lsn) {
   std::vector<SessionPtr> touched;
   if (lsn <= committed_) return touched;
+  cc_pause(CC_PAUSE_ADJUDICATOR_BEFORE_VERDICT);
   committed_ = lsn;
   core_->Settle(lsn);
   // Before anybody hears of it: a reader that starts after a verdict must read at or above it.

@@ -8,6 +8,7 @@
 #include <cerrno>
 
 #include "core/bytes.h"
+#include "core/pause_points.h"
 
 namespace concord::journal {
 namespace {
@@ -211,7 +212,9 @@ Status SegmentLog::WriteGroup(std::string* group, Lsn first_lsn, Lsn last_lsn, u
   Segment& active = *active_;
   SealGroup(group, active.header.salt, active.end, state_.last_lsn, committed_lsn);
   assert(active.end + group->size() <= active.header.size);
+  cc_pause(CC_PAUSE_JOURNAL_BEFORE_WRITE);
   Status status = WriteAt(active_fd_.get(), active.path, *group, active.end);
+  cc_pause(CC_PAUSE_JOURNAL_WRITTEN);
   if (status.ok() && options_.sync_data(active_fd_.get()) != 0) {
     status = ErrnoStatus("sync", active.path, errno);
     // Even for want of space: the pages may be marked clean now without having reached the disk.
@@ -222,6 +225,7 @@ Status SegmentLog::WriteGroup(std::string* group, Lsn first_lsn, Lsn last_lsn, u
     if (status.code() != Code::kNoSpace) failure_ = status;
     return status;
   }
+  cc_pause(CC_PAUSE_JOURNAL_SYNCED);
   marked_ = first_lsn == kNoLsn;
   std::lock_guard lock(mutex_);
   active.AddGroup(state_.last_lsn, first_lsn, last_lsn, group->size());

@@ -6,6 +6,7 @@
 
 #include "core/bytes.h"
 #include "core/key.h"
+#include "core/pause_points.h"
 #include "sidecar/storage/meta.h"
 #include "sidecar/storage/replica_batch.h"
 
@@ -35,6 +36,7 @@ bool IsOfToken(const MDB_val& key, const Token& token) {
 
 Status Replica::Apply(std::string_view frames) {
   if (closed_) return {Code::kShutdown, "the storage replica is closed"};
+  cc_pause(CC_PAUSE_STORAGE_BEFORE_APPLY);
   Batch batch;
   if (Status s = BeginBatch(&batch); !s.ok()) return s;
   Status s = ApplyFrames(frames, &batch);
@@ -70,6 +72,7 @@ Status Replica::CommitBatch(Batch* batch) {
   const uint64_t pruned = batch->writer->pruned();
   batch->writer.reset();
   if (Status s = batch->txn.Commit(); !s.ok()) return s;
+  cc_pause(CC_PAUSE_STORAGE_APPLIED);
 
   published_horizon_ = batch->horizon;
   epoch_ = batch->epoch;
