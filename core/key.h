@@ -54,6 +54,13 @@ inline std::string SystemKey(std::string_view name) {
   return key;
 }
 
+// The counter of a table's rowids; it goes with its storage.
+inline std::string RowidCounterKey(StorageId storage) {
+  char id[4];
+  StoreBe32(id, storage);
+  return SystemKey("rowid/").append(id, sizeof id);
+}
+
 inline void AppendVersion(std::string* key, Lsn lsn) { AppendBe64(key, ~lsn); }
 inline Lsn VersionLsn(std::string_view versioned) {
   return ~LoadBe64(versioned.data() + versioned.size() - kVersionSize);

@@ -2,6 +2,8 @@
 
 #include <cassert>
 
+#include "core/key.h"
+
 namespace concord {
 
 void AppendMutation(std::string* to, MutationOp op, std::string_view key, std::string_view value, Lsn explicit_lsn) {
@@ -13,6 +15,16 @@ void AppendMutation(std::string* to, MutationOp op, std::string_view key, std::s
   if (has_lsn) AppendLe(to, explicit_lsn);
   to->append(key);
   to->append(value);
+}
+
+uint32_t AppendStorageDrop(std::string* to, uint32_t storage_id) {
+  for (const Space space : {Space::kRow, Space::kEntry}) {
+    std::string prefix;
+    AppendBe64(&prefix, Prefix(space, storage_id));
+    AppendMutation(to, MutationOp::kDropStorage, prefix, {});
+  }
+  AppendMutation(to, MutationOp::kDelete, RowidCounterKey(storage_id), {});
+  return 3;
 }
 
 void AppendCheck(std::string* to, const Check& check) {

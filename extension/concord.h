@@ -33,6 +33,7 @@ extern char *concord_address;			/* adjudicator's and storage's address; default:
 extern char *concord_daemon_path;		/* concordd binary; default: beside the extension library */
 extern int	concord_retention_ms;
 extern int	concord_checkpoint_ms;
+extern int	concord_sweep_interval_s;
 extern char *concord_daemon_log_level;
 const char *concord_effective_directory(void);	/* absolute */
 const char *concord_effective_address(void);

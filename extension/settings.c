@@ -24,6 +24,7 @@ char	   *concord_address = "";
 char	   *concord_daemon_path = "";
 int			concord_retention_ms = 1000;
 int			concord_checkpoint_ms = 1000;
+int			concord_sweep_interval_s = 3600;
 char	   *concord_daemon_log_level = "info";
 
 static bool
@@ -173,6 +174,12 @@ define_sidecar(void)
 							"Commits are durable in the journal at once; this bounds how much of it is replayed after a "
 							"crash of the operating system.",
 							&concord_checkpoint_ms, 1000, 10, 3600 * 1000, PGC_POSTMASTER, GUC_UNIT_MS,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("concord.sweep_interval",
+							"Sets how often storage that no table or index uses is looked for and removed.",
+							"It is also looked for when the server starts and after DROP DATABASE. 0: only after DROP "
+							"DATABASE, and when concord.sweep() is called.",
+							&concord_sweep_interval_s, 3600, 0, 7 * 24 * 3600, PGC_SIGHUP, GUC_UNIT_S,
 							NULL, NULL, NULL);
 	DefineCustomStringVariable("concord.daemon_log_level",
 							   "Sets how much the sidecar writes to the server log.",

@@ -90,3 +90,15 @@ COMMENT ON FUNCTION concord.status() IS 'state of the sidecar, and commits of th
 
 CREATE VIEW concord.status AS SELECT * FROM concord.status();
 GRANT SELECT ON concord.status TO PUBLIC;
+
+-- Storage of this server that no table or index of any database uses: what crashes leave behind.
+CREATE FUNCTION concord.orphans(OUT storage_id bigint, OUT rows bigint, OUT bytes bigint) RETURNS SETOF record
+  AS 'MODULE_PATHNAME', 'concord_orphans' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION concord.orphans() IS 'storage that no table or index uses, found anew at each call';
+REVOKE ALL ON FUNCTION concord.orphans() FROM PUBLIC;
+CREATE VIEW concord.orphans AS SELECT * FROM concord.orphans();
+
+CREATE FUNCTION concord.sweep() RETURNS bigint
+  AS 'MODULE_PATHNAME', 'concord_sweep' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION concord.sweep() IS 'removes storage that no table or index uses; returns how much there was';
+REVOKE ALL ON FUNCTION concord.sweep() FROM PUBLIC;

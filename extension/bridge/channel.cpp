@@ -290,9 +290,13 @@ bool cc_channel_connected(CcChannel* channel) { return channel->connected.load()
 
 bool cc_channel_attached(CcChannel* channel) { return channel->attached.load() != 0; }
 
-bool cc_channel_idle(CcChannel* channel) {
+bool cc_channel_drops_waiting(CcChannel* channel) {
   uint32_t storage_id;
-  if (channel->drops.Peek(0, &storage_id)) return false;
+  return channel->drops.Peek(0, &storage_id);
+}
+
+bool cc_channel_idle(CcChannel* channel) {
+  if (cc_channel_drops_waiting(channel)) return false;
   for (int i = 0; i < channel->slots; i++) {
     const Phase phase = LoadState(channel->slot(i)).phase;
     if (phase == Phase::kPiece || phase == Phase::kWaiting || phase == Phase::kSent) return false;

@@ -74,6 +74,8 @@ bool		cc_channel_idle(CcChannel *channel);
 
 /* ---- drops: storage ids whose tables are gone; fire and forget, bounded ---- */
 bool		cc_channel_drop_storage(CcChannel *channel, uint32_t storage_id);	/* false if the queue is full */
+/* True if a drop waits for the gateway, or for the adjudicator's verdict. */
+bool		cc_channel_drops_waiting(CcChannel *channel);
 
 /* ---- read LSNs in use, for the horizon; lowest over all slots is reported by the gateway ---- */
 void		cc_channel_set_read_lsn(CcChannel *channel, int slot, uint64_t lsn);	/* 0: none */

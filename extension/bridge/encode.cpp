@@ -30,8 +30,9 @@ Token MakeToken(const uint8_t bytes[16]) {
 
 extern "C" {
 
-CcStatus cc_encode_counter(const uint8_t token[16], uint64_t read_lsn, const void* key, size_t key_size, uint64_t value,
-                           void* out, size_t capacity, size_t* size) {
+CcStatus cc_encode_counter_and(const uint8_t token[16], uint64_t read_lsn, const void* key, size_t key_size,
+                               uint64_t value, const void* key2, size_t key2_size, const void* value2,
+                               size_t value2_size, void* out, size_t capacity, size_t* size) {
   return Guard([&] {
     std::string checks;
     AppendCheck(&checks, {KeyHash(View(key, key_size)), read_lsn, LockMode::kUpdate});
@@ -39,8 +40,34 @@ CcStatus cc_encode_counter(const uint8_t token[16], uint64_t read_lsn, const voi
     AppendLe(&bytes, value);
     std::string mutations;
     AppendMutation(&mutations, MutationOp::kPut, View(key, key_size), bytes);
-    const std::string encoded = EncodeWriteSet(MakeToken(token), read_lsn, 0, 1, checks, 1, mutations);
+    const bool two = key2 != nullptr;
+    if (two) AppendMutation(&mutations, MutationOp::kPut, View(key2, key2_size), View(value2, value2_size));
+    const std::string encoded = EncodeWriteSet(MakeToken(token), read_lsn, 0, 1, checks, two ? 2 : 1, mutations);
     if (encoded.size() > capacity) return Fail(CC_TOO_LARGE, "counter of %zu bytes", key_size);
+    std::memcpy(out, encoded.data(), encoded.size());
+    *size = encoded.size();
+    return CC_OK;
+  });
+}
+
+CcStatus cc_encode_counter(const uint8_t token[16], uint64_t read_lsn, const void* key, size_t key_size, uint64_t value,
+                           void* out, size_t capacity, size_t* size) {
+  return cc_encode_counter_and(token, read_lsn, key, key_size, value, nullptr, 0, nullptr, 0, out, capacity, size);
+}
+
+size_t cc_drops_size(size_t count) {
+  std::string one;
+  AppendStorageDrop(&one, 0);
+  return kWriteSetHeaderSize + count * one.size();
+}
+
+CcStatus cc_encode_drops(const uint8_t token[16], uint64_t read_lsn, const uint32_t* storage_ids, size_t count,
+                         void* out, size_t* size) {
+  return Guard([&] {
+    std::string mutations;
+    uint32_t mutation_count = 0;
+    for (size_t i = 0; i < count; i++) mutation_count += AppendStorageDrop(&mutations, storage_ids[i]);
+    const std::string encoded = EncodeWriteSet(MakeToken(token), read_lsn, 0, 0, {}, mutation_count, mutations);
     std::memcpy(out, encoded.data(), encoded.size());
     *size = encoded.size();
     return CC_OK;

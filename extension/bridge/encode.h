@@ -18,6 +18,19 @@ extern "C" {
 CcStatus	cc_encode_counter(const uint8_t token[16], uint64_t read_lsn, const void *key, size_t key_size,
 							  uint64_t value, void *out, size_t capacity, size_t *size);
 
+/*
+ * The same with a second key that is set to `value2`; the check of the first one covers it.
+ */
+CcStatus	cc_encode_counter_and(const uint8_t token[16], uint64_t read_lsn, const void *key, size_t key_size,
+								  uint64_t value, const void *key2, size_t key2_size, const void *value2,
+								  size_t value2_size, void *out, size_t capacity, size_t *size);
+
+/* Bytes that a write set of `count` drops takes. */
+size_t		cc_drops_size(size_t count);
+/* A write set without checks that drops storages, rows, entries and rowid counters; `out` has cc_drops_size bytes. */
+CcStatus	cc_encode_drops(const uint8_t token[16], uint64_t read_lsn, const uint32_t *storage_ids, size_t count,
+							void *out, size_t *size);
+
 /* Begins a chunk that is applied at once (kChunkImmediate), under its own LSN. */
 CcStatus	cc_chunk_begin(const uint8_t token[16], uint32_t sequence);
 /* Adds a mutation: a put, or a deletion if `value` is NULL. explicit_lsn 0: the version has the chunk's LSN. */

@@ -1,6 +1,7 @@
 // The C face of replica.h but for cursors (cursor.cpp): views, point reads, counters.
 #include "bridge/replica.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "bridge/cursor.h"
@@ -119,6 +120,31 @@ extern "C" CcStatus cc_replica_counters(uint64_t prefix, uint64_t* rows, uint64_
     }
     replica.Unpin(view);
     return status;
+  });
+}
+
+extern "C" CcStatus cc_replica_storages(uint64_t after, CcStorage* storages, size_t capacity, size_t* count) {
+  return Guard([&] {
+    *count = 0;
+    if (capacity == 0) return CC_OK;
+    Replica& replica = Replica::Get();
+    CcView* view;
+    CcStatus status = replica.AcquireNewest(&view);
+    if (status != CC_OK) return status;
+    // The system's own keys, storage 0, are nobody's table.
+    after = std::max(after, Prefix(Space::kSystem, UINT32_MAX));
+    std::string from(1, kMetaCounter);
+    AppendBe64(&from, after + 1);
+    bool malformed = false;
+    status = replica.ScanMeta(*view, from, [&](std::string_view key, std::string_view value) {
+      malformed = key.size() != 1 + kPrefixSize || value.size() != 2 * sizeof(uint64_t);
+      if (malformed) return false;
+      storages[(*count)++] = {LoadBe64(key.data() + 1), LoadLe<uint64_t>(value.data()),
+                              LoadLe<uint64_t>(value.data() + sizeof(uint64_t))};
+      return *count < capacity;
+    });
+    replica.Unpin(view);
+    return malformed ? Fail(CC_CORRUPT, "malformed counters in the storage replica") : status;
   });
 }
 

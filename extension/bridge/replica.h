@@ -55,6 +55,20 @@ CcStatus	cc_replica_applied(uint64_t *lsn);
 /* Live rows or entries and their bytes (keys and values) of a storage, as of about now. */
 CcStatus	cc_replica_counters(uint64_t prefix, uint64_t *rows, uint64_t *bytes);
 
+/* A storage that holds something: live rows or entries, or versions of them that are not pruned yet. */
+typedef struct CcStorage
+{
+	uint64_t	prefix;			/* tells rows from entries */
+	uint64_t	rows;
+	uint64_t	bytes;
+} CcStorage;
+
+/*
+ * Up to `capacity` storages in the order of their prefixes, from the first one above `after` on; fewer than `capacity` at
+ * the end. Those being dropped are not among them.
+ */
+CcStatus	cc_replica_storages(uint64_t after, CcStorage *storages, size_t capacity, size_t *count);
+
 /*
  * Visible value of one unversioned key (prefix and body) as of `lsn`; the value points into the map and is good while
  * the view that comes with it, pinned for the caller, is. CC_END if there is none.

@@ -361,4 +361,20 @@ CcStatus Replica::ReadMeta(const CcView& view, std::string_view key, std::string
   return CC_OK;
 }
 
+CcStatus Replica::ScanMeta(const CcView& view, std::string_view from,
+                           const std::function<bool(std::string_view, std::string_view)>& take) const {
+  MDB_cursor* opened;
+  int rc = mdb_cursor_open(view.txn, meta_, &opened);
+  if (rc != 0) return LmdbError(rc, "meta data of the storage replica");
+  const std::unique_ptr<MDB_cursor, decltype(&mdb_cursor_close)> cursor(opened, mdb_cursor_close);
+  MDB_val key = {from.size(), const_cast<char*>(from.data())};
+  MDB_val value;
+  for (rc = mdb_cursor_get(opened, &key, &value, MDB_SET_RANGE); rc == 0;
+       rc = mdb_cursor_get(opened, &key, &value, MDB_NEXT)) {
+    const std::string_view name{static_cast<const char*>(key.mv_data), key.mv_size};
+    if (name[0] != from[0] || !take(name, {static_cast<const char*>(value.mv_data), value.mv_size})) return CC_OK;
+  }
+  return rc == MDB_NOTFOUND ? CC_OK : LmdbError(rc, "meta data of the storage replica");
+}
+
 }  // namespace concord::bridge

@@ -15,6 +15,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -87,6 +88,9 @@ class Replica {
 
   // A value of the meta database; CC_END if it is not there.
   CcStatus ReadMeta(const CcView& view, std::string_view key, std::string_view* value) const;
+  // The entries of the meta database from `from` on whose key begins with the same byte, until `take` returns false.
+  CcStatus ScanMeta(const CcView& view, std::string_view from,
+                    const std::function<bool(std::string_view key, std::string_view value)>& take) const;
 
  private:
   CcStatus EnsureOpen();

@@ -16,9 +16,11 @@
 
 #include "access/xact.h"
 #include "catalog/storage.h"
+#include "ddl/creation_marks.h"
 #include "ddl/storage_map.h"
 #include "miscadmin.h"
 #include "utils/memutils.h"
+#include "worker/sweep.h"
 
 typedef struct CreatedStorage
 {
@@ -40,6 +42,7 @@ concord_drops_created(RelFileNode node, uint32 storage_id)
 {
 	CreatedStorage *entry;
 
+	concord_mark_created(storage_id);
 	for (int i = 0; i < created_count; i++)
 		if (!created[i].dead && RelFileNodeEquals(created[i].node, node))
 			created[i].dead = true;
@@ -196,9 +199,12 @@ drop_storage(uint32 storage_id)
 {
 	if (concord_channel != NULL)
 		cc_lease_forget(concord_channel, storage_id);
-	if (concord_channel == NULL || !cc_channel_drop_storage(concord_channel, storage_id))
+	if (concord_channel != NULL && !cc_channel_drop_storage(concord_channel, storage_id))
+	{
 		ereport(LOG,
-				(errmsg("could not queue the drop of Concord storage %u; its space is not reclaimed", storage_id)));
+				(errmsg("could not queue the drop of Concord storage %u; the sweeper will find it", storage_id)));
+		concord_sweep_wake();
+	}
 }
 
 void
@@ -213,6 +219,7 @@ concord_ddl_xact_end(bool committed)
 	created = NULL;
 	dropped = NULL;
 	created_count = created_capacity = dropped_count = 0;
+	concord_mark_clear();
 }
 
 /* Not dropped at once: chunks of this transaction may still be on their way. */

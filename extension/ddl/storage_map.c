@@ -4,14 +4,19 @@
  */
 #include "concord.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "access/xloginsert.h"
 #include "catalog/storage.h"
 #include "ddl/storage_map.h"
 #include "miscadmin.h"
+#include "storage/buf_internals.h"
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
+#include "storage/fd.h"
 #include "storage/smgr.h"
 #include "utils/memutils.h"
 #include "xact/lease.h"
@@ -238,6 +243,73 @@ concord_storage_id_of_file(RelFileNode node)
 	if (meta.magic != METAPAGE_MAGIC || meta.version != METAPAGE_VERSION || meta.database != MyDatabaseId)
 		return 0;
 	return meta.storage_id;
+}
+
+/* Copies the file's first page, if shared buffers hold it. */
+static bool
+page_in_buffers(RelFileNode node, char *page)
+{
+	BufferTag	tag;
+	uint32		hash;
+	int			id;
+
+	INIT_BUFFERTAG(tag, node, MAIN_FORKNUM, METAPAGE_BLOCK);
+	hash = BufTableHashCode(&tag);
+	LWLockAcquire(BufMappingPartitionLock(hash), LW_SHARED);
+	id = BufTableLookup(&tag, hash);
+	LWLockRelease(BufMappingPartitionLock(hash));
+	if (id < 0 || !ReadRecentBuffer(node, MAIN_FORKNUM, METAPAGE_BLOCK, id + 1))
+		return false;
+	LockBuffer(id + 1, BUFFER_LOCK_SHARE);
+	memcpy(page, BufferGetPage(id + 1), BLCKSZ);
+	UnlockReleaseBuffer(id + 1);
+	return true;
+}
+
+/* The same from the file; false if that is missing or shorter. */
+static bool
+page_on_disk(RelFileNode node, char *page)
+{
+	char	   *path = relpathperm(node, MAIN_FORKNUM);
+	int			fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
+	ssize_t		size;
+
+	if (fd < 0)
+	{
+		if (errno != ENOENT)
+			ereport(ERROR, (errcode_for_file_access(), errmsg("could not open file \"%s\": %m", path)));
+		pfree(path);
+		return false;
+	}
+	size = pg_pread(fd, page, BLCKSZ, 0);
+	if (size < 0)
+		ereport(ERROR, (errcode_for_file_access(), errmsg("could not read file \"%s\": %m", path)));
+	CloseTransientFile(fd);
+	pfree(path);
+	return size == BLCKSZ;
+}
+
+/*
+ * In this order: a page that is not in buffers any more has been written before it left them, and one that is read in again
+ * is the same.
+ */
+ConcordFileKind
+concord_file_kind(RelFileNode node, uint32 *storage_id)
+{
+	PGAlignedBlock block;
+	const Metapage *meta = PageGetMetapage((Page) block.data);
+
+	*storage_id = 0;
+	if ((!page_in_buffers(node, block.data) && !page_on_disk(node, block.data)) || PageIsNew((Page) block.data))
+		return CONCORD_FILE_EMPTY;
+	if (!is_metapage((Page) block.data))
+		return CONCORD_FILE_OTHER;
+	if (meta->version != METAPAGE_VERSION)
+		return CONCORD_FILE_NEWER;
+	if (meta->database != node.dbNode)
+		return CONCORD_FILE_COPY;
+	*storage_id = meta->storage_id;
+	return CONCORD_FILE_STORAGE;
 }
 
 bool

@@ -34,6 +34,21 @@ ConcordRelCache *concord_relation_cache(Relation rel, Size size);
  */
 uint32		concord_storage_id_of_file(RelFileNode node);
 
+typedef enum ConcordFileKind
+{
+	CONCORD_FILE_EMPTY,			/* missing, without a page, or with one that nobody has written */
+	CONCORD_FILE_STORAGE,		/* has a metapage of its own database */
+	CONCORD_FILE_COPY,			/* has one of another database (CREATE DATABASE): stands for nothing */
+	CONCORD_FILE_NEWER,			/* has one of a format that is not known */
+	CONCORD_FILE_OTHER			/* holds something else */
+} ConcordFileKind;
+
+/*
+ * What a file of any database holds. Looks into shared buffers but takes nothing in there, so the file may be deleted
+ * meanwhile.
+ */
+ConcordFileKind concord_file_kind(RelFileNode node, uint32 *storage_id);
+
 /* ---- access methods (access_methods.c) ---- */
 /* True if the extension is created in this database and its library preloaded: the hooks have something to do. */
 bool		concord_ddl_active(void);

@@ -391,13 +391,7 @@ void CcGateway::SendDrops() {
   uint32_t drops = 0, mutation_count = 0;
   uint32_t storage_id;
   while (drops < kDropsPerCommit && channel_.drops.Peek(drops, &storage_id)) {
-    // Whether the storage was a table's or an index's does not matter: its id was given out once.
-    for (concord::Space space : {concord::Space::kRow, concord::Space::kEntry}) {
-      std::string key;
-      concord::AppendBe64(&key, concord::Prefix(space, storage_id));
-      concord::AppendMutation(&mutations, concord::MutationOp::kDropStorage, key, {});
-      mutation_count++;
-    }
+    mutation_count += concord::AppendStorageDrop(&mutations, storage_id);
     drops++;
   }
   concord::Token token;

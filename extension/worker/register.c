@@ -4,6 +4,7 @@
  *
  * gateway	carries the requests of all backends to the sidecar; in a library of its own (gateway/gateway_worker.c).
  * launcher	starts concordd and restarts it; only with concord.embedded.
+ * sweeper	drops storage that no catalog uses.
  */
 #define _GNU_SOURCE				/* dladdr */
 #include "worker/worker.h"
@@ -98,4 +99,5 @@ concord_register_workers(void)
 	if (concord_embedded)
 		register_worker("launcher", "concord", "concord_launcher_main");
 	register_worker("gateway", gateway, "concord_gateway_main");
+	register_worker("sweeper", "concord", "concord_sweeper_main");
 }

@@ -1,6 +1,6 @@
 /*
  * shmem.c
- *		Our shared memory: the channel to the gateway, the local intents, and the LSN page.
+ *		Our shared memory: the channel to the gateway, the local intents, the marks of creators, the sweeper's, and the LSN page.
  *
  * The channel is an ordinary block of Postgres' shared memory, made anew when Postgres restarts its processes after a crash.
  *
@@ -20,6 +20,8 @@
 #include "storage/proc.h"
 #include "storage/shmem.h"
 
+#include "ddl/creation_marks.h"
+#include "worker/sweep.h"
 #include "xact/intent.h"
 
 #define PAGE_BYTES 4096			/* kLsnPageSize */
@@ -48,7 +50,8 @@ concord_shmem_request(void)
 {
 	if (previous_request_hook)
 		previous_request_hook();
-	RequestAddinShmemSpace(add_size(channel_bytes(), concord_intent_shmem_size()));
+	RequestAddinShmemSpace(add_size(add_size(channel_bytes(), concord_intent_shmem_size()),
+									add_size(concord_marks_shmem_size(), concord_sweep_shmem_size())));
 }
 
 static void
@@ -92,6 +95,8 @@ concord_shmem_startup(void)
 	if (!found)
 		cc_channel_init(concord_channel, channel_slots(), (size_t) concord_gateway_buffer_kb * 1024);
 	concord_intent_shmem_init();
+	concord_marks_shmem_init();
+	concord_sweep_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
 
 	if (lsn_page == NULL)		/* it outlives a restart of the processes: its writer is none of them */

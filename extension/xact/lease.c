@@ -8,6 +8,7 @@
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
 #include "storage/lock.h"
+#include "xact/owner.h"
 
 /* Blocks double from one TID block to this as a counter proves busy. */
 #define LEASE_MIN ((uint64) CONCORD_TIDS_PER_BLOCK)
@@ -84,7 +85,18 @@ advance(uint32 lease_key, const void *name, size_t name_size, uint64 count)
 		if (!pg_strong_random(token, sizeof(token)))
 			ereport(ERROR,
 					(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a random commit token")));
-		concord_check(cc_encode_counter(token, lsn, key, key_size, old + count, write_set, sizeof(write_set), &size));
+		if (lease_key == 0)
+		{
+			uint8		owner_key[CONCORD_OWNER_KEY_SIZE];
+			ConcordOwnerRecord owner;
+
+			concord_owner_extend(lsn, old, count, owner_key, &owner);
+			concord_check(cc_encode_counter_and(token, lsn, key, key_size, old + count, owner_key, sizeof(owner_key),
+												&owner, sizeof(owner), write_set, sizeof(write_set), &size));
+		}
+		else
+			concord_check(cc_encode_counter(token, lsn, key, key_size, old + count, write_set, sizeof(write_set),
+											&size));
 		if (concord_commit_now(write_set, size))
 			return old;
 		/* Another server took a block meanwhile. */
