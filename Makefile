@@ -41,7 +41,7 @@ check-tap:       ## tests with real processes, crashes and restarts
 	@scripts/check.sh tap
 
 check-long: check  ## check, then more kills and larger loads
-	@CONCORD_KILLS=50 CONCORD_SECONDS=30 scripts/check.sh tap
+	@CONCORD_KILLS=50 CONCORD_SECONDS=30 CONCORD_CRASH_SEEDS=200 CONCORD_SERVER_CRASHES=10 scripts/check.sh tap
 
 bench: install   ## compare with heap tables on one server, in one run
 	@bench/bench.sh
@@ -54,7 +54,7 @@ demo-stop:       ## stop the server that `make demo` left running and remove it
 	@scripts/demo.sh stop
 
 format:          ## clang-format over the C++ sources
-	@clang-format -i $$(git ls-files '*.cpp' 'core/*.h' 'sidecar/*.h')
+	@clang-format -i $$(git ls-files '*.cpp' 'core/*.h' 'sidecar/*.h' 'regress/*.h')
 
 tidy: $(BUILD)/build.ninja  ## clang-tidy over the C++ sources
 	@git ls-files 'core/*.cpp' 'sidecar/*.cpp' 'extension/bridge/*.cpp' 'extension/gateway/*.cpp' ':!:*_test.cpp' | \

@@ -85,12 +85,15 @@ unlisted() { # unlisted DIRECTORY SUFFIX SCHEDULE
 
 run_tap() {
   prepare_sql
+  cmake --build build --target crash_tests -j "$(nproc)" >>build.log 2>&1 || { tail -60 build.log; die "the build failed"; }
+  mkdir -p "$work/bin"
+  cp build/regress/crash/os_crash build/regress/crash/crash_recorder.so "$work/bin"
   local test
   for test in "$work"/t/*.pl; do
     say "$(basename "$test")"
     if (cd "$work" && as_user env PATH="$pgbin:$PATH" PERL5LIB="$work/t:$pgtest/perl" \
-        PG_REGRESS=$pgtest/regress/pg_regress TESTDIR="$work" TESTDATADIR="$work/tmp_check" \
-        PG_TEST_TIMEOUT_DEFAULT=120 timeout 900 prove --timer --nocolor "$test") >"$work/tap.log" 2>&1; then
+        PG_REGRESS=$pgtest/regress/pg_regress CONCORD_TEST_BIN="$work/bin" TESTDIR="$work" TESTDATADIR="$work/tmp_check" \
+        PG_TEST_TIMEOUT_DEFAULT=120 timeout 3600 prove --timer --nocolor "$test") >"$work/tap.log" 2>&1; then
       count 1 0
     else
       tail -40 "$work/tap.log"; count 0 1
