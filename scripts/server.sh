@@ -12,10 +12,13 @@ scratch_directory() {
   echo "$dir"
 }
 
+# in_directory DIR COMMAND...: as the server's user, who may not see the caller's directory
+in_directory() { (cd "$1" && shift && as_user "$@"); }
+
 # server_init DIR: a cluster in DIR/data that preloads concord and listens on a unix socket in DIR only
 server_init() {
   local dir=$1
-  as_user "$pgbin/initdb" -D "$dir/data" -U postgres -E UTF8 --locale=C -A trust >"$dir/initdb.log" 2>&1 ||
+  in_directory "$dir" "$pgbin/initdb" -D "$dir/data" -U postgres -E UTF8 --locale=C -A trust >"$dir/initdb.log" 2>&1 ||
     { cat "$dir/initdb.log" >&2; return 1; }
   as_user tee -a "$dir/data/postgresql.conf" >/dev/null <<CONF
 shared_preload_libraries = 'concord'
@@ -28,10 +31,10 @@ CONF
 }
 
 server_start() {
-  as_user "$pgbin/pg_ctl" -D "$1/data" -l "$1/server.log" -w -t 60 start >/dev/null ||
+  in_directory "$1" "$pgbin/pg_ctl" -D "$1/data" -l "$1/server.log" -w -t 60 start >/dev/null ||
     { tail -40 "$1/server.log" >&2; return 1; }
 }
 
 server_stop() {
-  [ ! -f "$1/data/postmaster.pid" ] || as_user "$pgbin/pg_ctl" -D "$1/data" -m "${2:-fast}" -w -t 60 stop >/dev/null
+  [ ! -f "$1/data/postmaster.pid" ] || in_directory "$1" "$pgbin/pg_ctl" -D "$1/data" -m "${2:-fast}" -w -t 60 stop >/dev/null
 }

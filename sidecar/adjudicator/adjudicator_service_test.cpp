@@ -15,6 +15,7 @@
 #include "sidecar/journal/journal_service.h"
 #include "sidecar/journal/journal_test_util.h"
 #include "sidecar/metastore/atomic_file.h"
+#include "sidecar/testing/lossy_disk.h"
 
 namespace concord {
 namespace {
@@ -427,6 +428,41 @@ TEST_P(RealJournalTest, AFullDiskIsToldAndPasses) {
   journal.SetFull(false);
   EXPECT_EQ(gateway.CommitUntilDecided(MakeWriteSet(token, {}, kBytes)).outcome(), proto::COMMITTED);
   EXPECT_EQ(gateway.Commit(MakeWriteSet(++token, {}, kBytes)).outcome(), proto::COMMITTED);
+}
+
+// A verdict is a promise that a crash of the operating system does not break: whatever was not synced when it came is
+// lost.
+TEST_P(RealJournalTest, ACommittedVerdictSurvivesAnOperatingSystemCrash) {
+  journal::TemporaryDirectory directory;
+  journal::LossyDisk disk(directory.path() + "/journal");
+  std::vector<std::pair<std::string, Lsn>> crashes;
+  {
+    RealJournal journal(directory.path());
+    Process process(&metastore_, journal.ensemble(/*local=*/GetParam()));
+    ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+    Gateway gateway(&process);
+    disk.DelaySyncs(std::chrono::milliseconds(2));  // who does not wait for the sync answers before it
+    for (uint64_t round = 0; round < 10; round++) {
+      std::vector<uint64_t> sent;
+      for (uint64_t i = 0; i < 4; i++) sent.push_back(gateway.Send(MakeWriteSet(1 + round * 4 + i, {})));
+      for (const uint64_t id : sent) {
+        const auto verdict = gateway.Wait(id);
+        ASSERT_EQ(verdict.outcome(), proto::COMMITTED);
+        if (id % 3 != 0) continue;
+        crashes.emplace_back(directory.path() + "/crash" + std::to_string(id), verdict.lsn());
+        disk.Image(crashes.back().first);
+      }
+    }
+  }
+  for (const auto& [image, lsn] : crashes) {
+    journal::SegmentLogOptions options;
+    options.directory = image;
+    options.segment_bytes = 1 << 20;
+    std::unique_ptr<journal::SegmentLog> log;
+    const Status status = journal::SegmentLog::Open(options, &log);
+    ASSERT_TRUE(status.ok()) << status.ToString();
+    EXPECT_GE(log->state().last_lsn, lsn);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(LocalOrNot, RealJournalTest, ::testing::Bool());

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <filesystem>
 #include <system_error>
 
 #include "core/bytes.h"
@@ -82,12 +81,9 @@ Status SyncDirectory(const std::string& directory) {
 }
 
 Status CreateDirectory(const std::string& directory) {
-  if (::mkdir(directory.c_str(), 0700) == 0) {
-    const std::string parent = std::filesystem::path(directory).parent_path().string();
-    return SyncDirectory(parent.empty() ? "." : parent);
-  }
-  if (errno != EEXIST) return ErrnoStatus("create", directory, errno);
-  return Status::Ok();
+  if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) return ErrnoStatus("create", directory, errno);
+  // Also if it is there: who made it may have been killed before this.
+  return SyncDirectory(directory + "/..");
 }
 
 Status RenameFile(const std::string& from, const std::string& to) {

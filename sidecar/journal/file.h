@@ -39,7 +39,7 @@ Status WriteAt(int fd, const std::string& path, std::string_view bytes, uint64_t
 Status ReadAt(int fd, const std::string& path, uint64_t offset, size_t size, std::string* out);
 Status WriteZeros(int fd, const std::string& path, uint64_t from, uint64_t to);
 Status SyncDirectory(const std::string& directory);
-Status CreateDirectory(const std::string& directory);
+Status CreateDirectory(const std::string& directory);  // Ok if it is there; durable when this returns
 Status RenameFile(const std::string& from, const std::string& to);
 Status RemoveFile(const std::string& path);  // Ok if it is not there
 

@@ -12,6 +12,19 @@
 #include <thread>
 
 namespace concord {
+namespace {
+
+// Its entry in its parent: made by us or, a moment before, by the server's launcher.
+Status MakeDurable(const std::string& directory) {
+  const std::string parent = directory + "/..";
+  const int fd = open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  const bool synced = fd >= 0 && fsync(fd) == 0;
+  const int error = errno;
+  if (fd >= 0) close(fd);
+  return synced ? Status::Ok() : Status(Code::kIoError, "sync " + parent + ": " + strerror(error));
+}
+
+}  // namespace
 
 DirectoryLock::~DirectoryLock() {
   if (fd_ >= 0) close(fd_);
@@ -20,6 +33,7 @@ DirectoryLock::~DirectoryLock() {
 Status DirectoryLock::Acquire(const std::string& directory, int wait_ms) {
   if (mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
     return {Code::kIoError, "mkdir " + directory + ": " + strerror(errno)};
+  if (Status status = MakeDurable(directory); !status.ok()) return status;
   const std::string path = directory + "/lock";
   fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd_ < 0) return {Code::kIoError, "open " + path + ": " + strerror(errno)};

@@ -14,7 +14,7 @@ class DirectoryLock {
   DirectoryLock(const DirectoryLock&) = delete;
   DirectoryLock& operator=(const DirectoryLock&) = delete;
 
-  // Makes the directory (mode 0700) if it is not there. kUnavailable if another process holds the lock and does not
+  // Makes the directory (mode 0700) if it is not there, and durable. kUnavailable if another process holds the lock and does not
   // give it up within wait_ms; the message names its pid.
   Status Acquire(const std::string& directory, int wait_ms);
 
