@@ -41,20 +41,14 @@ void ReplicaCursor::ReleaseView() {
   placed_ = ahead_ = false;
 }
 
-CcStatus ReplicaCursor::Loaded(int rc) {
-  found_ = false;
+CcStatus ReplicaCursor::NotARecord(int rc) {
   past_end_ = rc == MDB_NOTFOUND;
   if (past_end_) return CC_OK;
   if (rc != 0) return LmdbError(rc, "read of the storage replica");
-  if (key_.mv_size < kPrefixSize || KeyPrefix(key()) != prefix_) return CC_OK;
-  if (key_.mv_size < kPrefixSize + kVersionSize)
+  if (key_.mv_size >= kPrefixSize && KeyPrefix(key()) == prefix_)
     return Fail(CC_CORRUPT, "key without a version in the storage replica");
-  found_ = true;
-  page_ahead_.Passed(key_.mv_data);
   return CC_OK;
 }
-
-CcStatus ReplicaCursor::Step(MDB_cursor_op op) { return Loaded(mdb_cursor_get(cursor_, &key_, &value_, op)); }
 
 CcStatus ReplicaCursor::SeekRaw(std::string_view body, const uint64_t* version) {
   seek_key_.clear();
@@ -143,15 +137,6 @@ CcStatus ReplicaCursor::RefreshView(bool* moved) {
   view_ = fresh;
   *moved = true;
   return CC_OK;
-}
-
-void ReplicaCursor::Fill(const MDB_val& key, const MDB_val& value, CcEntry* entry) const {
-  entry->key = static_cast<const uint8_t*>(key.mv_data) + kPrefixSize;
-  entry->key_size = key.mv_size - kPrefixSize - kVersionSize;
-  entry->value = static_cast<const uint8_t*>(value.mv_data);
-  entry->value_size = value.mv_size;
-  entry->lsn = VersionLsn({static_cast<const char*>(key.mv_data), key.mv_size});
-  entry->view = view_;
 }
 
 CcStatus ReplicaCursor::Finish(bool backward) {

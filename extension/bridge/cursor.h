@@ -35,7 +35,12 @@ extern CursorTuning cursor_tuning;
 inline bool SameBody(std::string_view a, std::string_view b) {
   if (a.size() != b.size()) return false;
   const size_t size = a.size();
-  if (size < sizeof(uint64_t)) return memcmp(a.data(), b.data(), size) == 0;
+  if (size < sizeof(uint32_t)) return a == b;
+  if (size < sizeof(uint64_t)) {
+    const size_t rest = size - sizeof(uint32_t);
+    return LoadLe<uint32_t>(a.data() + rest) == LoadLe<uint32_t>(b.data() + rest) &&
+           LoadLe<uint32_t>(a.data()) == LoadLe<uint32_t>(b.data());
+  }
   const size_t rest = size - sizeof(uint64_t);
   return LoadLe<uint64_t>(a.data() + rest) == LoadLe<uint64_t>(b.data() + rest) &&
          (rest == 0 || memcmp(a.data(), b.data(), rest) == 0);
@@ -60,10 +65,20 @@ class ReplicaCursor {
   std::string_view body() const { return key().substr(kPrefixSize, key_.mv_size - kPrefixSize - kVersionSize); }
   Lsn version() const { return VersionLsn(key()); }
 
-  // LMDB's operations: they load key_ and value_ and set found_ and past_end_.
-  CcStatus Step(MDB_cursor_op op);
+  // LMDB's operations: they load key_ and value_ and set found_ and past_end_. Step is in every scan's inner loop.
+  [[gnu::always_inline]] CcStatus Step(MDB_cursor_op op) {
+    return Loaded(mdb_cursor_get(cursor_, &key_, &value_, op));
+  }
   CcStatus SeekRaw(std::string_view body, const uint64_t* version);
-  CcStatus Loaded(int rc);
+  [[gnu::always_inline]] CcStatus Loaded(int rc) {
+    found_ = past_end_ = false;
+    if (rc != 0 || key_.mv_size < kPrefixSize + kVersionSize) return NotARecord(rc);
+    if (KeyPrefix(key()) != prefix_) return CC_OK;
+    found_ = true;
+    page_ahead_.Passed(key_.mv_data);
+    return CC_OK;
+  }
+  CcStatus NotARecord(int rc);
 
   // Loads the first record after the position (forward) or the last one before it.
   CcStatus Place(bool backward);
@@ -77,7 +92,14 @@ class ReplicaCursor {
   bool StandsOn(std::string_view body) const {
     return position_.kind == Position::Kind::kAt && SameBody(position_.key, body);
   }
-  void Fill(const MDB_val& key, const MDB_val& value, CcEntry* entry) const;
+  [[gnu::always_inline]] void Fill(const MDB_val& key, const MDB_val& value, CcEntry* entry) const {
+    entry->key = static_cast<const uint8_t*>(key.mv_data) + kPrefixSize;
+    entry->key_size = key.mv_size - kPrefixSize - kVersionSize;
+    entry->value = static_cast<const uint8_t*>(value.mv_data);
+    entry->value_size = value.mv_size;
+    entry->lsn = VersionLsn({static_cast<const char*>(key.mv_data), key.mv_size});
+    entry->view = view_;
+  }
   void KeepPosition();
   void ReleaseView();
 

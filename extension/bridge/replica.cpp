@@ -17,22 +17,35 @@ constexpr size_t kVersionedRowKey = kRowKeySize + kVersionSize;
 // Rows and versions passed over one by one before a seek, which costs about ten times as much as one of them.
 constexpr uint64_t kNeighbours = 4;
 
-// An index scan whose order is that of the rows asks for one row and then its neighbour. Tries to reach the first version
-// of the row not newer than `lsn` from where the cursor stands; false if that is not near. Otherwise the cursor is on
-// the first record not before it, as a seek would have placed it, or *rc tells why not.
-bool ReachNeighbour(PointCursor* point, Lsn lsn, std::string_view key, MDB_val* at, MDB_val* value, int* rc) {
+// One step of a point cursor onto a record of the wanted row's storage. False if there is no such record there.
+bool StepInStorage(PointCursor* point, MDB_cursor_op op, uint64_t prefix_bytes, uint64_t* rowid, Lsn* version,
+                   MDB_val* at, MDB_val* value) {
+  if (mdb_cursor_get(point->cursor, at, value, op) != 0 || at->mv_size != kVersionedRowKey) return false;
+  const char* record = static_cast<const char*>(at->mv_data);
+  *rowid = LoadBe64(record + kPrefixSize);
+  *version = ~LoadBe64(record + kRowKeySize);
+  return LoadLe<uint64_t>(record) == prefix_bytes;
+}
+
+// An index scan whose order is that of the rows asks for one row and then its neighbour. True if the cursor could be
+// moved onto the first version of the row not newer than `lsn`, and it is not far; otherwise it stands anywhere.
+bool ReachNeighbour(PointCursor* point, Lsn lsn, std::string_view key, MDB_val* at, MDB_val* value) {
   if (point->stands_on == nullptr || key.size() != kRowKeySize) return false;
   const uint64_t prefix = LoadLe<uint64_t>(key.data());
-  const uint64_t rowid = LoadBe64(key.data() + kPrefixSize);
+  const uint64_t wanted = LoadBe64(key.data() + kPrefixSize);
   const uint64_t from = LoadBe64(point->stands_on + kPrefixSize);
-  if (rowid <= from || rowid - from > kNeighbours || LoadLe<uint64_t>(point->stands_on) != prefix) return false;
-  for (uint64_t steps = 0; steps < kNeighbours; steps++) {
-    *rc = mdb_cursor_get(point->cursor, at, value, MDB_NEXT);
-    if (*rc != 0) return true;
-    const char* record = static_cast<const char*>(at->mv_data);
-    if (at->mv_size != kVersionedRowKey || LoadLe<uint64_t>(record) != prefix) return true;  // another storage's
-    const uint64_t found = LoadBe64(record + kPrefixSize);
-    if (found > rowid || (found == rowid && VersionLsn({record, kVersionedRowKey}) <= lsn)) return true;
+  if (LoadLe<uint64_t>(point->stands_on) != prefix) return false;
+  uint64_t rowid;
+  Lsn version;
+  if (wanted - from - 1 < kNeighbours) {  // behind it
+    for (uint64_t steps = 0; steps < kNeighbours; steps++) {
+      if (!StepInStorage(point, MDB_NEXT, prefix, &rowid, &version, at, value) || rowid > wanted) return false;
+      if (rowid == wanted && version <= lsn) return true;
+    }
+  } else if (wanted + 1 == from) {  // before it: its only version, or a seek is as good
+    return StepInStorage(point, MDB_PREV, prefix, &rowid, &version, at, value) && rowid == wanted && version <= lsn &&
+           StepInStorage(point, MDB_PREV, prefix, &rowid, &version, at, value) && rowid != wanted &&
+           StepInStorage(point, MDB_NEXT, prefix, &rowid, &version, at, value);
   }
   return false;
 }
@@ -45,8 +58,8 @@ CcStatus Get(Lsn lsn, std::string_view key, CcView* view, std::string_view* valu
   MDB_val mdb_key;
   MDB_val mdb_value;
   char versioned[kMaxVersionedKey];
-  int rc;
-  if (!ReachNeighbour(point, lsn, key, &mdb_key, &mdb_value, &rc)) {
+  int rc = 0;
+  if (!ReachNeighbour(point, lsn, key, &mdb_key, &mdb_value)) {
     memcpy(versioned, key.data(), key.size());
     StoreBe64(versioned + key.size(), ~lsn);
     mdb_key = {key.size() + kVersionSize, versioned};

@@ -136,8 +136,9 @@ TEST_P(ScanModelTest, SeesWhatTheModelSees) {
       TestPosition position;
       position.start = true;
       bool backward = false;
+      const bool busy = Random(2) == 0;  // otherwise long runs are read ahead
       for (int step = 0; step < 60; step++) {
-        if (Random(4) == 0) WriteOwn();
+        if (busy && Random(4) == 0) WriteOwn();
         if (Random(50) == 0) cid_++;
         if (Random(15) == 0) {
           std::string key = Random(3) == 0 ? "" : RandomBody(prefix);
@@ -149,8 +150,10 @@ TEST_P(ScanModelTest, SeesWhatTheModelSees) {
         }
         if (Random(12) == 0) backward = !backward;
         const auto visible = Visible(prefix, lsn, curcid);
-        CcVisible row;
-        const CcStatus status = cc_scan_next(scan, backward, &row);
+        CcVisible row = {};
+        const CcEntry* taken = Random(8) == 0 ? nullptr : cc_scan_take(scan, backward);
+        if (taken != nullptr) row.entry = *taken;
+        const CcStatus status = taken != nullptr ? CC_OK : cc_scan_next(scan, backward, &row);
         const auto expected = position.Next(visible, backward);
         ASSERT_EQ(status, expected == visible.end() ? CC_END : CC_OK) << cc_error();
         if (status != CC_OK) continue;
@@ -184,6 +187,53 @@ TEST_P(ScanModelTest, SeesWhatTheModelSees) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, ScanModelTest, testing::Range(1u, 13u));
+
+// Point reads that step from row to row, over versions too new, too old and deleted, past the ends of the storage.
+TEST(ScanTest, NeighboursArePointReadsToo) {
+  constexpr uint64_t kRowCount = 200;
+  std::mt19937_64 random(7);
+  cc_ws_reset();
+  TestReplica replica;
+  TestModel model;
+  std::vector<TestMutation> mutations;
+  Lsn lsn = 10;
+  for (const uint64_t prefix : {kRows - 1, kRows, kRows + 1}) {
+    for (int n = 0; n < 600; n++) {
+      const uint64_t rowid = 1 + random() % kRowCount;
+      if (rowid % 16 == 0 || (rowid % 4 == 0 && n > 100)) continue;  // gaps, and rows with few versions
+      TestMutation mutation{prefix, RowBody(rowid), ++lsn, std::nullopt};
+      if (random() % 6 != 0) mutation.value = std::to_string(lsn);
+      model.Apply(mutation);
+      mutations.push_back(mutation);
+    }
+  }
+  replica.Apply(mutations, lsn);
+  ASSERT_EQ(cc_replica_open(replica.path()), CC_OK);
+  CcView* view;  // keeps the cursor where it is between reads, as an index scan does
+  ASSERT_EQ(cc_view_acquire(lsn, &view), CC_OK);
+  uint64_t found = 0;
+  for (int round = 0; round < 300; round++) {
+    const Lsn at = lsn - random() % (lsn - 10);
+    const auto visible = model.Visible(kRows, at);
+    const int64_t step = static_cast<int64_t>(random() % 7) - 3;
+    int64_t rowid = static_cast<int64_t>(random() % kRowCount);
+    for (int n = 0; n < 20 && rowid >= 0; n++, rowid += step) {
+      const std::string body = RowBody(static_cast<uint64_t>(rowid));
+      CcVisible row;
+      const CcStatus status = cc_visible_get(kRows, body.data(), body.size(), at, 1, &row);
+      const auto expected = visible.find(body);
+      ASSERT_EQ(status, expected == visible.end() ? CC_END : CC_OK) << rowid << " at " << at;
+      if (status != CC_OK) continue;
+      ASSERT_EQ(ValueOf(row.entry), expected->second.second);
+      ASSERT_EQ(row.entry.lsn, expected->second.first);
+      cc_view_unpin(row.entry.view);
+      found++;
+    }
+  }
+  EXPECT_GT(found, 1000u);
+  cc_view_unpin(view);
+  EXPECT_EQ(Replica::Get().active_views(), 0u);
+}
 
 TEST(ScanTest, EncodesThroughTheWall) {
   cc_ws_reset();

@@ -89,6 +89,8 @@ extern "C" bool cc_ws_alias(uint64_t alias, uint64_t* prefix, uint64_t* rowid, C
 
 extern "C" bool cc_ws_empty(void) { return OwnWrites().empty(); }
 extern "C" bool cc_ws_has_writes(void) { return OwnWrites().has_writes(); }
+extern "C" const uint64_t* cc_ws_changes(void) { return &OwnWrites().changes(); }
+
 extern "C" bool cc_ws_touches(uint64_t prefix) { return OwnWrites().Keys(prefix) != nullptr; }
 extern "C" size_t cc_ws_bytes(void) { return OwnWrites().bytes(); }
 extern "C" void cc_ws_set_limit(size_t bytes) { OwnWrites().set_limit(bytes); }

@@ -59,6 +59,7 @@ bool		cc_ws_alias(uint64_t alias, uint64_t *prefix, uint64_t *rowid, CcOwn *own)
 bool		cc_ws_empty(void);				/* neither versions nor checks */
 bool		cc_ws_has_writes(void);			/* any version */
 bool		cc_ws_touches(uint64_t prefix);	/* any version of this storage */
+const uint64_t *cc_ws_changes(void);	/* grows whenever a key appears or disappears; the address stays */
 size_t		cc_ws_bytes(void);
 void		cc_ws_set_limit(size_t bytes);
 

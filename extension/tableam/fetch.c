@@ -17,6 +17,8 @@ typedef struct ConcordIndexFetch
 	Snapshot	snapshot;		/* that `point` is of; MVCC only */
 	CommandId	curcid;
 	ConcordReadPoint point;
+	const uint64 *changes;		/* the write set's count of changes */
+	uint64		untouched_at;	/* the count at which the table had no own version */
 } ConcordIndexFetch;
 
 struct IndexFetchTableData *
@@ -26,6 +28,8 @@ concord_index_fetch_begin(Relation rel)
 
 	fetch->base.rel = rel;
 	fetch->prefix = concord_rel_prefix(rel);
+	fetch->changes = cc_ws_changes();
+	fetch->untouched_at = PG_UINT64_MAX;
 	return &fetch->base;
 }
 
@@ -90,11 +94,12 @@ concord_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Sna
 	ConcordIndexFetch *fetch = (ConcordIndexFetch *) data;
 	ConcordReadPoint point;
 	uint64		rowid;
+	bool		is_alias;
 
 	*call_again = false;
 	if (all_dead != NULL)
 		*all_dead = false;
-	if (!concord_tid_rowid(tid, &rowid))
+	if (!concord_tid_parse(tid, &rowid, &is_alias) || (is_alias && !concord_tid_rowid(tid, &rowid)))
 		return false;
 
 	if (IsMVCCSnapshot(snapshot))
@@ -105,7 +110,9 @@ concord_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Sna
 			fetch->snapshot = snapshot;
 			fetch->curcid = snapshot->curcid;
 		}
-		if (!cc_ws_touches(fetch->prefix))
+		if (fetch->untouched_at != *fetch->changes && !cc_ws_touches(fetch->prefix))
+			fetch->untouched_at = *fetch->changes;
+		if (fetch->untouched_at == *fetch->changes)
 		{
 			concord_slot_store_lazy(slot, data->rel, fetch->prefix, rowid, fetch->point.lsn);
 			return true;

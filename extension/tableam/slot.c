@@ -78,12 +78,13 @@ static void
 fetch_promised(TupleTableSlot *slot)
 {
 	ConcordSlot *cslot = (ConcordSlot *) slot;
-	uint8		body[ROW_BODY_SIZE];
-	CcVisible	visible;
+	uint64		key[2] = {pg_bswap64(cslot->prefix), pg_bswap64(cslot->rowid)};
+	const void *value;
+	size_t		size;
+	CcView	   *view;
 	CcStatus	status;
 
-	concord_row_body(body, cslot->rowid);
-	status = cc_visible_get(cslot->prefix, body, sizeof(body), cslot->read_lsn, 0, &visible);
+	status = cc_replica_get(cslot->read_lsn, key, sizeof(key), &value, &size, &cslot->lsn, &view);
 	if (status == CC_END)
 		ereport(ERROR,
 				(errcode(ERRCODE_INDEX_CORRUPTED),
@@ -91,10 +92,9 @@ fetch_promised(TupleTableSlot *slot)
 						ItemPointerGetBlockNumberNoCheck(&slot->tts_tid),
 						ItemPointerGetOffsetNumberNoCheck(&slot->tts_tid), slot->tts_tableOid)));
 	concord_check(status);
-	set_view(cslot, visible.entry.view, true);
+	set_view(cslot, view, true);
 	cslot->lazy = false;
-	cslot->lsn = visible.entry.lsn;
-	point_at(slot, visible.entry.value, visible.entry.value_size);
+	point_at(slot, value, size);
 }
 
 static inline void
@@ -147,7 +147,8 @@ concord_slot_clear(TupleTableSlot *slot)
 	ConcordSlot *cslot = (ConcordSlot *) slot;
 
 	prepare(slot);
-	set_view(cslot, NULL, false);
+	if (cslot->pin.generation != 0)
+		set_view(cslot, NULL, false);
 	slot->tts_flags |= TTS_FLAG_EMPTY;
 	ItemPointerSetInvalid(&slot->tts_tid);
 }
