@@ -7,7 +7,7 @@ JOBS     ?= $(shell nproc)
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps install uninstall check check-unit check-sql check-tap check-long bench demo demo-stop format tidy clean help
+.PHONY: all deps install uninstall check check-unit check-sql check-tap check-long torture bench demo demo-stop format tidy clean help
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -41,7 +41,12 @@ check-tap:       ## tests with real processes, crashes and restarts
 	@scripts/check.sh tap
 
 check-long: check  ## check, then more kills and larger loads
-	@CONCORD_KILLS=50 CONCORD_SECONDS=30 CONCORD_CRASH_SEEDS=200 CONCORD_SERVER_CRASHES=10 scripts/check.sh tap
+	@CONCORD_KILLS=50 CONCORD_SECONDS=30 CONCORD_CRASH_SEEDS=200 CONCORD_SERVER_CRASHES=10 CONCORD_MATRIX=full \
+		CONCORD_TORTURE_KILLS=60 scripts/check.sh tap
+
+torture: install ## kill -9 under load for MINUTES=n, until KILLS=n (200 if neither is given); SEED=n
+	@cmake --build $(BUILD) -j $(JOBS) --target torture >/dev/null
+	@scripts/torture.sh --minutes $(or $(MINUTES),0) --kills $(or $(KILLS),$(if $(MINUTES),1,200)) $(if $(SEED),--seed $(SEED))
 
 bench: install   ## compare with heap tables on one server, in one run
 	@bench/bench.sh

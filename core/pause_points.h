@@ -1,9 +1,9 @@
 /*
  * Pause points: the steps of a commit, in order, at which a test can stop the process that is there.
  *
- * They are off unless the environment variable CONCORD_PAUSE_DIR names a directory when the server (or concordd) starts;
- * nobody but who starts it can set that. Then whoever comes to a point waits while the file <directory>/<name> is there,
- * and appends its process id to <directory>/<name>.reached. Off, a point costs a load and a predicted branch.
+ * They are off unless the environment variable CONCORD_PAUSE_DIR names a directory when the server (or concordd)
+ * starts; nobody but who starts it can set that. Then whoever comes to a point waits while the file <directory>/<name>
+ * is there, and appends its process id to <directory>/<name>.reached. Off, a point costs a load and a predicted branch.
  *
  * A pause adds no way to be interrupted: where the real code waits for something, the pause is part of that wait
  * (cc_pause_holds), elsewhere it blocks like any other code (cc_pause).
@@ -40,33 +40,27 @@ extern "C" {
 	X(BACKEND_COMMITTED, "backend_committed")               /* after it, before the client is told */
 /* clang-format on */
 
-typedef enum CcPausePoint
-{
+typedef enum CcPausePoint {
 #define CC_PAUSE_POINT_ENUM(id, name) CC_PAUSE_##id,
-	CC_PAUSE_POINTS(CC_PAUSE_POINT_ENUM)
+  CC_PAUSE_POINTS(CC_PAUSE_POINT_ENUM)
 #undef CC_PAUSE_POINT_ENUM
-		CC_PAUSE_POINT_COUNT
+      CC_PAUSE_POINT_COUNT
 } CcPausePoint;
 
-extern const bool cc_pauses_enabled;	/* of this process, from its start */
+extern const bool cc_pauses_enabled; /* of this process, from its start */
 
 /* Behind the two below. True while the point's file is there. */
-bool		cc_pause_check(CcPausePoint point);
-void		cc_pause_wait(CcPausePoint point);
+bool cc_pause_check(CcPausePoint point);
+void cc_pause_wait(CcPausePoint point);
 
 /* Blocks while the point is switched on. */
-static inline void
-cc_pause(CcPausePoint point)
-{
-	if (__builtin_expect(cc_pauses_enabled, 0))
-		cc_pause_wait(point);
+static inline void cc_pause(CcPausePoint point) {
+  if (__builtin_expect(cc_pauses_enabled, 0)) cc_pause_wait(point);
 }
 
 /* True while the point is switched on: for a loop that waits anyway. */
-static inline bool
-cc_pause_holds(CcPausePoint point)
-{
-	return __builtin_expect(cc_pauses_enabled, 0) && cc_pause_check(point);
+static inline bool cc_pause_holds(CcPausePoint point) {
+  return __builtin_expect(cc_pauses_enabled, 0) && cc_pause_check(point);
 }
 
 #ifdef __cplusplus

@@ -85,9 +85,10 @@ unlisted() { # unlisted DIRECTORY SUFFIX SCHEDULE
 
 run_tap() {
   prepare_sql
-  cmake --build build --target crash_tests -j "$(nproc)" >>build.log 2>&1 || { tail -60 build.log; die "the build failed"; }
+  cmake --build build --target crash_tests torture -j "$(nproc)" >>build.log 2>&1 || { tail -60 build.log; die "the build failed"; }
   mkdir -p "$work/bin"
   cp build/regress/crash/os_crash build/regress/crash/crash_recorder.so "$work/bin"
+  install -m 755 build/regress/torture/torture "$work/torture/"
   local test
   for test in "$work"/t/*.pl; do
     say "$(basename "$test")"

@@ -72,8 +72,10 @@ sub run_case
 	$node->safe_psql('postgres', "INSERT INTO t VALUES (-$id, 'before')");
 	my $insert = "INSERT INTO t VALUES ($id, '$fault')";
 	$insert = "SET statement_timeout = '200ms';\nDO \$\$ BEGIN $insert; COMMIT; END \$\$" if $fault eq 'timeout';
+	# Where the client is answered before the fault strikes, its session must still be there.
+	my $linger = $point =~ /^storage|^gateway_sent/ && $fault !~ /timeout|kill_sidecar/ ? 1 : 0.2;
 	arm($point);
-	my $session = start_session($node, $session_name, "$insert;\n\\echo told :ERROR :SQLSTATE\nSELECT pg_sleep(0.2);");
+	my $session = start_session($node, $session_name, "$insert;\n\\echo told :ERROR :SQLSTATE\nSELECT pg_sleep($linger);");
 	my $reached = wait_until(sub { -e "$dir/$point.reached" }, $limit);
 	my $struck = $reached && $strike{$fault}->($session_name);
 	sleep 0.05;
