@@ -21,6 +21,7 @@
 #include "utils/lsyscache.h"
 #include "utils/pg_lsn.h"
 
+#include "xact/quickdie.h"
 #include "xact/request.h"
 
 /* Kinds of tables written, each with the subtransaction that first did: an abort of it takes the mark back. */
@@ -111,7 +112,10 @@ commit_write_set(void)
 		if (!is_write_set)
 			staged_chunks = true;
 		else
+		{
 			cc_pause(CC_PAUSE_BACKEND_ENCODED);
+			concord_note_commit_phase(CONCORD_COMMIT_SENT, 0);
+		}
 		answer = concord_request(is_write_set ? CC_REQ_COMMIT : CC_REQ_CHUNK, part, size, is_write_set);
 		if (answer.outcome == CC_OUT_UNKNOWN)
 			staged_chunks = false;	/* they may be part of a commit */
@@ -119,6 +123,7 @@ commit_write_set(void)
 			concord_raise_outcome(&answer);
 	}
 	HOLD_INTERRUPTS();
+	concord_note_commit_phase(CONCORD_COMMITTED, answer.lsn);
 	committed_lsn = answer.lsn;
 	staged_chunks = false;
 	cc_pause(CC_PAUSE_BACKEND_DECIDED);
@@ -214,6 +219,7 @@ concord_xact_callback(XactEvent event, void *arg)
 						 errmsg("the changes to Concord tables are committed at LSN %X/%X",
 								LSN_FORMAT_ARGS(committed_lsn)),
 						 errdetail("PostgreSQL raised an error after the adjudicator's verdict.")));
+			concord_note_commit_phase(CONCORD_NOTHING_SENT, 0);
 			abandon();
 			concord_ddl_xact_end(false);
 			forget_all();
