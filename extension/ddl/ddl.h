@@ -74,6 +74,7 @@ void		concord_note_if_heap_oid(Oid relid);
 void		concord_note_heap_tree(Oid relid);	/* it and what inherits from it */
 
 /* ---- the other hooks ---- */
+void		concord_databases_init(void);
 void		concord_utility_init(void);
 void		concord_executor_init(void);
 void		concord_planner_init(void);

@@ -11,6 +11,7 @@ concord_ddl_init(void)
 {
 	concord_access_methods_init();
 	concord_drops_init();
+	concord_databases_init();
 	concord_flip_init();
 	concord_spoof_init();
 	concord_utility_init();

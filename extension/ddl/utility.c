@@ -20,6 +20,7 @@
 #include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
+#include "utility_hook.h"
 
 #define TABLE_METHOD "concord"
 #define INDEX_METHOD "concord_btree"
@@ -347,16 +348,6 @@ spoof_for_statement(ConcordSpoof *spoof, Node *stmt)
 }
 
 static void
-run(PlannedStmt *pstmt, const char *query_string, bool read_only_tree, ProcessUtilityContext context,
-	ParamListInfo params, QueryEnvironment *environment, DestReceiver *dest, QueryCompletion *completion)
-{
-	if (previous_hook)
-		previous_hook(pstmt, query_string, read_only_tree, context, params, environment, dest, completion);
-	else
-		standard_ProcessUtility(pstmt, query_string, read_only_tree, context, params, environment, dest, completion);
-}
-
-static void
 concord_process_utility(PlannedStmt *pstmt, const char *query_string, bool read_only_tree,
 						ProcessUtilityContext context, ParamListInfo params, QueryEnvironment *environment,
 						DestReceiver *dest, QueryCompletion *completion)
@@ -367,7 +358,8 @@ concord_process_utility(PlannedStmt *pstmt, const char *query_string, bool read_
 	/* ROLLBACK and the like come here in a failed transaction too. */
 	if (!IsTransactionState() || !concord_ddl_active())
 	{
-		run(pstmt, query_string, read_only_tree, context, params, environment, dest, completion);
+		concord_run_utility(previous_hook, pstmt, query_string, read_only_tree, context, params, environment, dest,
+							completion);
 		return;
 	}
 
@@ -387,7 +379,8 @@ concord_process_utility(PlannedStmt *pstmt, const char *query_string, bool read_
 		PG_TRY();
 		{
 			spoof_for_statement(spoof, stmt);
-			run(pstmt, query_string, read_only_tree, context, params, environment, dest, completion);
+			concord_run_utility(previous_hook, pstmt, query_string, read_only_tree, context, params, environment, dest,
+								completion);
 		}
 		PG_FINALLY();
 		{
@@ -403,7 +396,8 @@ concord_process_utility(PlannedStmt *pstmt, const char *query_string, bool read_
 		maintenance_io_concurrency = 0;
 		PG_TRY();
 		{
-			run(pstmt, query_string, read_only_tree, context, params, environment, dest, completion);
+			concord_run_utility(previous_hook, pstmt, query_string, read_only_tree, context, params, environment, dest,
+								completion);
 		}
 		PG_FINALLY();
 		{
@@ -412,7 +406,8 @@ concord_process_utility(PlannedStmt *pstmt, const char *query_string, bool read_
 		PG_END_TRY();
 	}
 	else
-		run(pstmt, query_string, read_only_tree, context, params, environment, dest, completion);
+		concord_run_utility(previous_hook, pstmt, query_string, read_only_tree, context, params, environment, dest,
+							completion);
 
 	if (enum_order != NULL)
 		concord_check_enum_order(enum_order);

@@ -13,7 +13,7 @@
 #include "nodes/parsenodes.h"
 #include "storage/proc.h"
 #include "storage/sinvaladt.h"
-#include "tcop/utility.h"
+#include "utility_hook.h"
 
 static ProcessUtility_hook_type previous_hook = NULL;
 
@@ -50,8 +50,8 @@ import_process_utility(PlannedStmt *pstmt, const char *query_string, bool read_o
 	const char *identifier = imported_snapshot(pstmt->utilityStmt);
 	uint64		lsn = identifier == NULL ? 0 : exported_lsn(identifier);
 
-	(previous_hook ? previous_hook : standard_ProcessUtility)
-		(pstmt, query_string, read_only_tree, context, params, environment, dest, completion);
+	concord_run_utility(previous_hook, pstmt, query_string, read_only_tree, context, params, environment, dest,
+						completion);
 	if (identifier != NULL)
 		concord_snapshot_import(lsn);
 }

@@ -1,0 +1,162 @@
+# DDL is stopped by kill -9 at known steps: inside its transaction, after the adjudicator's verdict and before the local commit,
+# after the local commit and before the drops it leaves are sent. Then each table is as before or as after, rows and indexes
+# agree, and what is left of storage that nobody uses is swept.
+use strict;
+use warnings;
+use ConcordTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep);
+
+# A commit with synchronous_commit = on waits for ever after it is durable here, and before it is anything to others.
+my $node = new_cluster('main', "concord.sweep_interval = 0\nwal_level = replica\nmax_wal_senders = 2\nsynchronous_commit = local\nsynchronous_standby_names = 'nobody'\n");
+$node->safe_psql('postgres', 'CREATE DATABASE other');
+
+# table => statements; every table but the first has 500 rows before
+my %statements = (
+	made => 'CREATE TABLE made AS SELECT g AS a, g AS b FROM generate_series(1, 20000) g; CREATE INDEX made_a ON made (a);',
+	gone => 'DROP TABLE gone;',
+	cut => 'TRUNCATE cut; INSERT INTO cut SELECT g, g FROM generate_series(1, 7) g;',
+	wide => 'ALTER TABLE wide ALTER COLUMN b TYPE bigint;',
+	indexed => 'CREATE INDEX indexed_b ON indexed (b); UPDATE indexed SET b = b + 1 WHERE a = 1;',
+	rebuilt => 'REINDEX TABLE rebuilt; UPDATE rebuilt SET b = b + 1 WHERE a = 1;',
+);
+my @before = ('gone 500 500 int', 'cut 500 500 int', 'wide 500 500 int', 'indexed 500 500 int', 'rebuilt 500 500 int');
+my @after = ('made 20000 20000 int', 'cut 7 7 int', 'wide 500 500 big', 'indexed 500 500 int', 'rebuilt 500 500 int');
+
+sub fill
+{
+	$node->safe_psql('postgres', join '', map {
+		$_ eq 'made' ? "DROP TABLE IF EXISTS made;"
+		  : "DROP TABLE IF EXISTS $_; CREATE TABLE $_ (a int PRIMARY KEY, b int); INSERT INTO $_ SELECT g, g FROM generate_series(1, 500) g;"
+	} keys %statements);
+}
+
+# "table rows-by-scan rows-by-index type-of-b", one for each table there is
+sub state
+{
+	my @tables = split /\n/, $node->safe_psql('postgres', "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname IN ('"
+		  . join("','", keys %statements) . "')");
+	return map {
+		my $table = $_;
+		join ' ', $table,
+		  (map { $node->safe_psql('postgres', "SET enable_indexscan = $_; SET enable_bitmapscan = $_; SET enable_indexonlyscan = $_; "
+				. 'SET enable_seqscan = ' . ($_ eq 'on' ? 'off' : 'on') . "; SELECT count(b) FROM $table WHERE a > 0") } qw(off on)),
+		  substr($node->safe_psql('postgres', "SELECT atttypid::regtype FROM pg_attribute WHERE attrelid = '$table'::regclass AND attname = 'b'"), 0, 3);
+	} @tables;
+}
+
+# Every statement in a session of its own, held where $end makes it wait.
+sub start_all
+{
+	my ($wait_event, $settings, $end) = @_;
+	my @sessions = map { start_session($node, "ddl_$_", "$settings BEGIN; $statements{$_} $end") } sort keys %statements;
+	my $held = wait_until(sub { $node->safe_psql('postgres',
+				"SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'ddl%' AND wait_event = '$wait_event'") == @sessions });
+	ok($held, "all statements wait for $wait_event") or diag($node->safe_psql('postgres',
+			"SELECT application_name, state, wait_event, query FROM pg_stat_activity WHERE application_name LIKE 'ddl%'"),
+		map { $_->{err} } @sessions);
+	return @sessions;
+}
+
+sub finish_all { eval { $_->{handle}->finish } foreach @_; }
+
+sub kill_something
+{
+	my ($victim) = @_;
+	if ($victim eq 'backend')
+	{
+		kill 'KILL', $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'ddl%' ORDER BY random() LIMIT 1");
+	}
+	else
+	{
+		my $postmaster = (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0];
+		$node->kill9;
+		wait_until(sub { !kill(0, $postmaster) }, 20);
+		$node->start;
+	}
+	ok(wait_ready($node), 'it commits again');
+}
+
+# There is $orphans storage to be swept ('some' or 'no'), and none after that.
+sub check
+{
+	my ($label, $orphans, @expected) = @_;
+	is_deeply([ sort(state()) ], [ sort @expected ], "$label: tables and indexes");
+	my $swept = $node->safe_psql('postgres', 'SELECT concord.sweep()');
+	$orphans eq 'some' ? cmp_ok($swept, '>', 0, "$label: $swept orphans are swept") : is($swept, 0, "$label: no orphans");
+	is($node->safe_psql('postgres', 'SELECT count(*) FROM concord.orphans'), 0, "$label: and none is left");
+	is_deeply([ sort(state()) ], [ sort @expected ], "$label: tables and indexes after the sweep");
+}
+
+# rolled back: nothing to sweep
+fill();
+my @sessions = start_all('PgSleep', '', 'SELECT pg_sleep(600);');
+$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'ddl%'");
+finish_all(@sessions);
+check('rollback', 'no', @before);
+
+foreach my $victim (qw(backend postmaster))
+{
+	# inside the transaction; what has been loaded is in the cluster
+	fill();
+	@sessions = start_all('PgSleep', '', 'SELECT pg_sleep(600);');
+	kill_something($victim);
+	finish_all(@sessions);
+	check("$victim killed before COMMIT", 'some', @before);
+
+	# The verdict is there, the local commit is not: NOTIFY comes between them, and waits for a lock that another commit holds.
+	fill();
+	my $holder = start_session($node, 'holder', "SET synchronous_commit = on; BEGIN; SELECT pg_logical_emit_message(true, '', ''); NOTIFY channel; COMMIT;");
+	ok(wait_until(sub { $node->safe_psql('postgres',
+					"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'holder' AND wait_event = 'SyncRep'") == 1 }), 'the lock is held');
+	@sessions = start_all('object', '', 'NOTIFY channel; COMMIT;');
+	kill_something($victim);
+	finish_all($holder, @sessions);
+	check("$victim killed between verdict and local commit", 'some', map { s/^cut .*/cut 500 500 int/r } @before);
+
+	# locally committed, and no drop is sent
+	fill();
+	$node->safe_psql('postgres', 'DROP DATABASE IF EXISTS doomed');
+	$node->safe_psql('postgres', 'CREATE DATABASE doomed');
+	$node->safe_psql('doomed', 'CREATE EXTENSION concord; CREATE TABLE d (a int PRIMARY KEY); INSERT INTO d VALUES (1)');
+	$node->safe_psql('postgres', 'SELECT concord.sweep()');
+	# first, as it waits until all others have heard of it, which who waits for a standby does not
+	my $drop = start_session($node, 'dropper', 'SET synchronous_commit = on; DROP DATABASE doomed;');
+	ok(wait_until(sub { $node->safe_psql('postgres',
+					"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'dropper' AND wait_event = 'SyncRep'") == 1 }),
+		'DROP DATABASE has committed');
+	@sessions = start_all('SyncRep', 'SET synchronous_commit = on;', 'COMMIT;');
+	kill_something($victim);
+	finish_all($drop, @sessions);
+	check("$victim killed after the local commit", 'some', @after);
+}
+
+# The sidecar ends and comes again: each transaction commits or not, and is as its client was told.
+fill();
+my $lock = start_session($node, 'lock', 'SELECT pg_advisory_lock(1); SELECT pg_sleep(600);');
+ok(wait_until(sub { $node->safe_psql('postgres', "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND granted") == 1 }), 'locked');
+@sessions = start_all('advisory', '', 'SELECT pg_advisory_xact_lock_shared(1); COMMIT; \echo done :ERROR');
+kill 'KILL', sidecar_pid($node);
+$node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'lock'");
+finish_all($lock, @sessions);
+ok(wait_ready($node), 'it commits again');
+is(join('', map { $_->{out} =~ /done false/ ? 1 : 0 } @sessions), '111111', 'all have committed') or diag(map { $_->{err} } @sessions);
+check('sidecar killed before COMMIT', 'no', @after);
+
+# The drops wait for a sidecar that does not answer, and are lost with the server.
+fill();
+my $sidecar = sidecar_pid($node);
+kill 'STOP', $sidecar;
+$node->safe_psql('postgres', 'DROP TABLE gone, wide, rebuilt');
+my $postmaster = (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0];
+$node->kill9;
+wait_until(sub { !kill(0, $postmaster) }, 20);
+kill 'CONT', $sidecar;
+$node->start;
+ok(wait_ready($node), 'it commits again');
+check('drops lost', 'some', 'cut 500 500 int', 'indexed 500 500 int');
+
+$node->stop;
+done_testing();
