@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <system_error>
 
 #include "core/bytes.h"
@@ -83,7 +84,7 @@ Status SyncDirectory(const std::string& directory) {
 Status CreateDirectory(const std::string& directory) {
   if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) return ErrnoStatus("create", directory, errno);
   // Also if it is there: who made it may have been killed before this.
-  return SyncDirectory(directory + "/..");
+  return SyncDirectory(std::filesystem::path(directory + "/..").lexically_normal().string());
 }
 
 Status RenameFile(const std::string& from, const std::string& to) {

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <filesystem>
 #include <thread>
 
 namespace concord {
@@ -16,7 +17,7 @@ namespace {
 
 // Its entry in its parent: made by us or, a moment before, by the server's launcher.
 Status MakeDurable(const std::string& directory) {
-  const std::string parent = directory + "/..";
+  const std::string parent = std::filesystem::path(directory + "/..").lexically_normal().string();
   const int fd = open(parent.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   const bool synced = fd >= 0 && fsync(fd) == 0;
   const int error = errno;

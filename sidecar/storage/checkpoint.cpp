@@ -190,7 +190,7 @@ Status RecoverDirectory(const std::string& directory, const std::string& boot_id
   std::filesystem::create_directories(directory, error);
   if (error) return {Code::kIoError, directory + ": " + error.message()};
   if (chmod(directory.c_str(), 0700) != 0) return Errno(directory);
-  if (Status s = SyncDirectory(directory + "/.."); !s.ok()) return s;
+  if (Status s = SyncDirectory(std::filesystem::path(directory + "/..").lexically_normal().string()); !s.ok()) return s;
 
   const std::string data = directory + "/data.mdb";
   if (Exists(directory + "/" + kCreatingFile) || (!Exists(data) && !Exists(directory + "/" + kSavedMetaFile))) {
