@@ -1,6 +1,6 @@
 #!/bin/bash
 # check.sh [unit] [regress] [isolation] [tap]: installs what is needed, builds, runs the named tests or all, ends with a
-# line "N passed, N failed". Exit status 0 only if none failed.
+# line "N passed, N failed". Exit status 0 only if none failed. TAP, a pattern such as 03*, chooses among the tests of tap.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . scripts/server.sh
@@ -90,7 +90,7 @@ run_tap() {
   cp build/regress/crash/os_crash build/regress/crash/crash_recorder.so "$work/bin"
   install -m 755 build/regress/torture/torture "$work/torture/"
   local test
-  for test in "$work"/t/*.pl; do
+  for test in "$work"/t/${TAP:-*}.pl; do
     say "$(basename "$test")"
     if (cd "$work" && as_user env PATH="$pgbin:$PATH" PERL5LIB="$work/t:$pgtest/perl" \
         PG_REGRESS=$pgtest/regress/pg_regress CONCORD_TEST_BIN="$work/bin" TESTDIR="$work" TESTDATADIR="$work/tmp_check" \
