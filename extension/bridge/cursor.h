@@ -67,7 +67,9 @@ class ReplicaCursor {
 
   // LMDB's operations: they load key_ and value_ and set found_ and past_end_. Step is in every scan's inner loop.
   [[gnu::always_inline]] CcStatus Step(MDB_cursor_op op) {
-    return Loaded(mdb_cursor_get(cursor_, &key_, &value_, op));
+    const CcStatus status = Loaded(mdb_cursor_get(cursor_, &key_, &value_, op));
+    if (found_) op == MDB_NEXT || op == MDB_PREV ? page_ahead_.Passed(key_.mv_data) : page_ahead_.Start(key_.mv_data);
+    return status;
   }
   CcStatus SeekRaw(std::string_view body, const uint64_t* version);
   [[gnu::always_inline]] CcStatus Loaded(int rc) {
@@ -75,7 +77,6 @@ class ReplicaCursor {
     if (rc != 0 || key_.mv_size < kPrefixSize + kVersionSize) return NotARecord(rc);
     if (KeyPrefix(key()) != prefix_) return CC_OK;
     found_ = true;
-    page_ahead_.Passed(key_.mv_data);
     return CC_OK;
   }
   CcStatus NotARecord(int rc);

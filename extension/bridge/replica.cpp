@@ -59,7 +59,8 @@ CcStatus Get(Lsn lsn, std::string_view key, CcView* view, std::string_view* valu
   MDB_val mdb_value;
   char versioned[kMaxVersionedKey];
   int rc = 0;
-  if (!ReachNeighbour(point, lsn, key, &mdb_key, &mdb_value)) {
+  const bool walking = ReachNeighbour(point, lsn, key, &mdb_key, &mdb_value);
+  if (!walking) {
     memcpy(versioned, key.data(), key.size());
     StoreBe64(versioned + key.size(), ~lsn);
     mdb_key = {key.size() + kVersionSize, versioned};
@@ -72,7 +73,7 @@ CcStatus Get(Lsn lsn, std::string_view key, CcView* view, std::string_view* valu
     return CC_END;
   if (mdb_key.mv_size == kVersionedRowKey) {
     point->stands_on = static_cast<const char*>(mdb_key.mv_data);
-    point->page_ahead.Passed(mdb_key.mv_data);
+    walking ? point->page_ahead.Passed(mdb_key.mv_data) : point->page_ahead.Start(mdb_key.mv_data);
   }
   if (mdb_value.mv_size == 0) return CC_END;
   *value = {static_cast<const char*>(mdb_value.mv_data), mdb_value.mv_size};
