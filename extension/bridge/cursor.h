@@ -5,8 +5,9 @@
 // than a few versions to pass over are skipped by a seek. The bodies of one storage are prefix-free (fixed columns in
 // self-delimiting encodings), hence the versions of one key are neighbours.
 //
-// Entries are read in batches, each from one view: what the batch costs is shared by its rows, and the processor overlaps
-// their cache misses. Neighbours in key order mostly lie on neighbouring pages of the file; PageAhead makes use of that.
+// Entries are read in batches, each from one view: what the batch costs is shared by its rows, and the processor
+// overlaps their cache misses. Neighbours in key order mostly lie on neighbouring pages of the file; PageAhead makes
+// use of that.
 //
 // The cursor holds a pinned view only while it stands on or beside a record. A position (position.h) is enough to place
 // it anew in another view, which it does from time to time so that a long scan does not keep LMDB from reusing pages.

@@ -6,9 +6,9 @@
 namespace concord::bridge {
 
 // A record costs LMDB three loads that depend on each other; most of a scan's time would be waiting for the first one.
-// So the processor is asked for records early. As long as pages follow each other at a steady distance, as they do where
-// rows were loaded in order, that is the record one page ahead; on a page that came unexpectedly, as where rows have
-// been updated, it is the whole page. A wrong guess costs nothing but bandwidth: a prefetch never faults.
+// So the processor is asked for records early. As long as pages follow each other at a steady distance, as they do
+// where rows were loaded in order, that is the record one page ahead; on a page that came unexpectedly, as where rows
+// have been updated, it is the whole page. A wrong guess costs nothing but bandwidth: a prefetch never faults.
 class PageAhead {
  public:
   // The walk begins here; perhaps it goes no further.

@@ -32,7 +32,7 @@ inline constexpr int kVersionedDatabases = 2;  // rows, entries
 // A view's cursor for point reads.
 struct PointCursor {
   MDB_cursor* cursor = nullptr;
-  bool renewed = false;           // it belongs to the view's transaction
+  bool renewed = false;             // it belongs to the view's transaction
   const char* stands_on = nullptr;  // the mapped key of the row version that it stands on, if that is known
   PageAhead page_ahead;
 };
