@@ -92,7 +92,9 @@ int LossyDisk::Remember(int fd) {
     if (path == directory_) entries_ = List(directory_);
   } else if (is_ours) {
     SyncedFile& file = files_[info.st_ino];
-    if (!file.fd.valid()) EXPECT_TRUE(OpenFile(link, O_RDONLY, &file.fd).ok());
+    if (!file.fd.valid()) {
+      EXPECT_TRUE(OpenFile(link, O_RDONLY, &file.fd).ok());
+    }
     file.bytes = ReadAll(file.fd.get());
   }
   return 0;
