@@ -33,7 +33,8 @@ sub fill
 	} keys %statements);
 }
 
-# "table rows-by-scan rows-by-index type-of-b", one for each table there is
+# "table rows-by-scan rows-by-index type-of-b", one for each table there is; "dropped" behind it if storage of it is on its way out
+# but can still be read
 sub state
 {
 	my @tables = split /\n/, $node->safe_psql('postgres', "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname IN ('"
@@ -43,7 +44,9 @@ sub state
 		join ' ', $table,
 		  (map { $node->safe_psql('postgres', "SET enable_indexscan = $_; SET enable_bitmapscan = $_; SET enable_indexonlyscan = $_; "
 				. 'SET enable_seqscan = ' . ($_ eq 'on' ? 'off' : 'on') . "; SELECT count(b) FROM $table WHERE a > 0") } qw(off on)),
-		  substr($node->safe_psql('postgres', "SELECT atttypid::regtype FROM pg_attribute WHERE attrelid = '$table'::regclass AND attname = 'b'"), 0, 3);
+		  substr($node->safe_psql('postgres', "SELECT atttypid::regtype FROM pg_attribute WHERE attrelid = '$table'::regclass AND attname = 'b'"), 0, 3),
+		  $node->safe_psql('postgres', "SELECT 'dropped' FROM (SELECT '$table'::regclass AS r UNION SELECT indexrelid FROM pg_index
+			WHERE indrelid = '$table'::regclass) AS x WHERE concord.relation_size(r) = 0 LIMIT 1") || ();
 	} @tables;
 }
 
@@ -65,6 +68,7 @@ sub finish_all { eval { $_->{handle}->finish } foreach @_; }
 sub kill_something
 {
 	my ($victim) = @_;
+	sleep 0.5;	# for drops that would be sent too early to arrive
 	if ($victim eq 'backend')
 	{
 		kill 'KILL', $node->safe_psql('postgres', "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'ddl%' ORDER BY random() LIMIT 1");
@@ -97,7 +101,7 @@ $node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_acti
 finish_all(@sessions);
 check('rollback', 'no', @before);
 
-foreach my $victim (qw(backend postmaster))
+foreach my $victim ($ENV{CONCORD_KILLS} ? qw(backend postmaster) : 'backend')
 {
 	# inside the transaction; what has been loaded is in the cluster
 	fill();
