@@ -35,6 +35,7 @@ extern int	concord_retention_ms;
 extern int	concord_checkpoint_ms;
 extern int	concord_sweep_interval_s;
 extern char *concord_daemon_log_level;
+extern int	concord_storage_limit_mb;
 const char *concord_effective_directory(void);	/* absolute */
 const char *concord_effective_address(void);
 const char *concord_replica_path(void);			/* LMDB directory */

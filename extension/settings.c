@@ -26,6 +26,7 @@ int			concord_retention_ms = 1000;
 int			concord_checkpoint_ms = 1000;
 int			concord_sweep_interval_s = 3600;
 char	   *concord_daemon_log_level = "info";
+int			concord_storage_limit_mb = 1024 * 1024;
 
 static bool
 check_log_level(char **newval, void **extra, GucSource source)
@@ -180,6 +181,11 @@ define_sidecar(void)
 							"It is also looked for when the server starts and after DROP DATABASE. 0: only after DROP "
 							"DATABASE, and when concord.sweep() is called.",
 							&concord_sweep_interval_s, 3600, 0, 7 * 24 * 3600, PGC_SIGHUP, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("concord.storage_limit",
+							"Sets the largest size of the storage replica's file.",
+							"Commits are refused before it is reached.",
+							&concord_storage_limit_mb, 1024 * 1024, 16, 1024 * 1024, PGC_POSTMASTER, GUC_UNIT_MB,
 							NULL, NULL, NULL);
 	DefineCustomStringVariable("concord.daemon_log_level",
 							   "Sets how much the sidecar writes to the server log.",

@@ -216,6 +216,9 @@ class Concordd {
       role.applier.on_applied = [this](Lsn lsn) {
         if (adjudicator_ != nullptr) adjudicator_->OnLocalApplied(lsn);
       };
+      role.applier.on_room = [this](const char* full_reason, bool stuck) {
+        if (adjudicator_ != nullptr) adjudicator_->OnLocalRoom(full_reason, stuck);
+      };
       role.applier.on_failure = [this](const Status& status) {
         shutdown_->Fail("storage failed: " + status.ToString());
       };

@@ -35,6 +35,7 @@ typedef enum CcOutcome
 {
 	CC_OUTCOME_NONE = 0, CC_COMMITTED = 1, CC_CONFLICT = 2, CC_OUT_TOO_OLD = 3, CC_OUT_INVALID = 4,
 	CC_OUT_UNAVAILABLE = 5, CC_OUT_UNKNOWN = 6, CC_OUT_NO_SPACE = 7,
+	CC_OUT_JOURNAL_FAILED = 9,
 	CC_OUT_LOST = 20		/* the gateway restarted and forgot the request: send it again, same token */
 } CcOutcome;
 

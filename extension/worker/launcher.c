@@ -99,6 +99,7 @@ start_sidecar(void)
 		psprintf("--checkpoint-interval-ms=%d", concord_checkpoint_ms),
 		/* A backend keeps four idle slots, and holds one more for each version of the replica that its cursors read. */
 		psprintf("--max-readers=%d", MaxBackends * 8 + 256),
+		psprintf("--map-size=%lld", (long long) concord_storage_limit_mb * 1024 * 1024),
 		psprintf("--log-level=%s", concord_daemon_log_level),
 		NULL
 	};

@@ -238,8 +238,17 @@ concord_raise_outcome(const CcAnswer *answer)
 		case CC_OUT_NO_SPACE:
 			ereport(ERROR,
 					(errcode(ERRCODE_DISK_FULL),
-					 errmsg("could not commit: the journal has no space left"),
+					 errmsg("could not commit: %s", answer->message),
+					 strstr(answer->message, "concord.storage_limit") != NULL ?
+					 errhint("Raise concord.storage_limit and restart, or drop tables; nothing of this transaction was committed.") :
 					 errhint("Free disk space; nothing of this transaction was committed.")));
+			break;
+		case CC_OUT_JOURNAL_FAILED:
+			ereport(ERROR,
+					(errcode(ERRCODE_IO_ERROR),
+					 errmsg("could not commit: %s", answer->message),
+					 errhint("Nothing of this transaction was committed. Look at the disk, then restart the server; its log names "
+							 "the file.")));
 			break;
 		case CC_OUT_UNAVAILABLE:
 			concord_raise_unavailable("no adjudicator decided the commit within concord.commit_timeout; nothing was committed");
@@ -248,6 +257,7 @@ concord_raise_outcome(const CcAnswer *answer)
 			ereport(ERROR,
 					(errcode(ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN),
 					 errmsg("the outcome of the commit is not known"),
+					 answer->message[0] != '\0' ? errdetail_internal("%s", answer->message) :
 					 errdetail("The write set was sent, but no verdict came in time."),
 					 errhint("Look at the data before you try again: the transaction may have been committed.")));
 			break;

@@ -18,12 +18,24 @@ proto::Outcome OutcomeOf(Code code) {
     case Code::kOutcomeUnknown: return proto::OUTCOME_UNKNOWN;
     case Code::kNoSpace: return proto::NO_SPACE;
     case Code::kInDoubt: return proto::IN_DOUBT;
+    case Code::kIoError: return proto::JOURNAL_FAILED;
     default: return proto::UNAVAILABLE;
   }
 }
 
 constexpr Decision kUnavailable{.code = Code::kUnavailable, .reason = "the adjudicator does not lead at the moment"};
-constexpr Decision kNoSpace{.code = Code::kNoSpace, .reason = "the journal's disk is full"};
+constexpr char kJournalFull[] = "the journal's disk is full";
+constexpr size_t kFrameCost = 128;  // of a record in the journal, besides its body, at most
+
+// Nothing but drops: it makes room where there is none.
+bool OnlyDrops(const WriteSetView& write_set) {
+  if (write_set.chunk_count() != 0) return false;
+  Mutation mutation;
+  for (MutationReader reader(write_set.mutations()); !reader.AtEnd();) {
+    if (!reader.Next(&mutation).ok() || mutation.op != MutationOp::kDropStorage) return false;
+  }
+  return true;
+}
 
 }  // namespace
 
@@ -78,9 +90,10 @@ void AdjudicatorService::HandleCommit(const SessionPtr& session, const proto::Co
 
   cc_pause(CC_PAUSE_ADJUDICATOR_RECEIVED);
   std::unique_lock lock(mutex_);
-  if (!WaitForJournal(&lock)) {
-    return Answer(waiter, DiskIsFull() && core_->NeverCommitted(write_set) ? kNoSpace : kUnavailable);
-  }
+  if (!WaitForJournal(&lock)) return Answer(waiter, WhileDown(write_set));
+  const char* full = NoRoomFor(bytes.size(), replica_full_ != nullptr && OnlyDrops(write_set));
+  if (full != nullptr && core_->NeverCommitted(write_set))
+    return Answer(waiter, {.code = Code::kNoSpace, .reason = full});
   const Lsn prev = core_->last_lsn();
   const auto [decision, fresh] = core_->Commit(write_set, NowUnixUs());
   if (fresh) Count(decision);
@@ -104,7 +117,9 @@ void AdjudicatorService::HandleChunk(const SessionPtr& session, const proto::Chu
   if (!status.ok()) return session->Queue(waiter.request_id, proto::INVALID, 0, 0, status.message().c_str());
 
   std::unique_lock lock(mutex_);
-  if (!WaitForJournal(&lock)) return Answer(waiter, DiskIsFull() ? kNoSpace : kUnavailable);
+  if (!WaitForJournal(&lock)) return Answer(waiter, WhileDown());
+  if (const char* full = NoRoomFor(request.chunk().size(), false); full != nullptr)
+    return Answer(waiter, {.code = Code::kNoSpace, .reason = full});
   const Lsn prev = core_->last_lsn();
   const auto [decision, fresh] = core_->Chunk(chunk, NowUnixUs());
   if (!fresh) return Answer(waiter, decision);
@@ -117,10 +132,32 @@ void AdjudicatorService::HandleAbandon(const SessionPtr&, const proto::AbandonRe
   memcpy(token.data(), request.token().data(), token.size());
   std::unique_lock lock(mutex_);
   // Lost if nobody leads: it is no more than a hint that lets replicas forget sooner.
-  if (!WaitForJournal(&lock)) return;
+  if (!WaitForJournal(&lock) || NoRoomFor(request.token().size(), true) != nullptr) return;
   const Lsn prev = core_->last_lsn();
   const auto [decision, fresh] = core_->Abandon(token, NowUnixUs());
   if (fresh) Send(RecordType::kAbandon, request.token(), prev, decision.lsn, {}, {});
+}
+
+Decision AdjudicatorService::WhileDown() const {
+  if (state_ != State::kDown || core_ == nullptr) return kUnavailable;
+  if (trouble_ == Code::kNoSpace) return {.code = Code::kNoSpace, .reason = kJournalFull};
+  return {.code = Code::kIoError, .reason = "the journal has stopped after a failed write or sync"};
+}
+
+Decision AdjudicatorService::WhileDown(const WriteSetView& write_set) const {
+  const Decision decision = WhileDown();
+  if (decision.code == Code::kUnavailable || core_->NeverCommitted(write_set)) return decision;
+  const Decision* known = core_->tokens().Find(write_set.token());
+  if (known != nullptr && !core_->Pending(*known)) return *known;
+  // The next term will know. There is none in this process once the journal has failed.
+  return trouble_ == Code::kNoSpace ? kUnavailable : kLost;
+}
+
+const char* AdjudicatorService::NoRoomFor(size_t bytes, bool frees_space) const {
+  if (replica_full_ != nullptr && !frees_space) return replica_full_;
+  const auto* node = ensemble_.local_node;
+  const size_t records = in_flight_.size() + 1;
+  return node != nullptr && in_flight_bytes_ + bytes + records * kFrameCost > node->Room() ? kJournalFull : nullptr;
 }
 
 bool AdjudicatorService::WaitForJournal(std::unique_lock<std::mutex>* lock) {
@@ -160,7 +197,7 @@ void AdjudicatorService::Count(const Decision& decision) {
 grpc::Status AdjudicatorService::ReadLsn(grpc::ServerContext*, const proto::ReadLsnRequest*,
                                          proto::ReadLsnReply* reply) {
   const std::lock_guard lock(mutex_);
-  if (state_ != State::kLeading) return ToGrpc(down_reason_);
+  if (state_ != State::kLeading && !Vouching()) return ToGrpc(down_reason_);
   reply->set_committed_lsn(committed_);
   reply->set_epoch(epoch_);
   return grpc::Status::OK;

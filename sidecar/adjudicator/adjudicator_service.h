@@ -11,9 +11,10 @@
 // Invariants:
 //  - A COMMITTED verdict leaves only after the journal has the record on a write quorum and the LSN pages show its LSN.
 //  - Verdicts of commits leave in LSN order on each stream.
-//  - When an append fails, what is in flight and not durable gets UNAVAILABLE: the journal alone knows, and the next
-//  term,
+//  - When an append fails, what is in flight and not durable gets IN_DOUBT: the journal alone knows, and the next term,
 //    this process's own or another's, reads it there by the token.
+//  - Where the journal is this process's own, nobody else can commit. So a full disk and a failed sync end the commits, and
+//    not the word that this process gives for the newest committed LSN: reads go on (Vouching).
 #pragma once
 
 #include <atomic>
@@ -44,8 +45,8 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
     JournalTakeover::Options takeover;
     size_t max_in_flight_bytes = 32u << 20;  // decided, not yet durable; above it sessions are not read
     std::string page_registry;               // see LsnPages
-    // The journal cannot be written any more until its process starts anew (a sync that failed). May be empty: then the
-    // service goes on trying.
+    // This process cannot lead, as its own journal or metastore cannot be written. May be empty: then the service goes
+    // on trying. Not called for a journal that fails later: reads go on then.
     std::function<void(const Status&)> on_journal_broken;
     int backoff_ms_min = 20;  // between attempts to take over
     int backoff_ms_max = 1000;
@@ -66,6 +67,9 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   // pages wait for it (Options::apply_grace_ms): a reader on this machine then finds its read LSN applied, and does not
   // wait in many backends for what one thread is about to do.
   void OnLocalApplied(Lsn lsn);
+  // That replica's room: why it can take no more (a literal), or null. `stuck`: it cannot even apply what is durable;
+  // then nothing more is released, so that readers find what they are told to read.
+  void OnLocalRoom(const char* full_reason, bool stuck);
 
   grpc::Status Session(grpc::ServerContext* context, SessionStream::Stream* stream) override;
   grpc::Status ReadLsn(grpc::ServerContext* context, const proto::ReadLsnRequest* request,
@@ -94,6 +98,11 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
     Token token;  // of a commit; zero for other records
   };
 
+  // In flight when the journal failed: its process will not write again, so there is nobody to ask before a restart.
+  static constexpr Decision kLost{
+      .code = Code::kOutcomeUnknown,
+      .reason = "the journal failed while it wrote this commit; after a restart it is known"};
+
   // Requests. Each returns with the verdict queued or the record in flight.
   void HandleCommit(const SessionPtr& session, const proto::CommitRequest& request);
   void HandleChunk(const SessionPtr& session, const proto::ChunkRequest& request);
@@ -101,7 +110,11 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   // Waits until the journal can take more; false if this process does not lead. The lock is held at entry and exit.
   bool WaitForJournal(std::unique_lock<std::mutex>* lock);
   // What to answer when this process does not lead. Needs mutex_, as all that follow.
-  bool DiskIsFull() const { return state_ == State::kDown && core_ != nullptr; }
+  Decision WhileDown(const WriteSetView& write_set) const;
+  Decision WhileDown() const;
+  // Null, or why a record of that size cannot be taken now. What is refused here was not decided, so nothing is undone.
+  const char* NoRoomFor(size_t bytes, bool frees_space) const;
+  bool Vouching() const;
   void Send(RecordType type, std::string_view body, Lsn prev, Lsn lsn, const Waiter& waiter, const Token& token);
   static void Answer(const Waiter& waiter, const Decision& decision);
   void Count(const Decision& decision);
@@ -110,6 +123,7 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   void LeadLoop();
   void WatchLoop();
   Status TakeOver();
+  Status AcquireEpoch(uint64_t* epoch);
   void StepDown(const Status& reason);
   std::vector<SessionPtr> SettleParked(bool leading);
   void OnCommitted(uint64_t epoch, Lsn lsn);
@@ -144,7 +158,10 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   Lsn overdue_ = kNoLsn;               // durable at the last tick of the leading thread
   bool local_replica_ = false;         // there is a replica in this process, and
   Lsn local_applied_ = kNoLsn;         // it has applied this
-  std::unique_ptr<Adjudicator> core_;  // while starting or leading; in kDown only if the journal is full
+  Code trouble_ = Code::kOk;           // kNoSpace, kIoError (of our own journal): why the last term ended
+  const char* replica_full_ = nullptr;
+  bool replica_stuck_ = false;
+  std::unique_ptr<Adjudicator> core_;  // while starting or leading; in kDown only with trouble_
   std::shared_ptr<JournalWriter> writer_;
   Status down_reason_{Code::kUnavailable, "not started"};
   std::deque<InFlight> in_flight_;  // in LSN order

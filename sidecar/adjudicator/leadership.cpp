@@ -11,6 +11,7 @@ namespace concord {
 namespace {
 
 constexpr int kDrainMs = 500;
+constexpr Decision kInDoubt{.code = Code::kInDoubt, .reason = "the journal failed before the verdict"};
 
 }  // namespace
 
@@ -81,13 +82,21 @@ void AdjudicatorService::LeadLoop() {
     } else if (!stopping_ && status.ToString() != last_failure) {
       last_failure = status.ToString();
       log->error("cannot lead, will try again reason=\"{}\"", last_failure);
-      if (status.code() == Code::kIoError && options_.on_journal_broken) options_.on_journal_broken(status);
+      if (status.code() == Code::kIoError && trouble_ != Code::kIoError && options_.on_journal_broken)
+        options_.on_journal_broken(status);
     }
     const auto writer = std::move(writer_);
     writer_.reset();
     lock.unlock();
     if (writer != nullptr) writer->Stop();
     lock.lock();
+    if (trouble_ == Code::kIoError) {
+      log->critical(
+          "the journal has stopped: {}. Reads go on, but no commit is accepted until the server is restarted; look at the "
+          "disk first",
+          down_reason_.message());
+      changed_.wait(lock, [&] { return stopping_; });
+    }
     changed_.wait_for(lock, std::chrono::milliseconds(backoff_ms), [&] { return stopping_; });
     if (stopping_) return;
     backoff_ms = std::min(backoff_ms * 2, options_.backoff_ms_max);
@@ -97,14 +106,26 @@ void AdjudicatorService::LeadLoop() {
 void AdjudicatorService::WatchLoop() {
   std::unique_lock lock(mutex_);
   while (!watch_.wait_for(lock, std::chrono::milliseconds(LsnPages::kRenewMs), [&] { return stopped_; })) {
-    if (state_ == State::kLeading) pages_.Renew();
+    if (state_ == State::kLeading || Vouching()) pages_.Renew();
     for (const SessionPtr& session : sessions_) session->CancelIfStuck();
   }
 }
 
+// A term that ended for want of space goes on in its own epoch: another one could not be written down.
+Status AdjudicatorService::AcquireEpoch(uint64_t* epoch) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (trouble_ == Code::kNoSpace && Vouching()) {
+      *epoch = epoch_;
+      return Status::Ok();
+    }
+  }
+  return metastore_->AcquireLeadership(epoch_above_, epoch);
+}
+
 Status AdjudicatorService::TakeOver() {
   uint64_t epoch = 0;
-  Status status = metastore_->AcquireLeadership(epoch_above_, &epoch);
+  Status status = AcquireEpoch(&epoch);
   if (!status.ok()) return status;
 
   auto core = std::make_unique<Adjudicator>(options_.limits);
@@ -155,6 +176,7 @@ Status AdjudicatorService::TakeOver() {
   const bool leading = state_ == State::kStarting && !stopping_;
   if (leading) {
     state_ = State::kLeading;
+    trouble_ = Code::kOk;
     pages_.Lead(epoch, committed_);
     changed_.notify_all();
   }
@@ -201,7 +223,20 @@ Lsn AdjudicatorService::Releasable() const {
   return local_replica_ && state_ == State::kLeading ? std::min(durable_, local_applied_) : durable_;
 }
 
+void AdjudicatorService::OnLocalRoom(const char* full_reason, bool stuck) {
+  const std::lock_guard lock(mutex_);
+  replica_full_ = full_reason;
+  replica_stuck_ = stuck;
+}
+
+// Nobody else can write to a journal that is this process's own, as long as it has not been sealed by another.
+bool AdjudicatorService::Vouching() const {
+  return trouble_ != Code::kOk && ensemble_.local_node != nullptr && !stopping_ &&
+         ensemble_.local_node->CheckEpoch(epoch_).ok();
+}
+
 std::vector<AdjudicatorService::SessionPtr> AdjudicatorService::ReleaseOverdue() {
+  if (replica_stuck_) return {};
   auto touched = Release(overdue_);
   overdue_ = durable_;
   return touched;
@@ -251,13 +286,17 @@ void AdjudicatorService::StepDown(const Status& reason) {
       if (stopping_) down_reason_ = reason;
     } else {
       if (!stopping_) RoleLog("adjudicator")->warn("stepping down epoch={} reason=\"{}\"", epoch_, reason.ToString());
+      const bool ours = ensemble_.local_node != nullptr;
+      const bool full = reason.code() == Code::kNoSpace;
+      const bool failed = reason.code() == Code::kIoError && ours;
+      trouble_ = full || failed ? reason.code() : Code::kOk;
       // First of all: nobody may take this process's word for the newest commit any more.
-      pages_.Withdraw();
+      if (!Vouching()) pages_.Withdraw();
       // What is durable is committed, whoever leads next; only the local replica was still waited for.
       touched = Release(durable_);
-      const bool full = reason.code() == Code::kNoSpace;
-      // Full while only starting: the core has read the whole journal, so it can still tell who was not committed.
-      if (!(full && state_ == State::kStarting)) core_.reset();
+      // With it, what was never in flight can be told from what was.
+      if (trouble_ == Code::kOk || (!ours && state_ != State::kStarting)) core_.reset();
+      if (state_ == State::kStarting && Vouching()) pages_.Lead(epoch_, committed_);
       state_ = State::kDown;
       down_reason_ = reason.code() == Code::kShutdown || full
                          ? reason
@@ -267,12 +306,12 @@ void AdjudicatorService::StepDown(const Status& reason) {
         if (full) {
           parked_.push_back(std::move(lost));
         } else {
-          Answer(lost.waiter, {.code = Code::kInDoubt, .reason = "the journal failed before the verdict"});
+          Answer(lost.waiter, failed ? kLost : kInDoubt);
           touched.push_back(lost.waiter.session);
         }
       }
       for (const auto& [lsn, waiter] : attached_) {
-        Answer(waiter, {.code = Code::kInDoubt, .reason = "the journal failed before the verdict"});
+        Answer(waiter, failed ? kLost : kInDoubt);
         touched.push_back(waiter.session);
       }
       in_flight_.clear();
@@ -293,7 +332,7 @@ void AdjudicatorService::StepDown(const Status& reason) {
 std::vector<AdjudicatorService::SessionPtr> AdjudicatorService::SettleParked(bool leading) {
   std::vector<SessionPtr> touched;
   for (const InFlight& parked : parked_) {
-    Decision decision{.code = Code::kInDoubt, .reason = "the journal failed before the verdict"};
+    Decision decision = kInDoubt;
     if (core_ != nullptr) {
       const Decision* known = core_->tokens().Find(parked.token);
       if (parked.token == Token{} || known == nullptr) {

@@ -76,6 +76,9 @@ class JournalNode {
   // A replica's lease, and trimming what nobody needs any more.
   Status ReportCheckpoint(const std::string& replica_id, Lsn checkpoint_lsn, uint64_t lease_ms, Lsn* trimmed_lsn);
 
+  // As SegmentLog::Room.
+  uint64_t Room() const { return log_->Room(); }
+
   SegmentLog::State state() const;  // committed_lsn: as far as this node knows, not only what is on disk
 
   // Wakes all waiters; whatever waits or comes later ends with kShutdown. Reading and Status go on.

@@ -84,6 +84,7 @@ void SegmentLog::Segment::AddGroup(Lsn prev, Lsn first, Lsn last, uint64_t size)
   if (first_lsn == kNoLsn) first_lsn = first;
   if (index.empty() || end >= index.back().second + kIndexSpacingBytes) index.emplace_back(prev, end);
   last_lsn = last;
+  last_group = end;
   end += size;
 }
 
@@ -310,6 +311,12 @@ Status SegmentLog::Trim(Lsn lsn) {
 SegmentLog::State SegmentLog::state() const {
   std::lock_guard lock(mutex_);
   return state_;
+}
+
+uint64_t SegmentLog::Room() const {
+  if (!pool_.NoSpace()) return UINT64_MAX;
+  std::lock_guard lock(mutex_);
+  return active_->header.size - active_->end;
 }
 
 void SegmentLog::AddToCache(const BatchRef& batch) {

@@ -87,6 +87,8 @@ class SegmentLog {
   Status Trim(Lsn lsn);
 
   State state() const;
+  // Bytes of frames that can surely be appended though the disk is full; without limit while it is not known to be.
+  uint64_t Room() const;
 
  private:
   struct Segment {
@@ -96,6 +98,7 @@ class SegmentLog {
     Lsn first_lsn = kNoLsn;  // of its first frame, 0 if it has none
     Lsn last_lsn = kNoLsn;   // of the log at its end
     uint64_t end = kFirstGroupOffset;
+    uint64_t last_group = kFirstGroupOffset;  // where the last group begins; `end` if there is none
     std::vector<std::pair<Lsn, uint64_t>> index;  // sparse: a group's prev_lsn and offset
     void AddGroup(Lsn prev, Lsn first, Lsn last, uint64_t size);
   };
@@ -117,6 +120,7 @@ class SegmentLog {
   Status FindCut(Lsn lsn);
   Status Recover();
   Status ScanSegment(Segment* segment, const std::string& bytes, State* state);
+  Status SecureEnd(const Segment& last);
   Status OpenEnd(std::deque<std::shared_ptr<Segment>> segments, State state);
 
   // segment_log.cpp

@@ -216,6 +216,20 @@ Status SegmentLog::Recover() {
   return OpenEnd(std::move(segments), state);
 }
 
+// Makes sure that what was found is on disk. After the crash of a mere process it may be in the page cache only. After a
+// failed sync it may be there and be marked clean, so that another sync would succeed and do nothing: the last group, the
+// only one that may not have been synced, is written again.
+Status SegmentLog::SecureEnd(const Segment& last) {
+  Status status;
+  if (last.end > last.last_group) {
+    std::string group;
+    status = ReadAt(active_fd_.get(), last.path, last.last_group, last.end - last.last_group, &group);
+    if (status.ok()) status = WriteAt(active_fd_.get(), last.path, group, last.last_group);
+  }
+  if (status.ok() && options_.sync_data(active_fd_.get()) != 0) status = ErrnoStatus("sync", last.path, errno);
+  return status;
+}
+
 Status SegmentLog::OpenEnd(std::deque<std::shared_ptr<Segment>> segments, State state) {
   Status status;
   // Prepared but not yet in use when the process ended.
@@ -237,8 +251,8 @@ Status SegmentLog::OpenEnd(std::deque<std::shared_ptr<Segment>> segments, State 
   } else {
     status = OpenFile(segments.back()->path, O_RDWR, &active_fd_);
     if (!status.ok()) return status;
-    // After the crash of a mere process, what was found may be in the page cache only.
-    if (options_.sync_data(active_fd_.get()) != 0) return ErrnoStatus("sync", segments.back()->path, errno);
+    status = SecureEnd(*segments.back());
+    if (!status.ok()) return status;
   }
   state.segments = segments.size();
   for (const auto& segment : segments) state.bytes += segment->header.size;

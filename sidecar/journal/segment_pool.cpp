@@ -5,11 +5,14 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <random>
 #include <utility>
 
 namespace concord::journal {
 namespace {
+
+constexpr auto kNoSpaceRetry = std::chrono::milliseconds(500);
 
 uint64_t NewSalt() {
   std::random_device random;
@@ -50,6 +53,7 @@ Status SegmentPool::Take(uint64_t sequence, uint64_t bytes_min, SegmentFile* out
   if (!busy_) wanted_ = 0;
   changed_.wait(lock, [this] { return !busy_; });
   wanted_ = 0;
+  no_space_.store(false, std::memory_order_release);
   if (prepared_.has_value() && prepared_->header.sequence == sequence && prepared_->header.size >= bytes_min) {
     *out = std::move(*prepared_);
     prepared_.reset();
@@ -58,7 +62,13 @@ Status SegmentPool::Take(uint64_t sequence, uint64_t bytes_min, SegmentFile* out
   // A prepared file that is too small keeps its name until the larger one takes it over.
   prepared_.reset();
   const uint64_t bytes = std::max(segment_bytes_, (bytes_min + 4095) & ~uint64_t{4095});
-  return Make(sequence, bytes, TakeSpare(bytes), out);
+  const Status status = Make(sequence, bytes, TakeSpare(bytes), out);
+  if (status.code() == Code::kNoSpace) {
+    no_space_.store(true, std::memory_order_release);
+    wanted_ = sequence;
+    changed_.notify_all();
+  }
+  return status;
 }
 
 Status SegmentPool::Discard() {
@@ -136,9 +146,12 @@ void SegmentPool::Run() {
     const Status status = Make(sequence, segment_bytes_, spare, &file);
     lock.lock();
     busy_ = false;
-    if (wanted_ == sequence) wanted_ = 0;
     if (status.ok()) prepared_ = std::move(file);
+    const bool full = status.code() == Code::kNoSpace && wanted_ == sequence;
+    no_space_.store(full, std::memory_order_release);
+    if (wanted_ == sequence && !full) wanted_ = 0;
     changed_.notify_all();
+    if (full) changed_.wait_for(lock, kNoSpaceRetry, [&] { return stop_ || wanted_ != sequence; });
   }
 }
 

@@ -6,6 +6,7 @@
 // Thread-safe. Invariant: a file has its segment name only when its header is complete and durable.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <functional>
@@ -36,10 +37,13 @@ class SegmentPool {
   SegmentPool(std::string directory, uint64_t segment_bytes, size_t spares_max, AllocateFunction allocate);
   ~SegmentPool();
 
-  // Asks for the segment `sequence` to be made ready. Failure shows at Take, which tries again.
+  // Asks for the segment `sequence` to be made ready. Failure shows at Take, which tries again; so does the thread, if
+  // it was for want of space.
   void Prepare(uint64_t sequence);
   // The segment `sequence`, with at least `bytes_min`: the prepared one if it fits, else made now.
   Status Take(uint64_t sequence, uint64_t bytes_min, SegmentFile* out);
+  // There is no segment in hand, as the disk is full. False again once there is one.
+  bool NoSpace() const { return no_space_.load(std::memory_order_acquire); }
   // Gives up the prepared segment and the spares, with their files.
   Status Discard();
   // Takes a segment file that is no longer needed: kept as a spare, or removed. Its name is gone when this returns.
@@ -55,6 +59,7 @@ class SegmentPool {
   const size_t spares_max_;
   const AllocateFunction allocate_;
 
+  std::atomic<bool> no_space_ = false;
   std::mutex mutex_;  // guards everything below
   std::condition_variable changed_;
   std::vector<std::string> spares_;

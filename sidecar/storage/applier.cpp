@@ -119,21 +119,43 @@ Status Applier::ApplyWithRetry(std::string_view frames) {
   for (;;) {
     const Status s = replica_->Apply(frames);
     if (s.code() != Code::kNoSpace) {
-      if (s.ok()) {
-        last_trouble_ = Code::kOk;
-        if (options_.on_applied) options_.on_applied(replica_->applied());
-      }
-      return s;
+      if (!s.ok()) return s;
+      const Status room = CheckRoom();
+      if (options_.on_applied) options_.on_applied(replica_->applied());
+      return room;
     }
-    if (std::exchange(last_trouble_, s.code()) != s.code())
-      spdlog::error("storage replica {} waits for space: {}", replica_->directory(), s.ToString());
+    TellRoom(s, /*stuck=*/true);
     // A checkpoint sets free the pages of the one before it.
     if (Status c = replica_->CheckpointIfDue(/*force=*/true); !c.ok()) return c;
     if (!Sleep(kNoSpaceRetryUs)) return Status::Ok();
   }
 }
 
+Status Applier::CheckRoom() {
+  const Status room = replica_->CheckRoom();
+  if (!room.ok() && room.code() != Code::kNoSpace && room.code() != Code::kTooLarge) return room;
+  TellRoom(room, /*stuck=*/false);
+  return Status::Ok();
+}
+
+void Applier::TellRoom(const Status& room, bool stuck) {
+  if (room.code() == room_ && stuck == stuck_) return;
+  if (room.ok()) {
+    spdlog::info("storage replica {} has space again", replica_->directory());
+  } else {
+    spdlog::error("storage replica {} {}: {}", replica_->directory(),
+                  stuck ? "waits for space, and newer commits with it" : "is full, so commits are refused", room.message());
+  }
+  room_ = room.code();
+  stuck_ = stuck;
+  const char* reason = room.ok()                         ? nullptr
+                       : room.code() == Code::kTooLarge ? "the storage replica has reached concord.storage_limit"
+                                                        : "the storage replica's disk is full";
+  if (options_.on_room) options_.on_room(reason, stuck);
+}
+
 Status Applier::Maintain() {
+  if (Status s = CheckRoom(); !s.ok()) return s;
   Status s = replica_->Maintain(options_.maintenance_budget, &more_maintenance_);
   if (s.code() == Code::kNoSpace) {
     more_maintenance_ = false;

@@ -34,6 +34,9 @@ struct ApplierOptions {
   std::function<void(const Status&)> on_failure;
   // Everything up to the LSN is visible to readers. Called from the applier's thread after each batch; must be quick.
   std::function<void(Lsn)> on_applied;
+  // The replica's room has changed: why it is full (a literal), or null; `stuck`: it cannot apply what it has. Called from
+  // the applier's thread; must be quick.
+  std::function<void(const char* full_reason, bool stuck)> on_room;
 };
 
 class Applier {
@@ -53,6 +56,9 @@ class Applier {
   // One slice, and a checkpoint if due.
   Status Maintain();
   void ReportLoop();
+  Status CheckRoom();
+  // Tells and logs a change.
+  void TellRoom(const Status& room, bool stuck);
   // A link that Stop cancels; null when stopping.
   std::shared_ptr<TailLink> OpenTail(Lsn after_lsn);
   void CloseTail();
@@ -66,7 +72,8 @@ class Applier {
   journal::JournalNode* local_ = nullptr;
   bool more_maintenance_ = true;
   int64_t maintained_us_ = 0;
-  Code last_trouble_ = Code::kOk;  // logged once, not at every retry
+  Code room_ = Code::kOk;  // as told last: kNoSpace, kTooLarge, or Ok; logged once, not at every retry
+  bool stuck_ = false;
 
   std::atomic<bool> stopping_ = false;
   std::mutex mutex_;

@@ -32,6 +32,7 @@
 #include "sidecar/storage/checkpoint.h"
 #include "sidecar/storage/lmdb.h"
 #include "sidecar/storage/reader_leases.h"
+#include "sidecar/storage/storage_room.h"
 #include "sidecar/storage/version_writer.h"
 
 namespace concord {
@@ -97,6 +98,8 @@ class Replica {
   Status Maintain(size_t budget, bool* more);
   // Begins a checkpoint if one is due (or `force`), without waiting for it; a failed earlier one is told here.
   Status CheckpointIfDue(bool force = false);
+  // Sees to it that there is space in hand. kNoSpace: the disk is full; kTooLarge: the map is. See StorageRoom.
+  Status CheckRoom() { return room_.Check(env_.get()); }
   // Waits for the checkpoint under way.
   Status FinishCheckpoint() { return checkpointer_->Finish(); }
   // A last checkpoint and the clean mark; waiting readers get kShutdown. Views may go on, nothing is applied any more.
@@ -169,6 +172,7 @@ class Replica {
 
   // The writer's.
   bool closed_ = false;
+  StorageRoom room_;
   uint64_t epoch_ = 0;
   Lsn published_horizon_ = kNoLsn;
   CounterCache counters_;
@@ -185,6 +189,7 @@ class Replica {
   std::string sweep_last_;             // versioned key at which it stands
   uint64_t changed_bytes_ = 0;         // since the last checkpoint began
   int64_t checkpoint_begun_us_ = 0;
+  std::string told_checkpoint_;  // why the last one failed, as logged
   int64_t looked_around_us_ = 0;
 
   std::atomic<Lsn> applied_ = kNoLsn;

@@ -188,8 +188,10 @@ Status Replica::CheckpointIfDue(bool force) {
                    (now_us - checkpoint_begun_us_ >= options_.checkpoint_interval_us &&
                     (changed_bytes_ > 0 || !checkpointer_->status().ok()));
   if (!due && !force) return Status::Ok();
-  if (Status s = checkpointer_->status(); !s.ok())
+  const Status last = checkpointer_->status();
+  if (Status s = last; !s.ok() && s.message() != told_checkpoint_)
     spdlog::warn("storage replica {}: the last checkpoint was not taken: {}", directory(), s.ToString());
+  told_checkpoint_ = last.message();
   if (Status s = checkpointer_->Begin(applied()); !s.ok()) return s;
   checkpoint_begun_us_ = now_us;
   changed_bytes_ = 0;

@@ -1,0 +1,95 @@
+# A full disk under the journal, the storage replica, or both: commits are refused with 53100 and a hint, reads go on, and all
+# goes on by itself when there is space.
+use strict;
+use warnings;
+use ConcordTest;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my $faulty = faulty_sidecar('--segment-size' => 1048576);
+my $node = new_cluster('main', $faulty->{conf});
+my $pid = sidecar_pid($node);
+
+sub sql
+{
+	my ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\n$_[0]");
+	return ($out, $err);
+}
+
+# Inserts until a commit is refused; the error. What the disk still has room for goes in before.
+my $next = 0;
+my $acknowledged = 0;
+sub insert_until_refused
+{
+	my ($rows, $limit) = @_;
+	for (1 .. $limit)
+	{
+		my ($out, $err) = sql("INSERT INTO t SELECT $next, repeat(md5(i::text), 32) FROM generate_series(1, $rows) i");
+		return $err if $err ne '';
+		$next++;
+		$acknowledged += $rows;
+	}
+	return 'none was refused';
+}
+
+sub check_full
+{
+	my ($name, $rows, $which) = @_;
+	like(insert_until_refused($rows, 200), qr/ERROR:  53100: could not commit: .*$which.*HINT:  Free disk space/s,
+		"$name: a commit is refused, with a hint");
+	check_recovery($name);
+}
+
+sub check_recovery
+{
+	my ($name) = @_;
+	my ($count, $err) = sql("BEGIN; SET LOCAL concord.read_timeout = '5s'; SELECT count(*) FROM t; COMMIT");
+	is($count, $acknowledged, "$name: reads go on, and see what was acknowledged");
+	set_faults($faulty);
+	ok(wait_until(sub { insert_until_refused(1000, 1) eq 'none was refused' }, 30), "$name: it goes on by itself");
+	is((sql('SELECT count(*) FROM t'))[0], $acknowledged, "$name: no refused row is there, no other is missing");
+}
+
+$node->safe_psql('postgres', 'CREATE TABLE t (a int, b text)');
+
+# No new segment can be made; those in hand are used up first.
+set_faults($faulty, 'grow /concord/journal/ ENOSPC');
+check_full('journal', 1000, "journal's disk is full");
+cmp_ok(fault_hits($faulty, qr/journal/), '>', 0, 'the disk was full indeed');
+
+# Not even what is allocated can be overwritten, as on file systems that copy on write. Nor can anything beside be saved.
+set_faults($faulty, 'write /concord/journal/ ENOSPC', 'write /concord/metastore ENOSPC', 'write /concord/lsn_pages ENOSPC');
+check_full('journal, copy on write', 1, "journal's disk is full");
+
+set_faults($faulty, 'grow /concord/storage/ ENOSPC');
+check_full('replica', 1000, "storage replica's disk is full");
+cmp_ok(fault_hits($faulty, qr/data\.mdb/), '>', 0, 'the disk was full indeed');
+
+set_faults($faulty, 'write /concord/storage/ ENOSPC');
+# The one commit that nobody could foresee waits for space; what comes behind it is refused.
+my $waiting = start_session($node, 'waiting', "INSERT INTO t VALUES ($next)");
+ok(wait_until(sub { (sql('INSERT INTO t VALUES (-1)'))[1] =~ /53100: could not commit: the storage replica's disk is full/ }, 30),
+	'replica, copy on write: commits are refused');
+is((sql("SELECT count(*) FROM t"))[0], $acknowledged, 'replica, copy on write: reads go on');
+set_faults($faulty);
+$waiting->{handle}->finish;
+is($waiting->{err}, '', 'the commit that waited is done');
+$acknowledged++;
+is((sql('SELECT count(*) FROM t'))[0], $acknowledged, 'no refused row is there, no other is missing');
+
+set_faults($faulty, 'grow /concord/ ENOSPC');
+check_full('both', 1000, 'disk is full');
+
+is(sidecar_pid($node), $pid, 'the sidecar ran all the time');
+
+# Started on a full disk, the sidecar says so and tries again.
+set_faults($faulty, map { "grow /concord/$_ ENOSPC" } qw(journal/ storage/ metastore));
+kill 'KILL', $pid;
+ok(wait_until(sub { slurp_file($node->logfile) =~ /level=critical .*No space left on device/ }, 30), 'a start on a full disk says so');
+set_faults($faulty);
+ok(wait_ready($node), 'the sidecar starts when there is space');
+is((sql('SELECT count(*) FROM t'))[0], $acknowledged, 'all rows are there');
+unlike(slurp_file($node->logfile), qr/server process .* was terminated by signal|PANIC/, 'no backend crashed');
+$node->stop;
+done_testing();
