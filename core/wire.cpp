@@ -9,12 +9,12 @@ namespace concord {
 void AppendMutation(std::string* to, MutationOp op, std::string_view key, std::string_view value, Lsn explicit_lsn) {
   assert(key.size() <= UINT16_MAX && value.size() <= kMaxValueBytes);
   const bool has_lsn = explicit_lsn != kNoLsn;
-  to->push_back(static_cast<char>(static_cast<uint8_t>(op) | (has_lsn ? kExplicitLsn : 0)));
-  AppendLe(to, static_cast<uint16_t>(key.size()));
-  AppendLe(to, static_cast<uint32_t>(value.size()));
-  if (has_lsn) AppendLe(to, explicit_lsn);
-  to->append(key);
-  to->append(value);
+  char head[kMutationHeaderSize + sizeof(Lsn)];
+  head[0] = static_cast<char>(static_cast<uint8_t>(op) | (has_lsn ? kExplicitLsn : 0));
+  StoreLe(head + 1, static_cast<uint16_t>(key.size()));
+  StoreLe(head + 3, static_cast<uint32_t>(value.size()));
+  if (has_lsn) StoreLe(head + kMutationHeaderSize, explicit_lsn);
+  to->append(head, kMutationHeaderSize + (has_lsn ? sizeof(Lsn) : 0)).append(key).append(value);
 }
 
 uint32_t AppendStorageDrop(std::string* to, uint32_t storage_id) {

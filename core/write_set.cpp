@@ -12,15 +12,31 @@ namespace {
 constexpr size_t kFirstBlockBytes = 8u << 10;
 constexpr size_t kMaxBlockBytes = 1u << 20;
 
-// What the containers take beside the arena, by and large; for the limit.
+// What the containers take beside their elements, by and large; for the limit.
 constexpr size_t kMapNodeOverhead = 48;
-constexpr size_t kCheckOverhead = 48;
+constexpr size_t kCheckOverhead = 24;
+constexpr size_t kKeptChecks = 4096;  // so much room waits for the next transaction
+constexpr size_t kKeptUnsent = 4096;
 
 // Makes room for one more element, so that the push that follows cannot fail.
 template <typename T>
 void ReserveOne(std::vector<T>* vector) {
   if (vector->size() == vector->capacity()) vector->reserve(std::max<size_t>(16, vector->size() * 2));
 }
+
+// The key was not there before, and will not be: storage needs to hear nothing of it, unless it was told already.
+bool IsNothing(const WriteSet::Chain& chain) {
+  if (!chain.newest->deleted() || !chain.base_absent) return false;
+  for (const WriteSet::Version* version = chain.newest; version != nullptr; version = version->older) {
+    if (version->sent) return false;
+  }
+  return true;
+}
+
+struct HashOfCheck {
+  const std::vector<Check>& checks;
+  uint64_t operator()(uint32_t check) const { return checks[check].key_hash; }
+};
 
 }  // namespace
 
@@ -45,8 +61,15 @@ char* Arena::Copy(std::string_view bytes) {
   return at;
 }
 
+void* Arena::do_allocate(size_t size, [[maybe_unused]] size_t alignment) {
+  assert(alignment <= 8);
+  return Allocate(size);
+}
+
 void Arena::Release(const Mark& mark) {
-  blocks_.erase(blocks_.begin() + static_cast<ptrdiff_t>(mark.blocks), blocks_.end());
+  // The first block is for the next transaction, unless it was made for something large.
+  const bool keep_first = mark.blocks == 0 && !blocks_.empty() && blocks_[0].size == kFirstBlockBytes;
+  blocks_.erase(blocks_.begin() + (keep_first ? 1 : static_cast<ptrdiff_t>(mark.blocks)), blocks_.end());
   offset_ = mark.offset;
   used_ = mark.used;
 }
@@ -65,13 +88,23 @@ WriteSet::Storage* WriteSet::FindStorage(uint64_t prefix) const {
   if (last_storage_ != nullptr && last_storage_->prefix == prefix) return last_storage_;
   const auto found = storages_.find(prefix);
   if (found == storages_.end()) return nullptr;
-  return last_storage_ = const_cast<Storage*>(&found->second);
+  return last_storage_ = found->second;
+}
+
+WriteSet::Storage* WriteSet::MakeStorage(uint64_t prefix) {
+  static_assert(alignof(Storage) <= 8);
+  auto* storage = new (storage_arena_.Allocate(sizeof(Storage))) Storage(prefix, &arena_);
+  storages_.emplace(prefix, storage);
+  return storage;
+}
+
+uint32_t WriteSet::FindCheck(uint64_t hash) const {
+  return check_index_.Find(hash, [&](uint32_t check) { return checks_[check].key_hash == hash; });
 }
 
 size_t WriteSet::bytes() const {
-  return arena_.used() + key_count_ * (sizeof(KeyMap::value_type) + kMapNodeOverhead) +
-         checks_.size() * (sizeof(Check) + kCheckOverhead) + aliases_.size() * sizeof(Alias) +
-         undo_.size() * sizeof(Undo);
+  return arena_.used() + checks_.size() * (sizeof(Check) + kCheckOverhead) + aliases_.size() * sizeof(Alias) +
+         undo_.size() * sizeof(Undo) + unsent_.size() * sizeof(Unsent);
 }
 
 Status WriteSet::CheckLimit(size_t more) const {
@@ -103,8 +136,9 @@ Status WriteSet::Add(uint64_t prefix, std::string_view body, const std::string_v
   // Everything that can fail for want of memory comes before anything that would have to be taken back.
   if (!subs_.empty()) ReserveOne(&undo_);
   if (alias != nullptr) ReserveOne(&aliases_);
+  if (subs_.empty()) ReserveOne(&unsent_);
   Storage* storage = FindStorage(prefix);
-  if (storage == nullptr) storage = &storages_.try_emplace(prefix, Storage{prefix, {}}).first->second;
+  if (storage == nullptr) storage = MakeStorage(prefix);
   auto* version = new (arena_.Allocate(sizeof(Version))) Version{};
   if (value != nullptr) {
     version->value = arena_.Copy(*value);
@@ -132,7 +166,12 @@ Status WriteSet::Add(uint64_t prefix, std::string_view body, const std::string_v
     aliases_.push_back({storage, &*key, version});
     *alias = version->alias = aliases_.size();
   }
-  if (!subs_.empty()) undo_.emplace_back(VersionUndo{storage, key});
+  if (!subs_.empty()) {
+    undo_.emplace_back(VersionUndo{storage, key});
+  } else {
+    unsent_.push_back({storage, &*key});
+    unsent_bytes_ += kMutationHeaderSize + kPrefixSize + body.size() + value_size;
+  }
   return Status::Ok();
 }
 
@@ -144,18 +183,23 @@ Status WriteSet::AddCheck(uint64_t prefix, std::string_view body, LockMode mode,
   const uint64_t hash = KeyHash({key, kPrefixSize + body.size()});
 
   if (!subs_.empty()) ReserveOne(&undo_);
-  if (const auto found = check_index_.find(hash); found != check_index_.end()) {
-    Check& check = checks_[found->second];
+  if (const uint32_t found = FindCheck(hash); found != FlatIndex::kNone) {
+    Check& check = checks_[found];
     if (mode <= check.mode && observed >= check.observed) return Status::Ok();
-    if (!subs_.empty()) undo_.emplace_back(CheckUndo{found->second, check, false});
+    if (!subs_.empty()) undo_.emplace_back(CheckUndo{found, check, false});
     check.mode = std::max(check.mode, mode);
     check.observed = std::min(check.observed, observed);
     return Status::Ok();
   }
   if (Status status = CheckLimit(sizeof(Check) + kCheckOverhead); !status.ok()) return status;
   ReserveOne(&checks_);
-  check_index_.emplace(hash, checks_.size());
   checks_.push_back({hash, observed, mode});
+  try {
+    check_index_.Insert(static_cast<uint32_t>(checks_.size() - 1), HashOfCheck{checks_});
+  } catch (...) {
+    checks_.pop_back();
+    throw;
+  }
   if (!subs_.empty()) undo_.emplace_back(CheckUndo{checks_.size() - 1, {}, true});
   return Status::Ok();
 }
@@ -232,7 +276,7 @@ void WriteSet::UndoVersion(const VersionUndo& undo) {
 
 void WriteSet::UndoCheck(const CheckUndo& undo) {
   if (undo.added) {
-    check_index_.erase(checks_.back().key_hash);
+    check_index_.Erase(static_cast<uint32_t>(undo.index), HashOfCheck{checks_});
     checks_.pop_back();
   } else {
     checks_[undo.index] = undo.before;
@@ -254,9 +298,9 @@ void WriteSet::UndoForget(const ForgetUndo& undo) {
 void WriteSet::Forget(uint64_t prefix) {
   Storage* storage = FindStorage(prefix);
   if (storage == nullptr || storage->keys.empty()) return;
-  std::unique_ptr<KeyMap> kept;
+  KeyMap* kept = nullptr;
   if (!subs_.empty()) {
-    kept = std::make_unique<KeyMap>();
+    kept = new (arena_.Allocate(sizeof(KeyMap))) KeyMap(&arena_);
     ReserveOne(&undo_);
   }
   for (const auto& [key, chain] : storage->keys) {
@@ -264,6 +308,7 @@ void WriteSet::Forget(uint64_t prefix) {
       if (version->alias != 0) aliases_[version->alias - 1].version = nullptr;
     }
   }
+  std::erase_if(unsent_, [storage](const Unsent& unsent) { return unsent.storage == storage; });
   key_count_ -= storage->keys.size();
   changes_++;
   erasures_++;
@@ -271,45 +316,93 @@ void WriteSet::Forget(uint64_t prefix) {
     storage->keys.clear();
   } else {
     kept->swap(storage->keys);  // a rollback gives them back
-    undo_.emplace_back(ForgetUndo{storage, std::move(kept)});
+    undo_.emplace_back(ForgetUndo{storage, kept});
+  }
+}
+
+void WriteSet::EncodeAhead(const Token& token, uint32_t sequence, std::string* chunk) {
+  assert(subs_.empty());
+  std::sort(unsent_.begin(), unsent_.end(), [](const Unsent& a, const Unsent& b) {
+    return a.storage != b.storage ? a.storage->prefix < b.storage->prefix : a.key->first < b.key->first;
+  });
+  *chunk = EncodeChunk(token, sequence, 0, {});
+  chunk->reserve(std::min(kChunkHeaderSize + unsent_bytes_, kMaxChunkBytes));
+  std::string key;
+  size_t done = 0;
+  for (; done < unsent_.size(); done++) {
+    const Unsent& unsent = unsent_[done];
+    Version* newest = unsent.key->second.newest;
+    if (newest->sent || IsNothing(unsent.key->second)) continue;
+    const size_t size = kMutationHeaderSize + kPrefixSize + unsent.key->first.body.size() + newest->size;
+    if (chunk->size() > kChunkHeaderSize && chunk->size() + size > kMaxChunkBytes) break;
+    key.clear();
+    AppendBe64(&key, unsent.storage->prefix);
+    key.append(unsent.key->first.body);
+    AppendMutation(chunk, newest->deleted() ? MutationOp::kDelete : MutationOp::kPut, key, newest->bytes());
+    newest->sent = 1;
+  }
+  unsent_.erase(unsent_.begin(), unsent_.begin() + static_cast<ptrdiff_t>(done));
+  // Of what is left, or was replaced before it was sent, the size is not known exactly: it only says when to come
+  // again.
+  unsent_bytes_ = unsent_.empty() ? 0 : unsent_bytes_ - std::min(unsent_bytes_, chunk->size());
+}
+
+void WriteSet::ForgetSent() {
+  for (const auto& [prefix, storage] : storages_) {
+    for (auto& [key, chain] : storage->keys) {
+      for (Version* version = chain.newest; version != nullptr; version = version->older) version->sent = 0;
+    }
   }
 }
 
 void WriteSet::Reset() {
+  if (unsent_.capacity() > kKeptUnsent) unsent_ = {};
+  unsent_.clear();
+  unsent_bytes_ = 0;
   undo_.clear();
   subs_.clear();
   last_storage_ = nullptr;
   storages_.clear();
+  if (!checks_.empty()) check_index_.Clear();
   checks_.clear();
-  check_index_.clear();
+  if (checks_.capacity() > kKeptChecks) checks_.shrink_to_fit();
   aliases_.clear();
   arena_.Release({});
+  storage_arena_.Release({});
   key_count_ = 0;
   changes_++;
   erasures_++;
 }
 
-WriteSetEncoder::WriteSetEncoder(const WriteSet* write_set, const Token& token, Lsn read_lsn)
-    : write_set_(write_set), token_(token), read_lsn_(read_lsn), storage_(write_set->storages_.begin()) {}
+WriteSetEncoder::WriteSetEncoder(const WriteSet* write_set, const Token& token, Lsn read_lsn, uint32_t chunks_ahead)
+    : write_set_(write_set),
+      token_(token),
+      read_lsn_(read_lsn),
+      storage_(write_set->storages_.begin()),
+      chunk_count_(chunks_ahead) {}
 
-bool WriteSetEncoder::Fill() {
-  mutations_.clear();
+bool WriteSetEncoder::Fill(std::string* chunk) {
+  *chunk = EncodeChunk(token_, chunk_count_, 0, {});
   mutation_count_ = 0;
   std::string key;
   for (; storage_ != write_set_->storages_.end(); ++storage_, in_storage_ = false) {
-    if (!in_storage_) key_ = storage_->second.keys.begin();
+    const WriteSet::KeyMap& keys = storage_->second->keys;
+    if (!in_storage_) key_ = keys.begin();
     in_storage_ = true;
     key.clear();
     AppendBe64(&key, storage_->first);
-    for (; key_ != storage_->second.keys.end(); ++key_) {
+    for (; key_ != keys.end(); ++key_) {
       const WriteSet::Version* newest = key_->second.newest;
-      if (newest->deleted() && key_->second.base_absent) continue;
+      if (newest->sent || IsNothing(key_->second)) continue;
       const std::string_view body = key_->first.body;
       const size_t size = kMutationHeaderSize + kPrefixSize + body.size() + newest->size;
-      if (mutation_count_ > 0 && kChunkHeaderSize + mutations_.size() + size > kMaxChunkBytes) return true;
+      if (mutation_count_ > 0 && chunk->size() + size > kMaxChunkBytes) return true;
+      // Small transactions shall not pay for large ones.
+      if (chunk->capacity() < chunk->size() + size && chunk->size() > kMaxChunkBytes / 8)
+        chunk->reserve(kMaxChunkBytes);
       key.resize(kPrefixSize);
       key.append(body);
-      AppendMutation(&mutations_, newest->deleted() ? MutationOp::kDelete : MutationOp::kPut, key, newest->bytes());
+      AppendMutation(chunk, newest->deleted() ? MutationOp::kDelete : MutationOp::kPut, key, newest->bytes());
       mutation_count_++;
     }
   }
@@ -318,23 +411,25 @@ bool WriteSetEncoder::Fill() {
 
 Status WriteSetEncoder::Next(std::string_view* part, bool* is_write_set) {
   if (done_) return {Code::kNotFound, "the write set is encoded"};
-  const bool more = Fill();
+  std::string& chunk = parts_[chunk_count_ % 2];
+  const bool more = Fill(&chunk);
+  const std::string_view mutations = std::string_view(chunk).substr(kChunkHeaderSize);
   // A record is a type byte and the write set. Checks cannot be cut; mutations that do not fit beside them go ahead.
   const size_t head = 1 + kWriteSetHeaderSize + write_set_->checks().size() * kCheckSize;
   if (head > kMaxRecordBytes) return {Code::kTooLarge, "the transaction checks more keys than one commit can carry"};
-  if (more || (mutation_count_ > 0 && head + mutations_.size() > kMaxRecordBytes)) {
-    part_ = EncodeChunk(token_, chunk_count_++, 0, mutations_);
-    *is_write_set = false;
-  } else {
-    std::string checks;
-    checks.reserve(write_set_->checks().size() * kCheckSize);
-    for (const Check& check : write_set_->checks()) AppendCheck(&checks, check);
-    part_ = EncodeWriteSet(token_, read_lsn_, chunk_count_, static_cast<uint32_t>(write_set_->checks().size()), checks,
-                           mutation_count_, mutations_);
-    *is_write_set = true;
-    done_ = true;
+  *is_write_set = !more && (mutation_count_ == 0 || head + mutations.size() <= kMaxRecordBytes);
+  if (!*is_write_set) {
+    chunk_count_++;
+    *part = chunk;
+    return Status::Ok();
   }
-  *part = part_;
+  std::string checks;
+  checks.reserve(write_set_->checks().size() * kCheckSize);
+  for (const Check& check : write_set_->checks()) AppendCheck(&checks, check);
+  write_set_part_ = EncodeWriteSet(token_, read_lsn_, chunk_count_, static_cast<uint32_t>(write_set_->checks().size()),
+                                   checks, mutation_count_, mutations);
+  done_ = true;
+  *part = write_set_part_;
   return Status::Ok();
 }
 

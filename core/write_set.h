@@ -1,8 +1,11 @@
 // The write set of one transaction: every version that it made of every key, and the keys to be checked when it
 // commits.
 //
-//   storages   prefix -> ordered map of key body -> chain of versions, newest first; values and bodies lie in an arena
+//   storages   prefix -> ordered map of key body -> chain of versions, newest first; the map's nodes, values and bodies
+//              lie in an arena, and nothing in it is ever destroyed: a load of a million rows is forgotten at once
 //   checks     key hash -> (mode, observed LSN), in order of first use; checks of one key merge
+//   unsent     what may go to the journal before the commit, while the transaction still runs: keys with a new version
+//              that nothing but the end of the transaction can take back
 //   undo       what open subtransactions did, newest last; a subtransaction is a mark in it and in the arena
 //
 // Invariants: a chain in a map is never empty. Versions of one key are made in order of time with command ids that
@@ -19,20 +22,22 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <memory_resource>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <variant>
 #include <vector>
 
+#include "core/flat_index.h"
 #include "core/key.h"
 #include "core/status.h"
 #include "core/wire.h"
 
 namespace concord {
 
-// Bump allocation of 8-aligned pieces; all that came after a mark is released at once.
-class Arena {
+// Bump allocation of 8-aligned pieces; all that came after a mark is released at once, and nothing before. As a memory
+// resource of containers: what they give back waits for that.
+class Arena : public std::pmr::memory_resource {
  public:
   struct Mark {
     size_t blocks = 0;
@@ -47,6 +52,10 @@ class Arena {
   size_t used() const { return used_; }
 
  private:
+  void* do_allocate(size_t size, size_t alignment) override;
+  void do_deallocate(void*, size_t, size_t) override {}
+  bool do_is_equal(const memory_resource& other) const noexcept override { return this == &other; }
+
   struct Block {
     std::unique_ptr<char[]> bytes;
     size_t size;
@@ -64,7 +73,8 @@ class WriteSet {
     Version* older;
     Version* newer;
     const char* value;  // nullptr: deletion
-    uint32_t size;
+    uint32_t size : 31;
+    uint32_t sent : 1;  // ahead of the commit
     uint32_t cid;
     uint64_t alias;  // 0: none
 
@@ -95,7 +105,7 @@ class WriteSet {
 
     friend bool operator<(const Key& a, const Key& b) { return a.head != b.head ? a.head < b.head : a.body < b.body; }
   };
-  using KeyMap = std::map<Key, Chain>;
+  using KeyMap = std::pmr::map<Key, Chain>;
 
   // Adds a version. `base_absent` counts only for the key's first own version. `alias` may be nullptr; then the version
   // gets none. kTooLarge over the limit, or for a key or value that no record may carry.
@@ -111,6 +121,14 @@ class WriteSet {
 
   // The keys of a storage; nullptr if there are none. The map's address lasts until Reset.
   const KeyMap* Keys(uint64_t prefix) const;
+
+  // About the bytes that EncodeAhead would find.
+  size_t unsent_bytes() const { return subs_.empty() ? unsent_bytes_ : 0; }
+  // A staged chunk of what has not been sent, which counts as sent from now on; in key order, as much as a chunk holds.
+  // Only without an open subtransaction.
+  void EncodeAhead(const Token& token, uint32_t sequence, std::string* chunk);
+  // Nothing counts as sent any more: all of it goes with the commit, under another token.
+  void ForgetSent();
 
   bool empty() const { return key_count_ == 0 && checks_.empty(); }
   bool has_writes() const { return key_count_ != 0; }
@@ -135,12 +153,18 @@ class WriteSet {
   friend class WriteSetEncoder;
 
   struct Storage {
+    Storage(uint64_t of, std::pmr::memory_resource* arena) : prefix(of), keys(arena) {}
+
     uint64_t prefix;
     KeyMap keys;
   };
   struct VersionUndo {
     Storage* storage;
     KeyMap::iterator key;
+  };
+  struct Unsent {
+    Storage* storage;
+    const KeyMap::value_type* key;
   };
   struct CheckUndo {
     size_t index;
@@ -149,7 +173,7 @@ class WriteSet {
   };
   struct ForgetUndo {
     Storage* storage;
-    std::unique_ptr<KeyMap> keys;
+    KeyMap* keys;
   };
   using Undo = std::variant<VersionUndo, CheckUndo, ForgetUndo>;
   struct Subtransaction {
@@ -167,16 +191,21 @@ class WriteSet {
              uint64_t* alias);
   Status CheckLimit(size_t more) const;
   Storage* FindStorage(uint64_t prefix) const;
+  Storage* MakeStorage(uint64_t prefix);
+  uint32_t FindCheck(uint64_t hash) const;
   void UndoVersion(const VersionUndo& undo);
   void UndoCheck(const CheckUndo& undo);
   void UndoForget(const ForgetUndo& undo);
 
   Arena arena_;
-  std::map<uint64_t, Storage> storages_;  // never erased before Reset: undo records point into it
+  Arena storage_arena_;                    // of the storages, which last until Reset: undo records point to them
+  std::map<uint64_t, Storage*> storages_;  // by prefix
   mutable Storage* last_storage_ = nullptr;
   std::vector<Check> checks_;
-  std::unordered_map<uint64_t, size_t> check_index_;
+  FlatIndex check_index_;       // numbers in checks_, by key hash
   std::vector<Alias> aliases_;  // alias n at n - 1
+  std::vector<Unsent> unsent_;
+  size_t unsent_bytes_ = 0;
   std::vector<Undo> undo_;
   std::vector<Subtransaction> subs_;
   size_t key_count_ = 0;
@@ -187,30 +216,31 @@ class WriteSet {
 
 // Encodes a write set for commit (core/wire.h): zero or more chunks, then the write set proper. Mutations come in key
 // order, rows before entries, because storage applies sorted keys fast. A key that the transaction both made and
-// deleted leaves none. The write set must not change between the parts.
+// deleted leaves none. What was sent ahead, in `chunks_ahead` chunks, is left out; storage applies chunks in their
+// order, so a newer version of a key replaces one that was sent. The write set must not change between the parts.
 class WriteSetEncoder {
  public:
-  WriteSetEncoder(const WriteSet* write_set, const Token& token, Lsn read_lsn);
+  WriteSetEncoder(const WriteSet* write_set, const Token& token, Lsn read_lsn, uint32_t chunks_ahead = 0);
 
-  // The next part, good until the next call. kNotFound after the last one, kTooLarge if the checks alone exceed a
-  // record.
+  // The next part. It stays good during one more call, so that the next one can be made while it is on its way.
+  // kNotFound after the last one, kTooLarge if the checks alone exceed a record.
   Status Next(std::string_view* part, bool* is_write_set);
 
  private:
-  // Appends mutations until a chunk is full; true if keys are left.
-  bool Fill();
+  // Makes a chunk of the next mutations; true if keys are left.
+  bool Fill(std::string* chunk);
 
   const WriteSet* write_set_;
   Token token_;
   Lsn read_lsn_;
-  std::map<uint64_t, WriteSet::Storage>::const_iterator storage_;
+  std::map<uint64_t, WriteSet::Storage*>::const_iterator storage_;
   WriteSet::KeyMap::const_iterator key_;
   bool in_storage_ = false;
   bool done_ = false;
-  uint32_t chunk_count_ = 0;
+  uint32_t chunk_count_;
   uint32_t mutation_count_ = 0;
-  std::string mutations_;
-  std::string part_;
+  std::string parts_[2];  // chunks, in turn
+  std::string write_set_part_;
 };
 
 }  // namespace concord

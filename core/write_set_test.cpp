@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <random>
+#include <set>
 
 #include "core/hash.h"
 
@@ -74,6 +75,7 @@ class WriteSetModelTest : public testing::TestWithParam<uint32_t> {
         if (Random(8) != 0) break;
         const uint64_t prefix = RandomKey().first;
         set_.Forget(prefix);
+        forgotten_.insert(prefix);
         std::erase_if(model_.keys, [&](const auto& key) { return key.first.first == prefix; });
         break;
       }
@@ -177,6 +179,31 @@ class WriteSetModelTest : public testing::TestWithParam<uint32_t> {
     }
   }
 
+  using Stored = std::map<std::string, std::optional<std::string>>;
+
+  // Mutations in the order of their keys, as storage wants them.
+  static void Store(std::string_view mutations, Stored* stored) {
+    std::string last;
+    for (MutationReader reader(mutations); !reader.AtEnd();) {
+      Mutation mutation;
+      ASSERT_TRUE(reader.Next(&mutation).ok());
+      ASSERT_LT(last, mutation.key);
+      ASSERT_EQ(mutation.explicit_lsn, kNoLsn);
+      last = mutation.key;
+      (*stored)[last] = mutation.op == MutationOp::kPut ? std::optional(std::string(mutation.value)) : std::nullopt;
+    }
+  }
+
+  void SendAhead() {
+    std::string bytes;
+    set_.EncodeAhead(token_, chunks_ahead_, &bytes);
+    ChunkView chunk;
+    ASSERT_TRUE(ChunkView::Parse(bytes, &chunk).ok());
+    ASSERT_EQ(chunk.token, token_);
+    ASSERT_EQ(chunk.sequence, chunks_ahead_++);
+    Store(chunk.mutations, &sent_);
+  }
+
   void CompareEncoded() {
     std::map<std::string, std::optional<std::string>> expected;
     for (const auto& [key, chain] : model_.keys) {
@@ -185,28 +212,32 @@ class WriteSetModelTest : public testing::TestWithParam<uint32_t> {
       AppendBe64(&whole, key.first);
       expected[whole + key.second] = chain.versions.back().value;
     }
-    const Token token = {1, 2, 3};
-    WriteSetEncoder encoder(&set_, token, 77);
+    WriteSetEncoder encoder(&set_, token_, 77, chunks_ahead_);
     std::string_view part;
     bool is_write_set = true;
     ASSERT_TRUE(encoder.Next(&part, &is_write_set).ok());
     ASSERT_TRUE(is_write_set);
     WriteSetView view;
     ASSERT_TRUE(WriteSetView::Parse(part, &view).ok());
-    ASSERT_EQ(view.token(), token);
+    ASSERT_EQ(view.token(), token_);
     ASSERT_EQ(view.read_lsn(), 77u);
-    ASSERT_EQ(view.chunk_count(), 0u);
-    ASSERT_EQ(view.mutation_count(), expected.size());
-    MutationReader reader(view.mutations());
-    for (const auto& [key, value] : expected) {
-      Mutation mutation;
-      ASSERT_TRUE(reader.Next(&mutation).ok());
-      ASSERT_EQ(mutation.key, key);
-      ASSERT_EQ(mutation.op, value ? MutationOp::kPut : MutationOp::kDelete);
-      ASSERT_EQ(mutation.value, value.value_or(""));
-      ASSERT_EQ(mutation.explicit_lsn, kNoLsn);
+    ASSERT_EQ(view.chunk_count(), chunks_ahead_);
+    if (chunks_ahead_ == 0) {
+      ASSERT_EQ(view.mutation_count(), expected.size());
     }
-    ASSERT_TRUE(reader.AtEnd());
+    // What storage has in the end: what was sent ahead, and over it what comes with the commit.
+    auto stored = sent_;
+    Store(view.mutations(), &stored);
+    for (const auto& [key, value] : expected) {
+      ASSERT_TRUE(stored.contains(key));
+      ASSERT_EQ(stored[key], value);
+      stored.erase(key);
+    }
+    for (const auto& [key, value] : stored) {
+      if (!forgotten_.contains(LoadBe64(key.data()))) {
+        ASSERT_EQ(value, std::nullopt);
+      }
+    }
     ASSERT_EQ(view.check_count(), model_.checks.size());
     for (uint32_t i = 0; i < view.check_count(); i++) {
       const Check check = view.check(i);
@@ -225,6 +256,10 @@ class WriteSetModelTest : public testing::TestWithParam<uint32_t> {
   uint32_t last_sub_ = 0;
   uint32_t cid_ = 0;
   uint64_t last_alias_ = 0;
+  const Token token_ = {1, 2, 3};
+  uint32_t chunks_ahead_ = 0;
+  Stored sent_;
+  std::set<uint64_t> forgotten_;  // dropped with all that was sent to them
 };
 
 TEST_P(WriteSetModelTest, DoesWhatTheModelDoes) {
@@ -234,6 +269,7 @@ TEST_P(WriteSetModelTest, DoesWhatTheModelDoes) {
     if (HasFatalFailure()) return;
     if (step % 7 == 0) CompareAll();
     if (step % 31 == 0) CompareEncoded();
+    if (GetParam() % 2 == 0 && step % 5 == 0 && subs_.empty()) SendAhead();
     if (HasFatalFailure()) return;
   }
   set_.Reset();
@@ -319,6 +355,47 @@ TEST(WriteSetTest, LargeWriteSetsAreCutBetweenMutations) {
   EXPECT_EQ(read(view.mutations()), view.mutation_count());
   EXPECT_EQ(at, expected.end());
   EXPECT_EQ(encoder.Next(&part, &is_write_set).code(), Code::kNotFound);
+}
+
+TEST(WriteSetTest, WhatWasSentAheadIsLeftOutUnlessItIsToBeSentAgain) {
+  WriteSet set;
+  const std::string value(1000, 'v');
+  for (uint64_t rowid = 0; rowid < 2000; rowid++) {
+    ASSERT_TRUE(set.Put(kRows, RowBody(rowid), value, 0, true, nullptr).ok());
+  }
+  EXPECT_GT(set.unsent_bytes(), kMaxChunkBytes);
+  std::string chunk;
+  set.EncodeAhead({9}, 0, &chunk);
+  EXPECT_LE(chunk.size(), kMaxChunkBytes);
+  EXPECT_GT(chunk.size(), kMaxChunkBytes - 2000);
+  EXPECT_LT(set.unsent_bytes(), kMaxChunkBytes);
+  set.SubBegin(1);
+  EXPECT_EQ(set.unsent_bytes(), 0u);  // a rollback could not take it back
+  set.SubAbort(1);
+  set.EncodeAhead({9}, 1, &chunk);
+  EXPECT_EQ(set.unsent_bytes(), 0u);
+
+  const auto mutations = [&set](uint32_t chunks_ahead) {
+    WriteSetEncoder encoder(&set, {9}, 5, chunks_ahead);
+    std::string_view part;
+    WriteSetView view;
+    uint32_t count = 0;
+    for (bool is_write_set = false; !is_write_set;) {
+      EXPECT_TRUE(encoder.Next(&part, &is_write_set).ok());
+      if (is_write_set) {
+        EXPECT_TRUE(WriteSetView::Parse(part, &view).ok());
+        count += view.mutation_count();
+      } else {
+        count += 1000;  // of the first chunk
+      }
+    }
+    return count;
+  };
+  EXPECT_EQ(mutations(2), 0u);
+  ASSERT_TRUE(set.Delete(kRows, RowBody(7), 1).ok());  // storage has heard of it
+  EXPECT_EQ(mutations(2), 1u);
+  set.ForgetSent();
+  EXPECT_GT(mutations(0), 1000u);
 }
 
 TEST(WriteSetTest, ForgetInsideASavepointIsRolledBack) {

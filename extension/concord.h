@@ -92,11 +92,11 @@ void		concord_xact_init(void);			/* registers callbacks */
  * read-only transaction is Postgres' own check, parallel mode). */
 void		concord_note_write(Relation rel);
 void		concord_note_heap_write(const char *relname);
+/* Sends what has piled up in the write set ahead of the commit. To be called between two changes. */
+void		concord_send_ahead(void);
 /* Commits a small write set of its own at once, independent of the running transaction (leases). True if committed, false on
  * conflict; raises for anything else. */
 bool		concord_commit_now(const void *write_set, size_t size);
-/* Submits one chunk of a bulk load; returns its LSN when durable. */
-uint64		concord_submit_chunk(const void *chunk, size_t size);
 /* Raw SQL-callable status text from the gateway; palloc'd. */
 char	   *concord_fetch_status(void);
 /* Token of the running transaction, made at first use. */

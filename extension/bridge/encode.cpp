@@ -12,11 +12,11 @@
 namespace concord::bridge {
 namespace {
 
-// Kept between chunks: a bulk load fills it again and again.
-std::string& Chunk() {
-  static std::string chunk;
-  return chunk;
-}
+// Kept between chunks: a bulk load fills one while the other is on its way.
+std::string chunks[2];
+int under_construction = 0;
+
+std::string& Chunk() { return chunks[under_construction]; }
 
 std::string_view View(const void* data, size_t size) { return {static_cast<const char*>(data), size}; }
 
@@ -105,6 +105,11 @@ size_t cc_chunk_mutation_size(size_t body_size, size_t value_size) {
 }
 
 const void* cc_chunk_data(void) { return Chunk().data(); }
+
+void cc_chunk_detach(void) {
+  under_construction = 1 - under_construction;
+  cc_chunk_reset();
+}
 
 void cc_chunk_reset(void) {
   // One huge row must not keep its memory for the life of the backend.

@@ -42,6 +42,8 @@ size_t		cc_chunk_size(void);
 size_t		cc_chunk_mutation_size(size_t body_size, size_t value_size);
 /* The encoded chunk, good until the next call of another function of this group. */
 const void *cc_chunk_data(void);
+/* The chunk is on its way: its bytes stay good until the next one is detached, and no chunk is under construction any more. */
+void		cc_chunk_detach(void);
 void		cc_chunk_reset(void);
 
 #ifdef __cplusplus

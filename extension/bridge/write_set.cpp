@@ -3,6 +3,7 @@
 
 #include <cstring>
 #include <optional>
+#include <string>
 
 #include "bridge/error.h"
 #include "bridge/own.h"
@@ -17,6 +18,12 @@ std::optional<WriteSetEncoder> encoder;
 bool broken = false;
 
 CcStatus Broken() { return Fail(CC_NO_MEMORY, "out of memory at a savepoint of this transaction"); }
+
+Token MakeToken(const uint8_t token[16]) {
+  Token bytes;
+  memcpy(bytes.data(), token, bytes.size());
+  return bytes;
+}
 
 std::string_view Bytes(const void* data, size_t size) { return {static_cast<const char*>(data), size}; }
 
@@ -120,10 +127,23 @@ extern "C" void cc_ws_forget(uint64_t prefix) {
   if (status != CC_OK) broken = true;
 }
 
-extern "C" void cc_ws_encode_begin(const uint8_t token[16], uint64_t read_lsn) {
-  Token bytes;
-  memcpy(bytes.data(), token, bytes.size());
-  encoder.emplace(&OwnWrites(), bytes, read_lsn);
+extern "C" size_t cc_ws_unsent_bytes(void) { return OwnWrites().unsent_bytes(); }
+
+extern "C" CcStatus cc_ws_encode_ahead(const uint8_t token[16], uint32_t sequence, const void** chunk, size_t* size) {
+  return Guard([&] {
+    static std::string chunks[2];
+    std::string& made = chunks[sequence % 2];
+    OwnWrites().EncodeAhead(MakeToken(token), sequence, &made);
+    *chunk = made.data();
+    *size = made.size();
+    return CC_OK;
+  });
+}
+
+extern "C" void cc_ws_forget_sent(void) { OwnWrites().ForgetSent(); }
+
+extern "C" void cc_ws_encode_begin(const uint8_t token[16], uint64_t read_lsn, uint32_t chunks_ahead) {
+  encoder.emplace(&OwnWrites(), MakeToken(token), read_lsn, chunks_ahead);
 }
 
 extern "C" CcStatus cc_ws_encode_next(const void** part, size_t* size, bool* is_write_set) {

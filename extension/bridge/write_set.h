@@ -73,11 +73,20 @@ void		cc_ws_reset(void);
 void		cc_ws_forget(uint64_t prefix);
 
 /*
- * The encoded parts for commit: zero or more chunks, then the write set itself (core/wire.h). Returns CC_END after the last.
- * `is_write_set` is true for the last part. The memory is the write set's own, good until the next call.
- * Start again with cc_ws_encode_begin. The write set must not change in between.
+ * Before the commit: bytes that can be sent ahead, 0 while a subtransaction is open; and a staged chunk of them, which then count as
+ * sent. The chunk's memory stays good during one more call, but not after it.
  */
-void		cc_ws_encode_begin(const uint8_t token[16], uint64_t read_lsn);
+size_t		cc_ws_unsent_bytes(void);
+CcStatus	cc_ws_encode_ahead(const uint8_t token[16], uint32_t sequence, const void **chunk, size_t *size);
+/* What was sent ahead is to be encoded again. */
+void		cc_ws_forget_sent(void);
+
+/*
+ * The encoded parts for commit: zero or more chunks, then the write set itself (core/wire.h). Returns CC_END after the last.
+ * `is_write_set` is true for the last part. The memory is the write set's own and stays good during the next
+ * call, but not after it. `chunks_ahead` chunks have been sent before. Start again with cc_ws_encode_begin. The write set must not change in between.
+ */
+void		cc_ws_encode_begin(const uint8_t token[16], uint64_t read_lsn, uint32_t chunks_ahead);
 CcStatus	cc_ws_encode_next(const void **part, size_t *size, bool *is_write_set);
 
 /*

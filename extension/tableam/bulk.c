@@ -8,6 +8,8 @@
  *
  * Rows of a chunk have the chunk's LSN, which is above the transaction's read LSN. So the transaction itself reads such storage
  * at the newest LSN that commands before the reading one have written: concord_bulk_lsn().
+ *
+ * One chunk is under construction (pending) while the one before it is on its way to the journal (in flight).
  */
 #include "concord.h"
 
@@ -17,6 +19,8 @@
 #include "pgstat.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
+
+#include "xact/request.h"
 
 /* core/wire.h, kMaxChunkBytes */
 #define CHUNK_BYTES ((size_t) 1 << 20)
@@ -44,6 +48,8 @@ static int	record_capacity = 0;
 static BulkRecord pending[MAX_PENDING_STORAGES];
 static int	pending_count = 0;
 static SubTransactionId pending_subid = InvalidSubTransactionId;
+static BulkRecord in_flight[MAX_PENDING_STORAGES];
+static int	in_flight_count = 0;
 static uint32 next_sequence = 0;
 static uint64 last_lsn = 0;
 
@@ -79,14 +85,25 @@ discard_chunk(void)
 }
 
 static void
+chunk_done(uint64 lsn)
+{
+	last_lsn = lsn;
+	for (int i = 0; i < in_flight_count; i++)
+		add_record(&in_flight[i], last_lsn);
+	in_flight_count = 0;
+}
+
+static void
 submit_chunk(void)
 {
 	if (pending_count == 0)
 		return;
-	last_lsn = concord_submit_chunk(cc_chunk_data(), cc_chunk_size());
-	for (int i = 0; i < pending_count; i++)
-		add_record(&pending[i], last_lsn);
-	discard_chunk();
+	concord_request_start_chunk(cc_chunk_data(), cc_chunk_size(), chunk_done);
+	cc_chunk_detach();
+	memcpy(in_flight, pending, sizeof(in_flight));
+	in_flight_count = pending_count;
+	pending_count = 0;
+	pending_subid = InvalidSubTransactionId;
 }
 
 static void
@@ -104,8 +121,10 @@ bulk_subxact_callback(SubXactEvent event, SubTransactionId subid, SubTransaction
 static void
 bulk_xact_callback(XactEvent event, void *arg)
 {
-	if (event == XACT_EVENT_PRE_COMMIT)
-		submit_chunk();
+	if (event != XACT_EVENT_PRE_COMMIT)
+		return;
+	submit_chunk();
+	concord_request_finish_chunk();
 }
 
 /* Notes that the chunk holds rows of this storage. False if it has no place for another storage. */
@@ -163,6 +182,7 @@ concord_bulk_flush(void)
 	uint64		applied = 0;
 
 	submit_chunk();
+	concord_request_finish_chunk();
 	if (last_lsn == 0)
 		return;
 	for (;;)
@@ -207,6 +227,7 @@ concord_bulk_xact_end(void)
 	discard_chunk();
 	records = NULL;
 	record_count = record_capacity = 0;
+	in_flight_count = 0;
 	next_sequence = 0;
 	last_lsn = 0;
 }

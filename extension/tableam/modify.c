@@ -64,7 +64,10 @@ concord_multi_insert(Relation rel, TupleTableSlot **slots, int count, CommandId 
 
 	/* Streamed rows hang on the local commit of their table: it is all or nothing with whatever else commits there. */
 	if (!stream)
+	{
 		concord_note_write(rel);
+		concord_send_ahead();
+	}
 	storage_id = concord_storage_id(rel);
 	rowid = concord_take_rowids(storage_id, count);
 	for (int i = 0; i < count; i++)
@@ -217,6 +220,7 @@ concord_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snap
 	bool		key_changed;
 
 	concord_note_write(rel);
+	concord_send_ahead();
 	old_slot = old_version_slot(rel);
 	result = begin_write(rel, tid, cid, snapshot, crosscheck, CC_UPDATE, "delete", tmfd, &target, old_slot, &observed);
 	if (result == TM_Ok)
@@ -247,6 +251,7 @@ concord_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Comma
 	void	   *value;
 
 	concord_note_write(rel);
+	concord_send_ahead();
 	*lockmode = LockTupleExclusive;
 	*update_indexes = false;
 	slot->tts_tableOid = RelationGetRelid(rel);

@@ -31,6 +31,14 @@ typedef struct Request
 	TimestampTz deadline;
 } Request;
 
+/* The chunk that is on its way while its backend goes on; it lies in the slot, or is to be sent again. */
+static Request chunk;
+static bool chunk_started = false;
+static bool chunk_handed_over = false;	/* and not asked about since */
+static bool chunk_answered = false;
+static CcAnswer chunk_answer;
+static void (*chunk_done) (uint64 lsn);
+
 static int
 my_slot(void)
 {
@@ -112,17 +120,17 @@ hand_over(Request *request)
 }
 
 /*
- * Hands the request over once and waits for the answer. Besides what the gateway answers, the outcome is CC_OUT_UNAVAILABLE
- * if the request was given up before it was sent, and CC_OUT_LOST if afterwards.
+ * Hands the request over once, unless that is done, and waits for the answer. Besides what the gateway answers, the outcome is
+ * CC_OUT_UNAVAILABLE if the request was given up before it was sent, and CC_OUT_LOST if afterwards.
  */
 static void
-attempt(Request *request, CcAnswer *answer)
+attempt(Request *request, bool handed_over, CcAnswer *answer)
 {
 	int			spin_us = concord_spin_us;
 
 	memset(answer, 0, sizeof(*answer));
 	answer->outcome = CC_OUT_UNAVAILABLE;
-	if (!hand_over(request))
+	if (!handed_over && !hand_over(request))
 		return;
 	while ((request->is_commit && cc_pause_holds(CC_PAUSE_BACKEND_SUBMITTED)) ||
 		   !cc_channel_answered(concord_channel, my_slot(), spin_us, answer))
@@ -144,34 +152,89 @@ attempt(Request *request, CcAnswer *answer)
 	}
 }
 
-CcAnswer
-concord_request(CcRequestKind kind, const void *data, size_t size, bool is_commit)
+/* Attempts until the request is settled or its time is over. */
+static CcAnswer
+settle(Request *request, bool handed_over)
 {
-	Request		request = {
-		.kind = kind,
-		.data = data,
-		.size = size,
-		.is_commit = is_commit,
-		.deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), concord_commit_timeout_ms)
-	};
-
+	request->deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), concord_commit_timeout_ms);
 	for (;;)
 	{
 		CcAnswer	answer;
 
-		attempt(&request, &answer);
+		attempt(request, handed_over, &answer);
+		handed_over = false;
 		if (answer.outcome == CC_OUT_LOST)
-			request.is_uncertain = true;	/* the token makes asking again safe */
+			request->is_uncertain = true;	/* the token makes asking again safe */
 		else if (answer.outcome != CC_OUT_UNAVAILABLE)
 			return answer;
-		(void) serve_interrupts(&request);
-		if (is_late(&request))
+		(void) serve_interrupts(request);
+		if (is_late(request))
 		{
-			answer.outcome = is_commit && request.is_uncertain ? CC_OUT_UNKNOWN : CC_OUT_UNAVAILABLE;
+			answer.outcome = request->is_commit && request->is_uncertain ? CC_OUT_UNKNOWN : CC_OUT_UNAVAILABLE;
 			return answer;
 		}
 		wait_latch(RETRY_PAUSE_MS);
 	}
+}
+
+/* The slot carries one request at a time: before another one, the chunk on its way is waited for. */
+static void
+settle_chunk(void)
+{
+	bool		handed_over = chunk_handed_over;
+
+	if (!chunk_started || chunk_answered)
+		return;
+	chunk_handed_over = false;	/* should an interrupt end the wait, it is sent again */
+	chunk_answer = settle(&chunk, handed_over);
+	chunk_answered = true;
+}
+
+void
+concord_request_start_chunk(const void *data, size_t size, void (*done) (uint64 lsn))
+{
+	concord_request_finish_chunk();
+	chunk = (Request) {
+		.kind = CC_REQ_CHUNK,
+		.data = data,
+		.size = size,
+		.deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), concord_commit_timeout_ms)
+	};
+	chunk_handed_over = hand_over(&chunk);
+	chunk_answered = false;
+	chunk_done = done;
+	chunk_started = true;
+}
+
+void
+concord_request_finish_chunk(void)
+{
+	if (!chunk_started)
+		return;
+	settle_chunk();
+	chunk_answered = false;
+	if (chunk_answer.outcome != CC_COMMITTED)
+		concord_raise_outcome(&chunk_answer);
+	chunk_started = false;
+	if (chunk_done != NULL)
+		chunk_done(chunk_answer.lsn);
+}
+
+void
+concord_request_forget_chunk(void)
+{
+	if (chunk_started)
+		cc_channel_cancel(concord_channel, my_slot());
+	chunk_started = false;
+}
+
+CcAnswer
+concord_request(CcRequestKind kind, const void *data, size_t size, bool is_commit)
+{
+	Request		request = {.kind = kind, .data = data, .size = size, .is_commit = is_commit};
+
+	settle_chunk();
+	return settle(&request, false);
 }
 
 uint64
@@ -179,6 +242,7 @@ concord_request_read_lsn(void)
 {
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), concord_read_timeout_ms);
 
+	settle_chunk();
 	for (;;)
 	{
 		uint64		lsn = concord_page_committed();
@@ -191,7 +255,7 @@ concord_request_read_lsn(void)
 			Request		request = {.kind = CC_REQ_READ_LSN, .data = "", .deadline = Min(deadline, slice)};
 			CcAnswer	answer;
 
-			attempt(&request, &answer);
+			attempt(&request, false, &answer);
 			if (answer.outcome == CC_COMMITTED)
 				return answer.lsn;
 		}
@@ -214,7 +278,8 @@ concord_fetch_status(void)
 
 	if (!concord_enabled || !cc_channel_connected(concord_channel))
 		return NULL;
-	attempt(&request, &answer);
+	settle_chunk();
+	attempt(&request, false, &answer);
 	if (answer.outcome != CC_COMMITTED)
 		return NULL;
 	return pnstrdup(cc_channel_text(concord_channel, my_slot()), answer.text_size);

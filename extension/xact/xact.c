@@ -20,9 +20,15 @@
 #include "tcop/pquery.h"
 #include "utils/lsyscache.h"
 #include "utils/pg_lsn.h"
+#include "utils/timestamp.h"
 
 #include "xact/quickdie.h"
 #include "xact/request.h"
+
+/* What has piled up to so much is sent ahead of the commit. */
+#define AHEAD_BYTES (1024 * 1024)
+/* Half of what replicas keep staged chunks for. */
+#define AHEAD_LIFETIME_MS (30 * 60 * 1000)
 
 /* Kinds of tables written, each with the subtransaction that first did: an abort of it takes the mark back. */
 static SubTransactionId wrote_concord = InvalidSubTransactionId;
@@ -30,6 +36,8 @@ static SubTransactionId wrote_heap = InvalidSubTransactionId;
 
 static uint8 xact_token[16];
 static bool xact_has_token = false;
+static uint32 chunks_ahead = 0;	/* sent before the commit, under this token */
+static TimestampTz ahead_since = 0; /* the first of them */
 static bool staged_chunks = false;	/* chunks of this token are in the journal, undecided */
 static uint64 committed_lsn = 0;	/* verdict of the commit under way */
 
@@ -96,6 +104,38 @@ abandon(void)
 		cc_channel_cancel(concord_channel, MyProc->pgprocno);
 }
 
+/*
+ * A large transaction does not keep all of its work for the commit: what nothing but its own end can take back goes to the journal
+ * while it runs, as staged chunks.
+ */
+void
+concord_send_ahead(void)
+{
+	const void *chunk;
+	size_t		size;
+
+	if (cc_ws_unsent_bytes() < AHEAD_BYTES)
+		return;
+	concord_check(cc_ws_encode_ahead(concord_xact_token(), chunks_ahead, &chunk, &size));
+	staged_chunks = true;
+	if (chunks_ahead++ == 0)
+		ahead_since = GetCurrentTimestamp();
+	concord_request_start_chunk(chunk, size, NULL);
+}
+
+/* Staged chunks are forgotten after an hour. A transaction that takes so long sends them again at its commit. */
+static void
+renew_ahead(void)
+{
+	if (chunks_ahead == 0 || !TimestampDifferenceExceeds(ahead_since, GetCurrentTimestamp(), AHEAD_LIFETIME_MS))
+		return;
+	concord_request_finish_chunk();
+	abandon();
+	xact_has_token = false;
+	cc_ws_forget_sent();
+	chunks_ahead = 0;
+}
+
 /* Sends the write set and returns its commit LSN, with interrupts held. Raises if it is not committed. */
 static void
 commit_write_set(void)
@@ -105,23 +145,25 @@ commit_write_set(void)
 	size_t		size;
 	bool		is_write_set = false;
 
-	cc_ws_encode_begin(concord_xact_token(), concord_committed_lsn());
-	while (!is_write_set)
+	renew_ahead();
+	cc_ws_encode_begin(concord_xact_token(), concord_committed_lsn(), chunks_ahead);
+	for (;;)
 	{
+		/* While a part is on its way the next one is made. */
 		concord_check(cc_ws_encode_next(&part, &size, &is_write_set));
-		if (!is_write_set)
-			staged_chunks = true;
-		else
-		{
-			cc_pause(CC_PAUSE_BACKEND_ENCODED);
-			concord_note_commit_phase(CONCORD_COMMIT_SENT, 0);
-		}
-		answer = concord_request(is_write_set ? CC_REQ_COMMIT : CC_REQ_CHUNK, part, size, is_write_set);
-		if (answer.outcome == CC_OUT_UNKNOWN)
-			staged_chunks = false;	/* they may be part of a commit */
-		if (answer.outcome != CC_COMMITTED)
-			concord_raise_outcome(&answer);
+		if (is_write_set)
+			break;
+		staged_chunks = true;
+		concord_request_start_chunk(part, size, NULL);
 	}
+	concord_request_finish_chunk();
+	cc_pause(CC_PAUSE_BACKEND_ENCODED);
+	concord_note_commit_phase(CONCORD_COMMIT_SENT, 0);
+	answer = concord_request(CC_REQ_COMMIT, part, size, true);
+	if (answer.outcome == CC_OUT_UNKNOWN)
+		staged_chunks = false;	/* they may be part of a commit */
+	if (answer.outcome != CC_COMMITTED)
+		concord_raise_outcome(&answer);
 	HOLD_INTERRUPTS();
 	concord_note_commit_phase(CONCORD_COMMITTED, answer.lsn);
 	committed_lsn = answer.lsn;
@@ -160,22 +202,14 @@ concord_commit_now(const void *write_set, size_t size)
 	concord_raise_outcome(&answer);
 }
 
-uint64
-concord_submit_chunk(const void *chunk, size_t size)
-{
-	CcAnswer	answer = concord_request(CC_REQ_CHUNK, chunk, size, false);
-
-	if (answer.outcome != CC_COMMITTED)
-		concord_raise_outcome(&answer);
-	return answer.lsn;
-}
-
 static void
 forget_all(void)
 {
 	wrote_concord = wrote_heap = InvalidSubTransactionId;
 	xact_has_token = false;
 	committed_lsn = 0;
+	chunks_ahead = 0;
+	concord_request_forget_chunk();
 	cc_ws_reset();
 	cc_replica_reset();
 	concord_bulk_xact_end();

@@ -12,10 +12,10 @@
 #include <memory>
 #include <vector>
 
+#include "core/flat_index.h"
 #include "core/lock_mode.h"
 #include "core/lsn.h"
 #include "core/wire.h"
-#include "sidecar/adjudicator/flat_index.h"
 
 namespace concord {
 

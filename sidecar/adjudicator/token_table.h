@@ -12,10 +12,10 @@
 #include <cstdint>
 #include <deque>
 
+#include "core/flat_index.h"
 #include "core/lsn.h"
 #include "core/status.h"
 #include "core/wire.h"
-#include "sidecar/adjudicator/flat_index.h"
 
 namespace concord {
 
