@@ -50,7 +50,7 @@ std::string Mix(const std::string& synced, const std::string& now, std::mt19937_
 
 }  // namespace
 
-LossyDisk::LossyDisk(std::string directory) : directory_(std::move(directory)) {
+LossyDisk::LossyDisk(const std::string& directory) : directory_(fs::weakly_canonical(directory).string()) {
   EXPECT_EQ(current.exchange(this), nullptr);
 }
 

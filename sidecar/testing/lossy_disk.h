@@ -26,7 +26,7 @@ namespace concord::journal {
 class LossyDisk {
  public:
   // Watches the files right in `directory`; it need not exist yet.
-  explicit LossyDisk(std::string directory);
+  explicit LossyDisk(const std::string& directory);
   ~LossyDisk();
   LossyDisk(const LossyDisk&) = delete;
   LossyDisk& operator=(const LossyDisk&) = delete;
