@@ -13,5 +13,5 @@ status=0
   --conninfo="host=$work port=5432 user=postgres dbname=postgres" "$@") || status=$?
 if grep -E 'PANIC|TRAP|terminated by signal (4|6|7|8|11)' "$work/server.log"; then status=1; fi
 server_stop "$work" immediate || status=1
-if [ $status = 0 ]; then rm -rf "$work"; else echo "kept: $work"; fi
+if [ $status = 0 ] && [ -z "${KEEP:-}" ]; then rm -rf "$work"; else echo "kept: $work"; fi
 exit $status

@@ -64,6 +64,7 @@ bool Client::EnsureConnected() {
     std::this_thread::sleep_for(std::chrono::milliseconds(kConnectPauseMs));
     return false;
   }
+  connected_us_ = NowUs();
   PQsetNoticeProcessor(connection_.get(), NotePassing, &notices_);
   const std::lock_guard lock(mutex_);
   cancel_ = PQgetCancel(connection_.get());

@@ -48,6 +48,8 @@ class Client {
   std::vector<Op> TakeHistory() { return std::move(history_); }
   // Of the newest acknowledged transaction.
   int64_t acknowledged_sent_us() const { return acknowledged_sent_us_; }
+  // When it connected last.
+  int64_t connected_us() const { return connected_us_; }
   std::string current() const;
 
  private:
@@ -75,6 +77,7 @@ class Client {
   std::atomic<bool> stop_ = false;
   std::atomic<bool> done_ = true;
   std::atomic<int64_t> acknowledged_sent_us_ = 0;
+  std::atomic<int64_t> connected_us_ = 0;
   mutable std::mutex mutex_;  // guards what follows
   PGcancel* cancel_ = nullptr;
   std::string current_;
