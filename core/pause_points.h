@@ -1,5 +1,5 @@
 /*
- * Pause points: the steps of a commit, in order, at which a test can stop the process that is there.
+ * Pause points: the steps of a commit, in order, and a few others, at which a test can stop the process that is there.
  *
  * They are off unless the environment variable CONCORD_PAUSE_DIR names a directory when the server (or concordd)
  * starts; nobody but who starts it can set that. Then whoever comes to a point waits while the file <directory>/<name>
@@ -37,7 +37,9 @@ extern "C" {
 	X(GATEWAY_VERDICT, "gateway_verdict")                   /* the verdict has come, the slot does not have it */ \
 	X(GATEWAY_ANSWERED, "gateway_answered")                 /* the slot has it, the backend has not been woken */ \
 	X(BACKEND_DECIDED, "backend_decided")                   /* before Postgres' own commit */ \
-	X(BACKEND_COMMITTED, "backend_committed")               /* after it, before the client is told */
+	X(BACKEND_COMMITTED, "backend_committed")               /* after it, before the client is told */ \
+	/* not of a commit */ \
+	X(SWEEP_CATALOG_READ, "sweep_catalog_read")             /* the sweep knows a catalog's files, and has not looked at them */
 /* clang-format on */
 
 typedef enum CcPausePoint {

@@ -14,6 +14,7 @@
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
 #include "common/relpath.h"
+#include "core/pause_points.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
 #include "storage/lmgr.h"
@@ -161,6 +162,7 @@ concord_scan_database(Oid database, Oid tablespace, int *count)
 	scan.found = palloc(scan.capacity * sizeof(FoundRelation));
 	scan_catalogs(&scan);
 
+	cc_pause(CC_PAUSE_SWEEP_CATALOG_READ);
 	files = MemoryContextAllocHuge(CurrentMemoryContext, Max(scan.count, 1) * sizeof(ConcordFile));
 	*count = 0;
 	for (int i = 0; i < scan.count; i++)

@@ -5,7 +5,11 @@ use warnings;
 use ConcordTest;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
+use File::Basename;
 use Test::More;
+
+my $pause = PostgreSQL::Test::Utils::tempdir() . '/sweep_catalog_read';
+$ENV{CONCORD_PAUSE_DIR} = dirname($pause);
 
 my $node = new_cluster('main', "concord.sweep_interval = 0\n");
 
@@ -45,6 +49,21 @@ is(orphans(), 0, 'in other tablespaces too');
 is($node->safe_psql('postgres', 'SELECT concord.sweep()'), 0, 'nothing is swept');
 is($node->safe_psql('source', "SELECT count(*), count(b) FROM t; SET enable_seqscan = off; SELECT a FROM t WHERE b = 'x7'"), "100|100\n7", 'its rows are there');
 is($node->safe_psql('copy', 'SELECT (SELECT sum(a) FROM t), (SELECT sum(a) FROM u)'), '1|1', 'and those of moved tables');
+
+# The commit of a move empties the old file between the sweep's look at the catalog and its look at the files.
+append_to_file($pause, '');
+my $sweep = start_session($node, 'sweep', 'SELECT concord.sweep();');
+ok(wait_until(sub { -e "$pause.reached" }), 'the sweep has read a catalog');
+foreach my $database ('copy', 'source')
+{
+	$node->safe_psql($database, 'ALTER TABLE t SET TABLESPACE pg_default');
+	$node->safe_psql($database, 'ALTER INDEX t_pkey SET TABLESPACE pg_default') if $database eq 'source';
+}
+unlink $pause;
+$sweep->{handle}->finish;
+is($sweep->{out}, "0\n", 'nothing is swept') or diag($sweep->{err});
+is($node->safe_psql('source', "SELECT count(*) FROM t; SET enable_seqscan = off; SELECT count(*) FROM t WHERE a > 0; SELECT concord.relation_size('t') > 0"),
+	"100\n100\nt", 'the rows that moved meanwhile are there');
 
 # A copy made without the library: nothing keeps Postgres from it then.
 $node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
