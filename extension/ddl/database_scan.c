@@ -162,7 +162,8 @@ concord_scan_database(Oid database, Oid tablespace, int *count)
 	scan.found = palloc(scan.capacity * sizeof(FoundRelation));
 	scan_catalogs(&scan);
 
-	cc_pause(CC_PAUSE_SWEEP_CATALOG_READ);
+	if (scan.count > 0)
+		cc_pause(CC_PAUSE_SWEEP_CATALOG_READ);
 	files = MemoryContextAllocHuge(CurrentMemoryContext, Max(scan.count, 1) * sizeof(ConcordFile));
 	*count = 0;
 	for (int i = 0; i < scan.count; i++)
