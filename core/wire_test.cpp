@@ -20,6 +20,23 @@ std::string RandomBytes(std::mt19937_64* random, size_t max) {
   return bytes;
 }
 
+TEST(StorageDrop, NamesRowsEntriesAndTheCounterOfRowids) {
+  std::string bytes;
+  ASSERT_EQ(AppendStorageDrop(&bytes, 0x01020304), 3u);
+  MutationReader reader(bytes);
+  Mutation rows, entries, counter;
+  ASSERT_TRUE(reader.Next(&rows).ok());
+  ASSERT_TRUE(reader.Next(&entries).ok());
+  ASSERT_TRUE(reader.Next(&counter).ok());
+  EXPECT_TRUE(reader.AtEnd());
+  EXPECT_EQ(rows.op, MutationOp::kDropStorage);
+  EXPECT_EQ(rows.key, std::string("\x01\0\0\0\x01\x02\x03\x04", 8));
+  EXPECT_EQ(entries.op, MutationOp::kDropStorage);
+  EXPECT_EQ(entries.key, std::string("\x02\0\0\0\x01\x02\x03\x04", 8));
+  EXPECT_EQ(counter.op, MutationOp::kDelete);
+  EXPECT_EQ(counter.key, std::string("\0\0\0\0\0\0\0\0rowid/\x01\x02\x03\x04", 18));
+}
+
 TEST(WireTest, LayoutIsAsDocumented) {
   Token token;
   for (size_t i = 0; i < token.size(); i++) token[i] = static_cast<uint8_t>(i + 1);

@@ -41,6 +41,43 @@ TEST(EncodeTest, CounterIsAWriteSetWithOneCheckAndOnePut) {
   EXPECT_TRUE(reader.AtEnd());
 }
 
+TEST(EncodeTest, CounterMayCarryASecondKeyUnderTheSameCheck) {
+  const std::string key = SystemKey("storage"), second = SystemKey("owner/");
+  uint8_t out[256];
+  size_t size = 0;
+  ASSERT_EQ(cc_encode_counter_and(kToken, 77, key.data(), key.size(), 42, second.data(), second.size(), "value", 5, out,
+                                  sizeof out, &size),
+            CC_OK);
+  WriteSetView view;
+  ASSERT_TRUE(WriteSetView::Parse(Bytes(out, size), &view).ok());
+  ASSERT_EQ(view.check_count(), 1u);
+  EXPECT_EQ(view.check(0).key_hash, KeyHash(key));
+  ASSERT_EQ(view.mutation_count(), 2u);
+  MutationReader reader(view.mutations());
+  Mutation mutation;
+  ASSERT_TRUE(reader.Next(&mutation).ok());
+  EXPECT_EQ(mutation.key, key);
+  ASSERT_TRUE(reader.Next(&mutation).ok());
+  EXPECT_EQ(mutation.op, MutationOp::kPut);
+  EXPECT_EQ(mutation.key, second);
+  EXPECT_EQ(mutation.value, "value");
+  EXPECT_TRUE(reader.AtEnd());
+}
+
+TEST(EncodeTest, DropsFillTheirSizeAndCheckNothing) {
+  const uint32_t ids[] = {7, 1u << 31, 9};
+  std::string out(cc_drops_size(3), '\0');
+  size_t size = 0;
+  ASSERT_EQ(cc_encode_drops(kToken, 5, ids, 3, out.data(), &size), CC_OK);
+  EXPECT_EQ(size, out.size());
+  WriteSetView view;
+  ASSERT_TRUE(WriteSetView::Parse(out, &view).ok());
+  EXPECT_EQ(view.check_count(), 0u);
+  std::string expected;
+  for (const uint32_t id : ids) AppendStorageDrop(&expected, id);
+  EXPECT_EQ(view.mutations(), expected);
+}
+
 TEST(EncodeTest, CounterThatDoesNotFitIsRefused) {
   const std::string key = SystemKey("storage");
   uint8_t out[16];

@@ -70,6 +70,41 @@ TEST(ReplicaTest, Counters) {
   EXPECT_EQ(rows, 0u);
 }
 
+TEST(ReplicaTest, ListsStoragesInPages) {
+  TestReplica replica;
+  replica.Write([&](TestReplica::Writer& writer) {
+    for (const uint64_t prefix : {Prefix(Space::kSystem, 0), Prefix(Space::kRow, 1), Prefix(Space::kRow, 300),
+                                  Prefix(Space::kEntry, 2), Prefix(Space::kEntry, UINT32_MAX)}) {
+      std::string key(1, kMetaCounter), value;
+      AppendBe64(&key, prefix);
+      AppendLe(&value, prefix & 0xFFFF);
+      AppendLe(&value, uint64_t{5});
+      writer.Put(writer.meta, key, value);
+    }
+    std::string dropping(1, kMetaDropping);  // the next kind of key
+    AppendBe64(&dropping, Prefix(Space::kRow, 4));
+    writer.Put(writer.meta, dropping, "");
+  });
+  ASSERT_EQ(cc_replica_open(replica.path()), CC_OK);
+  for (const size_t page : {1u, 2u, 3u, 4u, 5u}) {
+    std::vector<uint64_t> found;
+    uint64_t after = 0;
+    size_t count;
+    std::vector<CcStorage> storages(page);
+    do {
+      ASSERT_EQ(cc_replica_storages(after, storages.data(), page, &count), CC_OK) << cc_error();
+      for (size_t i = 0; i < count; i++) {
+        EXPECT_EQ(storages[i].rows, storages[i].prefix & 0xFFFF);
+        EXPECT_EQ(storages[i].bytes, 5u);
+        found.push_back(after = storages[i].prefix);
+      }
+    } while (count == page);
+    EXPECT_EQ(found, (std::vector<uint64_t>{Prefix(Space::kRow, 1), Prefix(Space::kRow, 300), Prefix(Space::kEntry, 2),
+                                            Prefix(Space::kEntry, UINT32_MAX)}))
+        << "in pages of " << page;
+  }
+}
+
 TEST(ReplicaTest, PinsKeepPointersGood) {
   TestReplica replica;
   const std::string old_value(2000, 'o');
