@@ -22,15 +22,26 @@ my %statements = (
 	indexed => 'CREATE INDEX indexed_b ON indexed (b); UPDATE indexed SET b = b + 1 WHERE a = 1;',
 	rebuilt => 'REINDEX TABLE rebuilt; UPDATE rebuilt SET b = b + 1 WHERE a = 1;',
 );
-my @before = ('gone 500 500 int', 'cut 500 500 int', 'wide 500 500 int', 'indexed 500 500 int', 'rebuilt 500 500 int');
-my @after = ('made 20000 20000 int', 'cut 7 7 int', 'wide 500 500 big', 'indexed 500 500 int', 'rebuilt 500 500 int');
+# The same stopped in the middle: at the 499th row of 500, or of 20000 the 19999th. Only where sessions sleep.
+my %inside = (
+	inside_made => 'CREATE TABLE inside_made AS SELECT g AS a, CASE WHEN g = 19999 THEN slow(499) ELSE g END AS b FROM generate_series(1, 20000) g;',
+	inside_wide => 'ALTER TABLE inside_wide ALTER COLUMN b TYPE bigint USING slow(b);',
+	inside_indexed => 'CREATE INDEX ON inside_indexed (slow(b));',
+	inside_rebuilt => 'REINDEX TABLE inside_rebuilt;',
+);
+my @untouched = map { "$_ 500 500 int" } qw(inside_wide inside_indexed inside_rebuilt);
+my @before = (@untouched, 'gone 500 500 int', 'cut 500 500 int', 'wide 500 500 int', 'indexed 500 500 int', 'rebuilt 500 500 int');
+my @after = (@untouched, 'made 20000 20000 int', 'cut 7 7 int', 'wide 500 500 big', 'indexed 500 500 int', 'rebuilt 500 500 int');
 
 sub fill
 {
 	$node->safe_psql('postgres', join '', map {
-		$_ eq 'made' ? "DROP TABLE IF EXISTS made;"
+		/made/ ? "DROP TABLE IF EXISTS $_;"
 		  : "DROP TABLE IF EXISTS $_; CREATE TABLE $_ (a int PRIMARY KEY, b int); INSERT INTO $_ SELECT g, g FROM generate_series(1, 500) g;"
-	} keys %statements);
+	} keys %statements, keys %inside);
+	$node->safe_psql('postgres', "CREATE OR REPLACE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS
+	  \$\$BEGIN IF \$1 = 499 AND current_setting('slow.awake', true) IS DISTINCT FROM 'on' THEN PERFORM pg_sleep(600); END IF; RETURN \$1; END\$\$;
+	  SET slow.awake = on; CREATE INDEX ON inside_rebuilt (slow(b))");
 }
 
 # "table rows-by-scan rows-by-index type-of-b", one for each table there is; "dropped" behind it if storage of it is on its way out
@@ -38,7 +49,7 @@ sub fill
 sub state
 {
 	my @tables = split /\n/, $node->safe_psql('postgres', "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname IN ('"
-		  . join("','", keys %statements) . "')");
+		  . join("','", keys %statements, keys %inside) . "')");
 	return map {
 		my $table = $_;
 		join ' ', $table,
@@ -54,7 +65,8 @@ sub state
 sub start_all
 {
 	my ($wait_event, $settings, $end) = @_;
-	my @sessions = map { start_session($node, "ddl_$_", "$settings BEGIN; $statements{$_} $end") } sort keys %statements;
+	my %all = (%statements, $wait_event eq 'PgSleep' ? %inside : ());
+	my @sessions = map { start_session($node, "ddl_$_", "$settings BEGIN; $all{$_} $end") } sort keys %all;
 	my $held = wait_until(sub { $node->safe_psql('postgres',
 				"SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'ddl%' AND wait_event = '$wait_event'") == @sessions });
 	ok($held, "all statements wait for $wait_event") or diag($node->safe_psql('postgres',
@@ -100,6 +112,18 @@ my @sessions = start_all('PgSleep', '', 'SELECT pg_sleep(600);');
 $node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE 'ddl%'");
 finish_all(@sessions);
 check('rollback', 'no', @before);
+
+# failed
+foreach my $failure ("CREATE TABLE made AS SELECT g AS a, 1 / (19999 - g) AS b FROM generate_series(1, 20000) g",
+	'ALTER TABLE wide ALTER COLUMN b TYPE int USING 1 / (499 - b)', 'CREATE INDEX ON indexed ((1 / (499 - b)))',
+	'BEGIN; INSERT INTO indexed VALUES (501, 500); CREATE UNIQUE INDEX ON indexed (b)',
+	'CREATE INDEX CONCURRENTLY indexed_bad ON indexed ((1 / (499 - b)))', 'DROP DATABASE postgres',
+	'BEGIN; TRUNCATE cut; DROP TABLE gone; REINDEX TABLE rebuilt; SELECT 1 / 0')
+{
+	isnt(scalar $node->psql('postgres', $failure, on_error_stop => 1), 0, "fails: $failure");
+}
+$node->safe_psql('postgres', 'DROP INDEX indexed_bad');
+check('failed', 'no', @before);
 
 foreach my $victim ($ENV{CONCORD_KILLS} ? qw(backend postmaster) : 'backend')
 {
@@ -160,7 +184,7 @@ wait_until(sub { !kill(0, $postmaster) }, 20);
 kill 'CONT', $sidecar;
 $node->start;
 ok(wait_ready($node), 'it commits again');
-check('drops lost', 'some', 'cut 500 500 int', 'indexed 500 500 int');
+check('drops lost', 'some', @untouched, 'cut 500 500 int', 'indexed 500 500 int');
 
 $node->stop;
 done_testing();
