@@ -43,8 +43,8 @@ REVOKE EXECUTE ON FUNCTION concord.sweep() FROM regress_sweeper;
 DROP ROLE regress_sweeper;
 -- a template with Concord tables
 SELECT current_database() AS this \gset
-CREATE DATABASE sw_copy TEMPLATE :"this";
 \set VERBOSITY terse
+CREATE DATABASE sw_copy TEMPLATE :"this";
 CREATE DATABASE sw_copy TEMPLATE sw_nothing;
 \set VERBOSITY default
 -- its interval
