@@ -10,7 +10,7 @@
 //             "epoch"                           u64le epoch of the last applied record
 //             "c" storage prefix (8 bytes)      counters: rows u64le, bytes u64le (live keys and values, unversioned)
 //             "d" storage prefix (8 bytes)      drop under way (empty value); the range is deleted in slices
-//   staged    token 16 B, sequence u32be        mutations of an undecided large transaction
+//   staged    token 16 B, sequence, piece u32be mutations of an undecided large transaction, cut into pieces
 //
 // All of meta changes in the same LMDB transaction as the versions it speaks of, so one read transaction sees a
 // consistent (versions, applied, horizon). Rows are 8-aligned inside pages because every node of `rows` is a multiple
@@ -21,7 +21,7 @@
 
 namespace concord {
 
-inline constexpr uint32_t kReplicaFormat = 1;
+inline constexpr uint32_t kReplicaFormat = 2;
 inline constexpr int kReplicaDatabases = 4;
 inline constexpr char kDbRows[] = "rows";
 inline constexpr char kDbEntries[] = "entries";

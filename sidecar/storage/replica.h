@@ -144,6 +144,7 @@ class Replica {
   Status ApplyCommit(std::string_view body, Lsn lsn, Batch* batch);
   Status ApplyChunk(std::string_view body, Lsn lsn, Batch* batch);
   Status ApplyStaged(const Token& token, uint32_t count, Lsn lsn, Batch* batch);
+  Status ReadStaged(const Token& token, uint32_t* from, Batch* batch, std::string* mutations);
   Status CountStaged(const Token& token, Batch* batch, uint32_t* count);
   Status DeleteStaged(const Token& token, Batch* batch);
   // Forgets the chunks of transactions that can no longer commit.

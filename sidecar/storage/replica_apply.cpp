@@ -21,16 +21,25 @@ Status Damaged(Lsn lsn, const std::string& what) {
   return {Code::kCorruption, place + what};
 }
 
-std::string StagedKey(const Token& token, uint32_t sequence) {
+// Eight pieces fill a page of LMDB's, and seven stay there when the ninth comes: a split at the end moves the last
+// node. A chunk in one piece would need hundreds of pages in a row, and LMDB's search for those took more time than all
+// that was then done with them.
+constexpr size_t kStagedPieceBytes = 474;
+
+std::string StagedKey(const Token& token, uint32_t sequence, uint32_t piece) {
   std::string key(reinterpret_cast<const char*>(token.data()), token.size());
-  char sequence_bytes[4];
-  StoreBe32(sequence_bytes, sequence);
-  return key.append(sequence_bytes, sizeof sequence_bytes);
+  char numbers[8];
+  StoreBe32(numbers, sequence);
+  StoreBe32(numbers + 4, piece);
+  return key.append(numbers, sizeof numbers);
 }
 
 bool IsOfToken(const MDB_val& key, const Token& token) {
-  return key.mv_size == token.size() + 4 && memcmp(key.mv_data, token.data(), token.size()) == 0;
+  return key.mv_size == token.size() + 8 && memcmp(key.mv_data, token.data(), token.size()) == 0;
 }
+
+uint32_t StagedSequence(const MDB_val& key) { return LoadBe32(static_cast<const char*>(key.mv_data) + sizeof(Token)); }
+uint32_t StagedPiece(const MDB_val& key) { return LoadBe32(static_cast<const char*>(key.mv_data) + sizeof(Token) + 4); }
 
 }  // namespace
 
@@ -159,11 +168,18 @@ Status Replica::ApplyChunk(std::string_view body, Lsn lsn, Batch* batch) {
   ChunkView chunk;
   if (Status s = ChunkView::Parse(body, &chunk); !s.ok()) return Damaged(lsn, s.message());
   if ((chunk.flags & kChunkImmediate) != 0) return ApplyMutations(chunk.mutations, lsn, batch);
-  const std::string key = StagedKey(chunk.token, chunk.sequence);
-  MDB_val k = lmdb::Val(key), v = lmdb::Val(chunk.mutations);
   batch->bytes += chunk.mutations.size();
   staged_[chunk.token] = lsn;
-  return lmdb::Error(mdb_put(batch->txn.get(), dbs_.staged, &k, &v, 0), "stage");
+  lmdb::Cursor cursor;
+  if (Status s = cursor.Open(batch->txn.get(), dbs_.staged); !s.ok()) return s;
+  std::string_view rest = chunk.mutations;
+  for (uint32_t piece = 0; piece == 0 || !rest.empty(); piece++) {
+    const std::string key = StagedKey(chunk.token, chunk.sequence, piece);
+    MDB_val k = lmdb::Val(key), v = lmdb::Val(rest.substr(0, kStagedPieceBytes));
+    if (Status s = lmdb::Error(mdb_cursor_put(cursor.get(), &k, &v, 0), "stage"); !s.ok()) return s;
+    rest.remove_prefix(v.mv_size);
+  }
+  return Status::Ok();
 }
 
 // The chunks stay until the last LMDB transaction of the commit, so that it can begin again after a crash. What is
@@ -174,30 +190,41 @@ Status Replica::ApplyStaged(const Token& token, uint32_t count, Lsn lsn, Batch* 
   if (staged != count)
     return Damaged(lsn, std::to_string(count) + " chunks announced, " + std::to_string(staged) + " staged");
   uint32_t from = 0;
+  std::string mutations;
   for (uint32_t i = 0; i < count; i++) {
-    lmdb::Cursor cursor;
-    if (Status s = cursor.Open(batch->txn.get(), dbs_.staged); !s.ok()) return s;
-    const std::string key = StagedKey(token, from);
-    MDB_val k = lmdb::Val(key), v;
-    if (Status s = lmdb::Error(mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE), "read staged chunk"); !s.ok())
-      return s;
-    from = LoadBe32(static_cast<const char*>(k.mv_data) + token.size()) + 1;
-    const std::string mutations(lmdb::View(v));  // LMDB's memory is not ours to keep while we write
-    cursor.Close();
+    if (Status s = ReadStaged(token, &from, batch, &mutations); !s.ok()) return s;
     if (Status s = ApplyMutations(mutations, lsn, batch); !s.ok()) return s;
     if (Status s = ContinueBatch(batch); !s.ok()) return s;
   }
   return Status::Ok();
 }
 
+// The first chunk from sequence `*from` on, copied: LMDB's memory is not ours to keep while we write.
+Status Replica::ReadStaged(const Token& token, uint32_t* from, Batch* batch, std::string* mutations) {
+  mutations->clear();
+  lmdb::Cursor cursor;
+  if (Status s = cursor.Open(batch->txn.get(), dbs_.staged); !s.ok()) return s;
+  const std::string key = StagedKey(token, *from, 0);
+  MDB_val k = lmdb::Val(key), v;
+  int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE);
+  if (rc == 0) *from = StagedSequence(k);
+  for (; rc == 0 && IsOfToken(k, token) && StagedSequence(k) == *from;
+       rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_NEXT))
+    mutations->append(lmdb::View(v));
+  ++*from;
+  return rc == 0 || rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "read staged chunk");
+}
+
 Status Replica::CountStaged(const Token& token, Batch* batch, uint32_t* count) {
   *count = 0;
   lmdb::Cursor cursor;
   if (Status s = cursor.Open(batch->txn.get(), dbs_.staged); !s.ok()) return s;
-  const std::string key = StagedKey(token, 0);
+  const std::string key = StagedKey(token, 0, 0);
   MDB_val k = lmdb::Val(key), v;
   int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE);
-  for (; rc == 0 && IsOfToken(k, token); rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_NEXT)) ++*count;
+  for (; rc == 0 && IsOfToken(k, token); rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_NEXT)) {
+    if (StagedPiece(k) == 0) ++*count;
+  }
   return rc == 0 || rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "count staged chunks");
 }
 
@@ -205,7 +232,7 @@ Status Replica::DeleteStaged(const Token& token, Batch* batch) {
   staged_.erase(token);
   lmdb::Cursor cursor;
   if (Status s = cursor.Open(batch->txn.get(), dbs_.staged); !s.ok()) return s;
-  const std::string key = StagedKey(token, 0);
+  const std::string key = StagedKey(token, 0, 0);
   MDB_val k = lmdb::Val(key), v;
   int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE);
   for (; rc == 0 && IsOfToken(k, token); rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_NEXT)) {

@@ -126,6 +126,32 @@ TEST_F(ReplicaTest, StagedChunksAppearWithTheirCommitOnly) {
   EXPECT_EQ(replica_->Apply(log.Frames(applied, log.size())).code(), Code::kCorruption);
 }
 
+TEST_F(ReplicaTest, StagedChunksOfManyPiecesAreWholeAgainAndLaterOnesReplaceEarlierOnes) {
+  Open();
+  FrameLog log;
+  const Token token{4};
+  std::string chunk, write_set;
+  for (uint64_t rowid = 0; rowid < 500; rowid++) {
+    AppendMutation(&chunk, MutationOp::kPut, RowKey(1, rowid), std::string(rowid * 7 + 1, 'v'));
+  }
+  log.Append(RecordType::kChunk, EncodeChunk(token, 0, 0, chunk));
+  log.Append(RecordType::kChunk, EncodeChunk(token, 1, 0, {}));
+  AppendMutation(&write_set, MutationOp::kPut, RowKey(1, 3), "again");
+  AppendMutation(&write_set, MutationOp::kDelete, RowKey(1, 4), {});
+  const Lsn commit = log.Commit(write_set, 2, kNoLsn, token, 2);
+  Apply(log.All());
+  std::string value;
+  for (uint64_t rowid = 0; rowid < 500; rowid++) {
+    ASSERT_EQ(Visible(RowKey(1, rowid), commit, &value), rowid != 4) << rowid;
+    if (rowid != 4) {
+      ASSERT_EQ(value, rowid == 3 ? "again" : std::string(rowid * 7 + 1, 'v')) << rowid;
+    }
+  }
+  StorageCounters counters;
+  ASSERT_TRUE(replica_->Counters(Prefix(Space::kRow, 1), &counters).ok());
+  EXPECT_EQ(counters.rows, 499u);
+}
+
 TEST_F(ReplicaTest, ACommitWithOtherChunksThanStagedIsDamage) {
   for (const auto& [staged, announced] : {std::pair(2u, 1u), {1u, 2u}, {1u, 0u}}) {
     std::filesystem::remove_all(Options().directory);
