@@ -2,6 +2,7 @@
 //
 // Order of starting: directory lock, journal, storage, server, then the adjudicator, which takes the journal over.
 // Order of ending: adjudicator, storage, journal; each may need the one that ends after it.
+#include <grpc/grpc.h>
 #include <grpcpp/grpcpp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -322,6 +323,9 @@ int Run(int argc, char** argv) {
     return status.code() == Code::kUnavailable ? kExitLocked : kExitOpen;
   }
 
+  // Never undone: when its last channel goes, gRPC joins a thread that may sleep in a poll for ten seconds, and the
+  // next concordd waits for the directory until this one has ended.
+  grpc_init();
   Concordd concordd(options, &shutdown);
   ExitCode code = concordd.Start();
   if (code == kExitOk) {

@@ -1,6 +1,7 @@
 #include "gateway/gateway.h"
 
 #include <fcntl.h>
+#include <grpc/grpc.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -447,6 +448,7 @@ std::string CcGateway::StatusText() {
 
 CcGateway* cc_gateway_start(CcChannel* channel, const CcGatewayOptions* options) {
   try {
+    grpc_init();  // never undone: gRPC's end can take ten seconds, and a server that stops waits for this process
     return new CcGateway(*channel, *options);
   } catch (...) {
     return nullptr;

@@ -28,7 +28,7 @@ PGDLLEXPORT void concord_launcher_main(Datum argument) pg_attribute_noreturn();
 #define EXEC_FAILED 127
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 10000
-#define BACKOFF_SERVED_MS 800	/* the most for one that has served: commits wait for it */
+#define BACKOFF_SERVED_MS 300	/* the most for one that has served: commits wait for it */
 #define STABLE_MS 10000			/* having run that long, it starts again after the shortest time */
 #define LOCK_WAIT_MS 10000		/* for a sidecar of an earlier life that is just ending */
 #define GATEWAY_WAIT_MS 3000	/* for the gateway's last commits */
