@@ -308,6 +308,7 @@ struct CcCursor : concord::bridge::Registered<CcCursor> {
 namespace concord::bridge {
 
 void CloseAllCursors() { Registered<CcCursor>::DeleteAll(); }
+size_t LiveCursors() { return Registered<CcCursor>::Live(); }
 
 extern "C" CcStatus cc_cursor_open(uint64_t prefix, uint64_t lsn, CcCursor** cursor) {
   return Guard([&] {

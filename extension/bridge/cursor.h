@@ -128,5 +128,7 @@ class ReplicaCursor {
 // For cc_replica_reset.
 void CloseAllCursors();
 void CloseAllScans();
+size_t LiveCursors();
+size_t LiveScans();
 
 }  // namespace concord::bridge

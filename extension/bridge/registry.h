@@ -13,6 +13,7 @@ class Registered {
   Registered(const Registered&) = delete;
   Registered& operator=(const Registered&) = delete;
 
+  static size_t Live() { return all_.size(); }
   static void DeleteAll() {
     while (!all_.empty()) delete all_.back();
   }

@@ -94,10 +94,9 @@ extern "C" CcStatus cc_view_acquire(uint64_t lsn, CcView** view) {
 extern "C" void cc_view_pin(CcView* view) { view->pins++; }
 
 extern "C" void cc_view_unpin(CcView* view) {
-  Guard([&] {
+  Release([&] {
     Replica& replica = Replica::Get();
     if (view->replica == &replica) replica.Unpin(view);
-    return CC_OK;
   });
 }
 
@@ -184,20 +183,16 @@ extern "C" CcStatus cc_replica_get(uint64_t lsn, const void* key, size_t key_siz
 }
 
 extern "C" void cc_replica_reset(void) {
-  Guard([] {
+  Release([] {
     CloseAllScans();
     CloseAllCursors();
     Replica::Get().Reset();
-    return CC_OK;
   });
 }
 
 extern "C" void cc_replica_close(void) {
   cc_replica_reset();
-  Guard([] {
-    Replica::Get().Close();
-    return CC_OK;
-  });
+  Release([] { Replica::Get().Close(); });
 }
 
 }  // namespace concord::bridge

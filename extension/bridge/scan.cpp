@@ -215,6 +215,7 @@ void Scan::ReturnOwn(const WriteSet::KeyMap::value_type& key, const WriteSet::Ve
 }  // namespace
 
 void CloseAllScans() { Registered<Scan>::DeleteAll(); }
+size_t LiveScans() { return Registered<Scan>::Live(); }
 
 extern "C" CcStatus cc_scan_open(uint64_t prefix, uint64_t lsn, uint32_t curcid, CcScan** scan) {
   return Guard([&] {

@@ -150,7 +150,7 @@ CcStatus Replica::OpenDatabases() {
 void Replica::CloseEnvironment() {
   for (auto& spare : spare_cursors_) {
     for (MDB_cursor* cursor : spare) mdb_cursor_close(cursor);
-    spare.clear();
+    std::vector<MDB_cursor*>().swap(spare);
   }
   for (const auto& view : views_) {
     for (const PointCursor& point : view->cursors) {

@@ -79,6 +79,11 @@ class Replica {
   // True if LMDB has committed anything since the view began.
   bool HasNewer(const CcView& view) const;
   size_t active_views() const { return active_.size(); }
+  void CountPins(size_t* views, size_t* pins) const {
+    *views = active_.size();
+    *pins = 0;
+    for (const CcView* view : active_) *pins += static_cast<size_t>(view->pins);
+  }
 
   // A cursor of the view's own for point reads; it may stand anywhere.
   CcStatus UsePointCursor(CcView* view, int database, PointCursor** cursor);

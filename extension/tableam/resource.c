@@ -89,6 +89,12 @@ concord_resource_track(void *object, ConcordReleaseFunction release)
 	return resource;
 }
 
+uint32
+concord_resource_live(void)
+{
+	return live;
+}
+
 void
 concord_resource_release(ConcordResource *resource)
 {

@@ -76,6 +76,7 @@ typedef struct ConcordResourceEntry
 extern ConcordResourceEntry *concord_resource_entries;
 
 ConcordResource concord_resource_track(void *object, ConcordReleaseFunction release);
+uint32		concord_resource_live(void);
 static inline bool
 concord_resource_held(ConcordResource resource)
 {
