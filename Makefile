@@ -7,7 +7,7 @@ JOBS     ?= $(shell nproc)
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps install uninstall check check-unit check-sql check-tap check-long torture bench demo demo-stop format tidy clean help
+.PHONY: all deps install uninstall fuzz tsan check check-unit check-sql check-tap check-long torture bench demo demo-stop format tidy clean help
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -42,11 +42,18 @@ check-tap:       ## tests with real processes, crashes and restarts
 
 check-long: check  ## check, then more kills and larger loads
 	@CONCORD_KILLS=50 CONCORD_SECONDS=30 CONCORD_CRASH_SEEDS=200 CONCORD_SERVER_CRASHES=10 CONCORD_MATRIX=full \
-		CONCORD_TORTURE_KILLS=60 scripts/check.sh tap
+		CONCORD_TORTURE_KILLS=60 scripts/check.sh tap threads
+	@! command -v clang++ >/dev/null || scripts/fuzz.sh 60
 
 torture: install ## kill -9 under load for MINUTES=n, until KILLS=n (200 if neither is given); SEED=n
 	@cmake --build $(BUILD) -j $(JOBS) --target torture >/dev/null
 	@scripts/torture.sh --minutes $(or $(MINUTES),0) --kills $(or $(KILLS),$(if $(MINUTES),1,200)) $(if $(SEED),--seed $(SEED))
+
+fuzz:            ## fuzz what reads bytes from outside, with libFuzzer: SECONDS=n for each target
+	@scripts/fuzz.sh $(or $(SECONDS),60)
+
+tsan:            ## unit tests with the thread sanitizer
+	@scripts/check.sh threads
 
 bench: install   ## compare with heap tables on one server, in one run
 	@bench/bench.sh
@@ -66,4 +73,4 @@ tidy: $(BUILD)/build.ninja  ## clang-tidy over the C++ sources
 		xargs -P $(JOBS) -n 1 clang-tidy -p $(BUILD) --quiet
 
 clean:           ## remove what was built
-	@rm -rf $(BUILD) build-asan
+	@rm -rf $(BUILD) build-asan build-tsan build-fuzz

@@ -1,6 +1,6 @@
 #!/bin/bash
-# check.sh [unit] [regress] [isolation] [tap]: installs what is needed, builds, runs the named tests or all, ends with a
-# line "N passed, N failed". Exit status 0 only if none failed. TAP, a pattern such as 03*, chooses among the tests of tap.
+# check.sh [unit] [regress] [isolation] [tap] [threads]: installs what is needed, builds, runs the named tests, or all but threads, and
+# ends with a line "N passed, N failed". Exit status 0 only if none failed. TAP, a pattern such as 03*, chooses among the tests of tap.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . scripts/server.sh
@@ -16,16 +16,18 @@ pgtest=$(dirname "$("$pgbin/pg_config" --pgxs)")/../test
 say "building"
 make --no-print-directory all >build.log 2>&1 || { tail -60 build.log; die "the build failed"; }
 
+# run_unit DIRECTORY SANITIZERS: builds the unit tests there and runs them
 run_unit() {
-  say "building the unit tests with sanitizers"
-  { cmake -G Ninja -S . -B build-asan -DCMAKE_BUILD_TYPE=Debug -DCONCORD_SANITIZE=ON &&
-    cmake --build build-asan --target unit_tests -j "$(nproc)"; } >build-asan.log 2>&1 ||
-    { tail -60 build-asan.log; die "the sanitizer build failed"; }
-  local test out ok bad
-  for test in build-asan/core/core_test build-asan/sidecar/sidecar_test build-asan/extension/bridge_test build-asan/extension/gateway_test; do
-    say "$test"
+  local build=$1 test out ok bad
+  say "building the unit tests with $2"
+  { cmake -G Ninja -S . -B "$build" -DCMAKE_BUILD_TYPE=Debug -DCONCORD_SANITIZE="$2" &&
+    cmake --build "$build" --target unit_tests -j "$(nproc)"; } >"$build.log" 2>&1 ||
+    { tail -60 "$build.log"; die "the sanitizer build failed"; }
+  for test in core/core_test sidecar/sidecar_test extension/bridge_test extension/gateway_test fuzz/fuzz_test; do
+    say "$build/$test"
     out=$(mktemp)
-    ASAN_OPTIONS=detect_leaks=1 timeout 600 "$test" --gtest_brief=1 >"$out" 2>&1
+    ASAN_OPTIONS=detect_leaks=1 TSAN_OPTIONS="suppressions=$PWD/scripts/tsan.supp" \
+      timeout 1800 "$build/$test" --gtest_brief=1 >"$out" 2>&1
     local status=$?
     ok=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$out"); ok=${ok:-0}
     bad=$(sed -n 's/^ *\([0-9]*\) FAILED TEST.*/\1/p' "$out"); bad=${bad:-0}
@@ -104,7 +106,8 @@ run_tap() {
 
 for part in "${parts[@]}"; do
   case $part in
-    unit) run_unit ;;
+    unit) run_unit build-asan address,undefined ;;
+    threads) run_unit build-tsan thread ;;
     regress) unlisted sql sql regress_schedule
       run_suite regress $pgtest/regress/pg_regress regress_schedule ;;
     isolation) unlisted specs spec isolation_schedule

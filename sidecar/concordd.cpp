@@ -134,11 +134,16 @@ Status Complete(Options* options) {
   return CheckLocalAddress(options->listen);
 }
 
-// Removes the socket that a dead process left behind. Refuses if somebody still answers there.
+// Removes the socket that a dead process left behind. Refuses if somebody still answers there, or others could put
+// another one in its place.
 Status RemoveStaleSocket(const std::string& path) {
   struct stat info;
+  const std::string parent = std::filesystem::path(path).parent_path().string();
+  if (!parent.empty() && stat(parent.c_str(), &info) == 0 && (info.st_mode & 022) != 0 && (info.st_mode & S_ISVTX) == 0)
+    return {Code::kInvalid, parent + " may be written by others, so a socket in it is not safe; chmod go-w it"};
   if (lstat(path.c_str(), &info) != 0) return Status::Ok();
   if (!S_ISSOCK(info.st_mode)) return {Code::kInvalid, path + " exists and is not a socket"};
+  if (info.st_uid != geteuid()) return {Code::kInvalid, path + " is a socket of another user"};
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   path.copy(address.sun_path, sizeof address.sun_path - 1);

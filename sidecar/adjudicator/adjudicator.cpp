@@ -12,6 +12,10 @@ constexpr char kAbandoned[] = "the transaction of this token was abandoned";
 Status CheckMutation(const Mutation& mutation) {
   if (mutation.key.size() < kPrefixSize) return {Code::kInvalid, "key shorter than its prefix"};
   if (mutation.key.size() > kMaxKey) return {Code::kInvalid, "key longer than the limit"};
+  // Replicas stop at what they cannot have been sent, so it must not get into the journal.
+  if (KeySpace(mutation.key) > Space::kEntry) return {Code::kInvalid, "key of an unknown space"};
+  if (mutation.op == MutationOp::kDropStorage && KeySpace(mutation.key) == Space::kSystem)
+    return {Code::kInvalid, "drop of system keys"};
   if (mutation.op == MutationOp::kDropStorage && mutation.key.size() != kPrefixSize)
     return {Code::kInvalid, "drop storage with more than a prefix"};
   if (mutation.op != MutationOp::kPut && !mutation.value.empty())

@@ -86,6 +86,7 @@ void AdjudicatorService::HandleCommit(const SessionPtr& session, const proto::Co
   if (status.ok()) status = CheckWriteSet(write_set);
   if (status.ok() && bytes.size() >= kMaxRecordBytes)
     status = {Code::kTooLarge, "write set over the limit of a record"};
+  refusals_.Note("Session.commit", status);
   if (!status.ok()) return session->Queue(waiter.request_id, proto::INVALID, 0, 0, status.message().c_str());
 
   cc_pause(CC_PAUSE_ADJUDICATOR_RECEIVED);
@@ -114,6 +115,7 @@ void AdjudicatorService::HandleChunk(const SessionPtr& session, const proto::Chu
   Status status = ChunkView::Parse(request.chunk(), &chunk);
   if (status.ok()) status = CheckChunk(chunk);
   if (status.ok() && request.chunk().size() >= kMaxRecordBytes) status = {Code::kTooLarge, "chunk over the limit"};
+  refusals_.Note("Session.chunk", status);
   if (!status.ok()) return session->Queue(waiter.request_id, proto::INVALID, 0, 0, status.message().c_str());
 
   std::unique_lock lock(mutex_);
@@ -205,7 +207,9 @@ grpc::Status AdjudicatorService::ReadLsn(grpc::ServerContext*, const proto::Read
 
 grpc::Status AdjudicatorService::OfferPage(grpc::ServerContext*, const proto::OfferPageRequest* request,
                                            proto::OfferPageReply*) {
-  return ToGrpc(pages_.Offer(request->path()));
+  const Status status = pages_.Offer(request->path());
+  refusals_.Note("OfferPage", status);
+  return ToGrpc(status);
 }
 
 grpc::Status AdjudicatorService::GetStatus(grpc::ServerContext*, const proto::AdjudicatorStatusRequest*,

@@ -35,6 +35,7 @@
 #include "sidecar/adjudicator/lsn_pages.h"
 #include "sidecar/adjudicator/session_stream.h"
 #include "sidecar/metastore/metastore.h"
+#include "sidecar/rpc/refusals.h"
 
 namespace concord {
 
@@ -139,6 +140,7 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   Metastore* const metastore_;
   JournalEnsemble ensemble_;
   LsnPages pages_;
+  RefusalLog refusals_{"adjudicator"};
   Cancellation cancellation_;
   std::thread leader_;
   std::thread watchdog_;

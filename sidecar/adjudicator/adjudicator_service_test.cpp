@@ -535,6 +535,20 @@ TEST_F(AdjudicatorServiceTest, PagesShowWhatIsCommittedBeforeItsVerdict) {
     std::this_thread::sleep_for(std::chrono::milliseconds(LsnPages::kRenewMs + 200));  // the cut one is dropped
     ASSERT_EQ(ftruncate(page.fd(), kLsnPageSize), 0);
     EXPECT_EQ(Offer(&process, page.path()), grpc::StatusCode::OK);
+    // A file of the right size that is something else is left as it is; a link is not followed.
+    const std::string foreign = page.path() + ".foreign", link = page.path() + ".link";
+    const std::string content(kLsnPageSize, 'x');
+    ASSERT_TRUE(ReplaceFile(foreign, content).ok());
+    EXPECT_EQ(Offer(&process, foreign), grpc::StatusCode::INVALID_ARGUMENT);
+    ASSERT_EQ(symlink(page.path().c_str(), link.c_str()), 0);
+    EXPECT_EQ(Offer(&process, link), grpc::StatusCode::NOT_FOUND);
+    EXPECT_EQ(Offer(&process, "/dev/zero"), grpc::StatusCode::INVALID_ARGUMENT);
+    EXPECT_EQ(Offer(&process, std::string("/\n")), grpc::StatusCode::INVALID_ARGUMENT);
+    std::string now;
+    ASSERT_TRUE(ReadSmallFile(foreign, &now).ok());
+    EXPECT_EQ(now, content);
+    unlink(foreign.c_str());
+    unlink(link.c_str());
   }
   EXPECT_EQ(page.committed(), kNoLsn);
   unlink(registry.c_str());

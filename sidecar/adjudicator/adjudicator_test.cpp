@@ -223,6 +223,15 @@ TEST(Adjudicator, WhatAReplicaCouldNotApplyIsRefused) {
   AppendMutation(&mutation, MutationOp::kPut, "short", "v");
   EXPECT_EQ(Validate(EncodeWriteSet(MakeToken(1), 0, 0, 0, "", 1, mutation)).code(), Code::kInvalid);
   EXPECT_EQ(Validate(EncodeWriteSet(MakeToken(1), 0, 0, 0, "", 1, "")).code(), Code::kInvalid) << "count";
+  for (const uint64_t prefix : {uint64_t{3} << 56 | 1, uint64_t{0xFF} << 56}) {
+    std::string key, unknown;
+    AppendBe64(&key, prefix);
+    AppendMutation(&unknown, MutationOp::kPut, key + "rest", "v");
+    EXPECT_EQ(Validate(EncodeWriteSet(MakeToken(1), 0, 0, 0, "", 1, unknown)).code(), Code::kInvalid) << "space";
+  }
+  std::string drop;
+  AppendMutation(&drop, MutationOp::kDropStorage, SystemKey(""), "");
+  EXPECT_EQ(Validate(EncodeWriteSet(MakeToken(1), 0, 0, 0, "", 1, drop)).code(), Code::kInvalid) << "system keys";
   // Cut anywhere, it is refused and never read past its end.
   const std::string whole = MakeWriteSet(1, 0, {{1, 0, LockMode::kShare}}, 2);
   for (size_t size = 0; size < whole.size(); size++) EXPECT_FALSE(Validate(whole.substr(0, size)).ok()) << size;

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -33,6 +34,11 @@ struct LsnPages::Mapping {
     void* address = mmap(nullptr, kLsnPageSize, PROT_READ | PROT_WRITE, MAP_SHARED, mapping->fd, 0);
     if (address == MAP_FAILED) return {Code::kIoError, "mmap " + path + ": " + strerror(errno)};
     mapping->page = static_cast<LsnPage*>(address);
+    // Whatever else has this size is not to be written into.
+    const auto* bytes = static_cast<const char*>(address);
+    if (mapping->page->magic.load(std::memory_order_relaxed) != kLsnPageMagic &&
+        std::any_of(bytes, bytes + kLsnPageSize, [](char byte) { return byte != 0; }))
+      return {Code::kInvalid, path + " is neither empty nor an LSN page"};
     *out = std::move(mapping);
     return Status::Ok();
   }

@@ -8,6 +8,8 @@
 namespace concord::journal {
 namespace {
 
+constexpr uint64_t kEpochJumpMax = uint64_t{1} << 32;  // more attempts to lead than anybody makes
+
 constexpr char kLeasesName[] = "leases";
 
 int64_t SteadyMs() {
@@ -58,6 +60,9 @@ JournalNode::~JournalNode() {
 Status JournalNode::Seal(uint64_t epoch, SealResult* result) {
   if (epoch == 0) return {Code::kInvalid, "epochs begin at 1"};
   std::unique_lock lock(mutex_);
+  // It could not be taken back, and epochs would run out.
+  if (epoch > sealed_epoch_ && epoch - sealed_epoch_ > kEpochJumpMax)
+    return {Code::kInvalid, "epoch " + std::to_string(epoch) + " is too far above " + std::to_string(sealed_epoch_)};
   if (epoch > sealed_epoch_ && !shutdown_) {
     // In memory first, and at once: the old writer cannot keep us from the seat, and should saving fail, we refuse more
     // than we must and have promised nothing.

@@ -203,7 +203,7 @@ grpc::Status JournalService::Append(grpc::ServerContext* context, AppendStream::
   const Registration registration(this, context);
   if (!registration.accepted()) return ToGrpc(ShuttingDown());
   const Status status = AppendStream(this, context, stream).Run();
-  if (!status.ok()) RoleLog("journal")->warn("append stream ended reason=\"{}\"", status.ToString());
+  refusals_.Note("Append", status);
   return ToAppendGrpc(status);
 }
 
@@ -229,7 +229,7 @@ grpc::Status JournalService::Tail(grpc::ServerContext* context, const proto::Tai
     Lsn last = kNoLsn;
     const Status status = node_->Read(sent, limit, bytes_max, reply.mutable_frames(), &last);
     if (!status.ok()) {
-      RoleLog("journal")->warn("tail ended after_lsn={} reason=\"{}\"", sent, status.ToString());
+      refusals_.Note("Tail", status);
       return ToGrpc(status);
     }
     if (last == kNoLsn) {  // cut by a truncation since we began
@@ -247,6 +247,7 @@ grpc::Status JournalService::Tail(grpc::ServerContext* context, const proto::Tai
 grpc::Status JournalService::Seal(grpc::ServerContext*, const proto::SealRequest* request, proto::SealReply* reply) {
   JournalNode::SealResult result{};
   const Status status = node_->Seal(request->epoch(), &result);
+  refusals_.Note("Seal", status);
   if (!status.ok()) return ToGrpc(status);
   reply->set_last_epoch(result.last_epoch);
   reply->set_last_lsn(result.last_lsn);
@@ -260,8 +261,8 @@ grpc::Status JournalService::Seal(grpc::ServerContext*, const proto::SealRequest
 grpc::Status JournalService::Truncate(grpc::ServerContext*, const proto::TruncateRequest* request,
                                       proto::TruncateReply*) {
   const Status status = node_->Truncate(request->epoch(), request->lsn());
-  RoleLog("journal")->info("truncate epoch={} lsn={} result=\"{}\"", request->epoch(), request->lsn(),
-                           status.ToString());
+  refusals_.Note("Truncate", status);
+  if (status.ok()) RoleLog("journal")->info("truncated epoch={} lsn={}", request->epoch(), request->lsn());
   return ToGrpc(status);
 }
 
@@ -270,6 +271,7 @@ grpc::Status JournalService::ReportCheckpoint(grpc::ServerContext*, const proto:
   Lsn trimmed = kNoLsn;
   const Status status =
       node_->ReportCheckpoint(request->replica_id(), request->checkpoint_lsn(), request->lease_ms(), &trimmed);
+  refusals_.Note("ReportCheckpoint", status);
   if (!status.ok()) return ToGrpc(status);
   reply->set_trimmed_lsn(trimmed);
   return grpc::Status::OK;

@@ -15,6 +15,7 @@
 
 #include "proto/journal.grpc.pb.h"
 #include "sidecar/journal/journal_node.h"
+#include "sidecar/rpc/refusals.h"
 
 namespace concord::journal {
 
@@ -46,6 +47,7 @@ class JournalService final : public proto::Journal::Service {
   bool stopping();
 
   JournalNode* const node_;
+  RefusalLog refusals_{"journal"};
   std::mutex mutex_;  // guards what follows
   std::condition_variable seat_free_;
   bool stopping_ = false;

@@ -129,6 +129,30 @@ TEST_F(JournalServiceTest, StaleEpochAndGapEndTheStream) {
   }
 }
 
+TEST_F(JournalServiceTest, OldAndImpossibleEpochsChangeNothing) {
+  proto::SealReply sealed;
+  ASSERT_TRUE(Seal(5, &sealed).ok());
+  ASSERT_TRUE(node_->Append(Input(5, 1, 10)).ok());
+  const SegmentLog::State before = node_->state();
+  for (const uint64_t epoch : {uint64_t{1}, uint64_t{4}})
+    EXPECT_EQ(Seal(epoch, &sealed).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  for (const uint64_t epoch : {uint64_t{0}, UINT64_MAX, uint64_t{1} << 40})
+    EXPECT_EQ(Seal(epoch, &sealed).error_code(), grpc::StatusCode::INVALID_ARGUMENT) << epoch;
+  for (const uint64_t epoch : {uint64_t{0}, uint64_t{4}, uint64_t{6}}) {
+    grpc::ClientContext context;
+    proto::TruncateRequest request;
+    request.set_epoch(epoch);
+    request.set_lsn(3);
+    proto::TruncateReply reply;
+    EXPECT_FALSE(stub_->Truncate(&context, request, &reply).ok()) << epoch;
+    EXPECT_FALSE(node_->Append(Input(epoch, 11, 12)).ok()) << epoch;
+  }
+  EXPECT_EQ(node_->state().last_lsn, before.last_lsn);
+  EXPECT_EQ(node_->state().sealed_epoch, 5u);
+  EXPECT_TRUE(node_->Append(Input(5, 11, 12)).ok()) << "the writer goes on";
+  EXPECT_TRUE(Seal(6, &sealed).ok());
+}
+
 TEST_F(JournalServiceTest, SealFencesAnOpenStream) {
   proto::SealReply sealed;
   ASSERT_TRUE(Seal(1, &sealed).ok());

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <thread>
@@ -27,6 +28,21 @@ Status MakeDurable(const std::string& directory) {
 
 }  // namespace
 
+Status CheckPrivate(const std::string& directory) {
+  struct stat info;
+  if (stat(directory.c_str(), &info) != 0) return {Code::kIoError, "stat " + directory + ": " + strerror(errno)};
+  if (!S_ISDIR(info.st_mode)) return {Code::kInvalid, directory + " is not a directory"};
+  if (info.st_uid != geteuid())
+    return {Code::kInvalid, directory + " belongs to user " + std::to_string(info.st_uid) + ", concordd runs as user " +
+                                std::to_string(geteuid()) + "; run it as the directory's owner"};
+  if ((info.st_mode & 077) != 0) {
+    char mode[8];
+    snprintf(mode, sizeof mode, "%04o", info.st_mode & 07777);
+    return {Code::kInvalid, directory + " has mode " + mode + ", so others can reach it; chmod 0700 " + directory};
+  }
+  return Status::Ok();
+}
+
 DirectoryLock::~DirectoryLock() {
   if (fd_ >= 0) close(fd_);
 }
@@ -34,6 +50,7 @@ DirectoryLock::~DirectoryLock() {
 Status DirectoryLock::Acquire(const std::string& directory, int wait_ms) {
   if (mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST)
     return {Code::kIoError, "mkdir " + directory + ": " + strerror(errno)};
+  if (Status status = CheckPrivate(directory); !status.ok()) return status;
   if (Status status = MakeDurable(directory); !status.ok()) return status;
   const std::string path = directory + "/lock";
   fd_ = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);

@@ -7,6 +7,9 @@
 
 namespace concord {
 
+// kInvalid unless the directory is this user's and nobody else may enter it.
+Status CheckPrivate(const std::string& directory);
+
 class DirectoryLock {
  public:
   DirectoryLock() = default;
@@ -14,6 +17,7 @@ class DirectoryLock {
   DirectoryLock(const DirectoryLock&) = delete;
   DirectoryLock& operator=(const DirectoryLock&) = delete;
 
+  // Refuses a directory that others can reach (CheckPrivate).
   // Makes the directory (mode 0700) if it is not there, and durable. kUnavailable if another process holds the lock and does not
   // give it up within wait_ms; the message names its pid.
   Status Acquire(const std::string& directory, int wait_ms);

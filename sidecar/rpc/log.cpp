@@ -1,11 +1,23 @@
 #include "sidecar/rpc/log.h"
 
+#include <google/protobuf/stubs/logging.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
 #include <mutex>
 
+#include "sidecar/rpc/refusals.h"
+
 namespace concord {
+namespace {
+
+// Protobuf complains of each message that holds a string which is not UTF-8, on standard error.
+void NoteProtobuf(google::protobuf::LogLevel level, const char*, int, const std::string& message) {
+  static RefusalLog& refusals = *new RefusalLog("protobuf");
+  if (level >= google::protobuf::LOGLEVEL_WARNING) refusals.Note("message", {Code::kInvalid, message});
+}
+
+}  // namespace
 
 Status InitLog(const std::string& level, const std::string& file) {
   const auto parsed = spdlog::level::from_str(level);
@@ -22,6 +34,7 @@ Status InitLog(const std::string& level, const std::string& file) {
     logger->set_level(parsed);
     logger->flush_on(spdlog::level::info);
     spdlog::set_default_logger(std::move(logger));
+    google::protobuf::SetLogHandler(NoteProtobuf);
   } catch (const spdlog::spdlog_ex& error) {
     return {Code::kIoError, "log file " + file + ": " + error.what()};
   }

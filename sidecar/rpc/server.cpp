@@ -2,6 +2,8 @@
 
 #include <sys/un.h>
 
+#include <cstring>
+
 namespace concord {
 
 void SetServerLimits(grpc::ServerBuilder* builder) {
@@ -43,7 +45,10 @@ Status CheckLocalAddress(const std::string& address) {
     return Status::Ok();
   }
   for (const char* host : {"127.0.0.1:", "localhost:", "[::1]:"}) {
-    if (address.starts_with(host)) return Status::Ok();
+    // A port and nothing more: gRPC would take a list of addresses.
+    if (address.starts_with(host) && address.size() > strlen(host) &&
+        address.find_first_not_of("0123456789", strlen(host)) == std::string::npos)
+      return Status::Ok();
   }
   return {Code::kInvalid, "address " + address +
                               " is neither unix:/path nor loopback; connections are not encrypted "

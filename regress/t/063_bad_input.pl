@@ -1,0 +1,74 @@
+# Who may reach the sidecar, and what becomes of those who speak garbage to it: it lives, goes on committing, and its log does not
+# grow with them.
+use strict;
+use warnings;
+use ConcordTest;
+use IO::Socket::UNIX;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+my ($lib) = run_command([ 'pg_config', '--pkglibdir' ]);
+my $concordd = "$lib/concordd";
+my $work = PostgreSQL::Test::Utils::tempdir_short();
+
+# Directories and addresses that are refused, each with a reason that helps.
+foreach my $mode (0755, 0770, 0711)
+{
+	my $dir = sprintf('%s/open%o', $work, $mode);
+	mkdir $dir;
+	chmod $mode, $dir;
+	command_fails_like([ $concordd, '--dir', $dir ], qr/has mode 0\d+, so others can reach it; chmod 0700/,
+		sprintf('a directory of mode %o', $mode));
+	is(join(' ', glob "$dir/*"), '', 'nothing was made in it');
+}
+foreach my $address ('0.0.0.0:5555', '[::]:5555', '192.0.2.1:5555', '127.0.0.1:5555,0.0.0.0:5555')
+{
+	command_fails_like([ $concordd, '--dir', "$work/new", '--listen', $address ], qr/neither unix:\/path nor loopback/,
+		"it does not listen on $address");
+}
+mkdir "$work/shared";
+chmod 0777, "$work/shared";
+command_fails_like([ $concordd, '--dir', "$work/d", '--listen', "unix:$work/shared/sock" ], qr/may be written by others/,
+	'nor on a socket that others could replace');
+
+# What it makes is its user's alone, whatever the umask.
+my $old = umask 0;
+my $node = new_cluster('main');
+umask $old;
+my $dir = $node->data_dir . '/concord';
+$node->safe_psql('postgres', 'CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 10)');
+my @open;
+foreach my $path ($dir, split /\n/, `find $dir`)
+{
+	my $mode = (lstat $path)[2] & 0777;
+	push @open, sprintf('%s %o', $path, $mode) if $mode & 077;
+}
+is("@open", '', 'nobody else can reach its files');
+
+# Garbage.
+my $pid = sidecar_pid($node);
+my $log_before = -s $node->logfile;
+srand(my $seed = time);
+note("seed $seed");
+my $preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+foreach my $i (1 .. 300)
+{
+	my $socket = IO::Socket::UNIX->new(Peer => "$dir/concordd.sock") or next;
+	local $SIG{PIPE} = 'IGNORE';
+	my $garbage = join '', map { chr int rand 256 } 1 .. rand 2000;
+	my @openings = (
+		'', "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", $preface,
+		$preface . "\x00\x00\x00\x04\x00\x00\x00\x00\x00",
+		# a frame of 16 MB is announced
+		$preface . "\xff\xff\xff\x00\x00\x00\x00\x00\x01",
+		# headers that are none
+		$preface . "\x00\x00\x00\x04\x00\x00\x00\x00\x00" . "\x00\x00\x20\x01\x04\x00\x00\x00\x01");
+	syswrite $socket, $openings[ $i % @openings ] . $garbage;
+	close $socket if $i % 2;
+}
+is($node->safe_psql('postgres', 'INSERT INTO t VALUES (11); SELECT count(*) FROM t'), '11', 'it commits and reads');
+is(sidecar_pid($node), $pid, 'it is the same process');
+cmp_ok((-s $node->logfile) - $log_before, '<', 20000, 'its log has not grown with the garbage');
+$node->stop;
+done_testing();

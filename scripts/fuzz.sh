@@ -1,0 +1,26 @@
+#!/bin/bash
+# fuzz.sh SECONDS: runs each fuzzer (fuzz/) that long with libFuzzer and the address and undefined behaviour sanitizers. What it learns
+# stays in build-fuzz/corpus; an input that fails is kept in build-fuzz/found and named. Needs clang.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+seconds=${1:-60}
+build=build-fuzz
+command -v clang++ >/dev/null || { echo "clang++ is needed: apt-get install clang libclang-rt-14-dev" >&2; exit 2; }
+cmake -G Ninja -S . -B $build -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
+  -DCONCORD_SANITIZE=address,undefined -DCONCORD_FUZZ=ON >/dev/null
+cmake --build $build --target fuzzers -j "$(nproc)" >$build/build.log 2>&1 || { tail -60 $build/build.log; exit 1; }
+mkdir -p $build/found
+failed=0
+for pair in Journal:journal Keys:keys WriteSet:write_set Services:services; do
+  target=${pair%%:*} name=${pair##*:}
+  mkdir -p $build/corpus/$name
+  echo "fuzzing $name for $seconds s"
+  if CONCORD_FUZZ_SEEDS=$build/corpus/$name $build/fuzz/fuzz_$target -max_total_time="$seconds" -max_len=8192 -timeout=30 \
+      -rss_limit_mb=4096 -print_final_stats=1 -artifact_prefix=$build/found/$name- $build/corpus/$name fuzz/corpus/$name \
+      >$build/$name.log 2>&1; then
+    grep -E 'stat::number_of_executed_units|stat::new_units_added' $build/$name.log
+  else
+    tail -30 $build/$name.log; failed=$((failed + 1))
+  fi
+done
+[ "$failed" = 0 ]
