@@ -51,10 +51,12 @@ my $pid = sidecar_pid($node);
 my $log_before = -s $node->logfile;
 srand(my $seed = time);
 note("seed $seed");
+my $connected = 0;
 my $preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 foreach my $i (1 .. 300)
 {
 	my $socket = IO::Socket::UNIX->new(Peer => "$dir/concordd.sock") or next;
+	$connected++;
 	local $SIG{PIPE} = 'IGNORE';
 	my $garbage = join '', map { chr int rand 256 } 1 .. rand 2000;
 	my @openings = (
@@ -67,6 +69,7 @@ foreach my $i (1 .. 300)
 	syswrite $socket, $openings[ $i % @openings ] . $garbage;
 	close $socket if $i % 2;
 }
+is($connected, 300, 'all of them were heard');
 is($node->safe_psql('postgres', 'INSERT INTO t VALUES (11); SELECT count(*) FROM t'), '11', 'it commits and reads');
 is(sidecar_pid($node), $pid, 'it is the same process');
 cmp_ok((-s $node->logfile) - $log_before, '<', 20000, 'its log has not grown with the garbage');
