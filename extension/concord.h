@@ -36,6 +36,8 @@ extern int	concord_checkpoint_ms;
 extern int	concord_sweep_interval_s;
 extern char *concord_daemon_log_level;
 extern int	concord_storage_limit_mb;
+extern int	concord_max_reader_age_s;
+extern int	concord_reader_warning_s;
 const char *concord_effective_directory(void);	/* absolute */
 const char *concord_effective_address(void);
 const char *concord_replica_path(void);			/* LMDB directory */

@@ -45,13 +45,13 @@ concord_check(CcStatus status)
 					(errcode(ERRCODE_SNAPSHOT_TOO_OLD),
 					 errmsg("snapshot too old"),
 					 errdetail("The storage replica has given up row versions that this snapshot needs."),
-					 errhint("Retry the transaction; for long reads consider a larger concord.retention.")));
+					 errhint("Retry the transaction; for long reads consider a larger concord.max_reader_age.")));
 			break;
 		case CC_READERS_FULL:
 			ereport(ERROR,
 					(errcode(ERRCODE_TOO_MANY_CONNECTIONS),
 					 errmsg("the storage replica has no reader slot left"),
-					 errhint("Retry when other sessions have ended.")));
+					 errhint("Close cursors, or retry when other sessions have ended.")));
 			break;
 		case CC_CORRUPT:
 			ereport(ERROR,

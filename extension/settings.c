@@ -27,6 +27,8 @@ int			concord_checkpoint_ms = 1000;
 int			concord_sweep_interval_s = 3600;
 char	   *concord_daemon_log_level = "info";
 int			concord_storage_limit_mb = 1024 * 1024;
+int			concord_max_reader_age_s = 24 * 3600;
+int			concord_reader_warning_s = 600;
 
 static bool
 check_log_level(char **newval, void **extra, GucSource source)
@@ -129,6 +131,15 @@ define_limits(void)
 							"created in the same transaction are not, and do not count.",
 							&concord_max_write_set_kb, 1024 * 1024, 64, MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_KB,
 							NULL, NULL, NULL);
+	DefineCustomIntVariable("concord.max_reader_age",
+							"Sets for how long old row versions are kept for one transaction that reads.",
+							"An older one gets \"snapshot too old\", and is ended if it holds on to the replica. 0: without limit.",
+							&concord_max_reader_age_s, 24 * 3600, 0, INT_MAX, PGC_POSTMASTER, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("concord.reader_warning",
+							"Sets the age of a reading transaction from which on the log warns of it.",
+							"It is repeated when the age has doubled. 0: never.",
+							&concord_reader_warning_s, 600, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomBoolVariable("concord.allow_mixed_writes",
 							 "Allows one transaction to write both Concord tables and others.",
 							 "Such a transaction is not atomic: a crash between the two commits can keep the Concord half "

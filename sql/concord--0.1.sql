@@ -102,3 +102,10 @@ CREATE FUNCTION concord.sweep() RETURNS bigint
   AS 'MODULE_PATHNAME', 'concord_sweep' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION concord.sweep() IS 'removes storage that no table or index uses; returns how much there was';
 REVOKE ALL ON FUNCTION concord.sweep() FROM PUBLIC;
+
+CREATE FUNCTION concord.readers(OUT pid integer, OUT read_lsn pg_lsn, OUT age interval, OUT view_age interval)
+  RETURNS SETOF record
+  AS 'MODULE_PATHNAME', 'concord_readers' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+COMMENT ON FUNCTION concord.readers() IS 'sessions for which old row versions, or pages of the storage replica, are kept';
+CREATE VIEW concord.readers AS SELECT * FROM concord.readers();
+GRANT SELECT ON concord.readers TO PUBLIC;

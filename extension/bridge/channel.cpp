@@ -11,6 +11,7 @@
 #include <ctime>
 
 #include "bridge/channel_layout.h"
+#include "bridge/view.h"
 #include "core/lsn_page.h"
 
 namespace concord {
@@ -307,8 +308,11 @@ bool cc_channel_idle(CcChannel* channel) {
 bool cc_channel_drop_storage(CcChannel* channel, uint32_t storage_id) { return channel->drops.Push(storage_id); }
 
 void cc_channel_set_read_lsn(CcChannel* channel, int index, uint64_t lsn) {
+  ChannelSlot& slot = channel->slot(index);
+  const uint64_t before = slot.read_lsn.load(std::memory_order_relaxed);
+  if (lsn != 0 && (before == 0 || before < lsn)) slot.read_since_ms.store(concord::bridge::NowMs());
   // Sequentially consistent: who registers and then looks at the horizon must not be seen the other way round.
-  channel->slot(index).read_lsn.store(lsn);
+  slot.read_lsn.store(lsn);
 }
 
 void cc_channel_set_snapshot_lsn(CcChannel* channel, int index, uint64_t lsn) {
@@ -317,11 +321,25 @@ void cc_channel_set_snapshot_lsn(CcChannel* channel, int index, uint64_t lsn) {
 
 uint64_t cc_channel_snapshot_lsn(CcChannel* channel, int index) { return channel->slot(index).snapshot_lsn.load(); }
 
-uint64_t cc_channel_lowest_read_lsn(CcChannel* channel) {
+void cc_channel_reader(CcChannel* channel, int index, CcReader* reader) {
+  const ChannelSlot& slot = channel->slot(index);
+  const int64_t now = concord::bridge::NowMs();
+  const int64_t view_since = slot.view_since_ms.load();
+  reader->read_lsn = slot.read_lsn.load();
+  reader->age_ms = reader->read_lsn == 0 ? 0 : now - slot.read_since_ms.load();
+  reader->view_age_ms = view_since == 0 ? -1 : now - view_since;
+}
+
+void cc_channel_publish_views(CcChannel* channel, int index) {
+  concord::bridge::Replica::Get().PublishTo(&channel->slot(index).view_since_ms);
+}
+
+uint64_t cc_channel_lowest_read_lsn(CcChannel* channel, int64_t max_age_ms) {
   uint64_t lowest = 0;
+  const int64_t oldest_ms = max_age_ms == 0 ? 0 : concord::bridge::NowMs() - max_age_ms;
   for (int i = 0; i < channel->slots; i++) {
     const uint64_t lsn = channel->slot(i).read_lsn.load();
-    if (lsn != 0 && (lowest == 0 || lsn < lowest)) lowest = lsn;
+    if (lsn != 0 && (lowest == 0 || lsn < lowest) && channel->slot(i).read_since_ms.load() >= oldest_ms) lowest = lsn;
   }
   return lowest;
 }

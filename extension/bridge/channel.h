@@ -79,11 +79,24 @@ bool		cc_channel_drop_storage(CcChannel *channel, uint32_t storage_id);	/* false
 bool		cc_channel_drops_waiting(CcChannel *channel);
 
 /* ---- read LSNs in use, for the horizon; lowest over all slots is reported by the gateway ---- */
-void		cc_channel_set_read_lsn(CcChannel *channel, int slot, uint64_t lsn);	/* 0: none */
+/* 0: none. A slot's age counts from when it had none, or a lower one. */
+void		cc_channel_set_read_lsn(CcChannel *channel, int slot, uint64_t lsn);
 /* The read LSN of a whole transaction, for whoever imports its exported snapshot. */
 void		cc_channel_set_snapshot_lsn(CcChannel *channel, int slot, uint64_t lsn);	/* 0: none */
 uint64_t	cc_channel_snapshot_lsn(CcChannel *channel, int slot);
-uint64_t	cc_channel_lowest_read_lsn(CcChannel *channel);
+/* Without those older than max_age_ms, who have had their time; 0: of all. */
+uint64_t	cc_channel_lowest_read_lsn(CcChannel *channel, int64_t max_age_ms);
+
+/* What a slot reads: 0 in read_lsn if nothing. */
+typedef struct CcReader
+{
+	uint64_t	read_lsn;
+	int64_t		age_ms;			/* of its registration */
+	int64_t		view_age_ms;	/* of its oldest pinned view of the replica; -1 if it has none */
+} CcReader;
+void		cc_channel_reader(CcChannel *channel, int slot, CcReader *reader);
+/* From now on this process' replica tells the slot since when it has had a view pinned. */
+void		cc_channel_publish_views(CcChannel *channel, int slot);
 
 /* ---- rowids and storage ids leased by this server ---- */
 /* Takes `count` consecutive ids of a counter from the lease; returns false if the lease has not that many left (then the
@@ -114,6 +127,7 @@ typedef struct CcGatewayOptions
 	const char *page_path;		/* LSN page to offer */
 	const char *qp_id;
 	int			report_ms;		/* how often read LSNs are reported */
+	int64_t		max_age_ms;		/* of those reported; 0: without limit */
 	void		(*wake) (int slot);		/* sets the latch of the backend that owns the slot */
 	void		(*log) (int level, const char *message);	/* never called from a thread: see cc_gateway_drain_log */
 } CcGatewayOptions;

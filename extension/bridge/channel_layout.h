@@ -60,6 +60,8 @@ struct SlotState {
 struct alignas(kCacheLine) ChannelSlot {
   std::atomic<uint64_t> state;
   std::atomic<uint64_t> read_lsn;
+  std::atomic<int64_t> read_since_ms;  // as NowMs; of read_lsn
+  std::atomic<int64_t> view_since_ms;  // of the oldest view pinned, 0 if there is none
   std::atomic<uint64_t> snapshot_lsn;
   // Written by the backend while `filling`.
   uint32_t kind;

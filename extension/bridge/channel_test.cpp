@@ -308,12 +308,12 @@ TEST(Channel, DropQueueIsBoundedAndInOrder) {
 
 TEST(Channel, LowestReadLsnIgnoresThoseWithout) {
   Block block(3);
-  EXPECT_EQ(cc_channel_lowest_read_lsn(block.get()), 0u);
+  EXPECT_EQ(cc_channel_lowest_read_lsn(block.get(), 0), 0u);
   cc_channel_set_read_lsn(block.get(), 0, 50);
   cc_channel_set_read_lsn(block.get(), 2, 40);
-  EXPECT_EQ(cc_channel_lowest_read_lsn(block.get()), 40u);
+  EXPECT_EQ(cc_channel_lowest_read_lsn(block.get(), 0), 40u);
   cc_channel_set_read_lsn(block.get(), 2, 0);
-  EXPECT_EQ(cc_channel_lowest_read_lsn(block.get()), 50u);
+  EXPECT_EQ(cc_channel_lowest_read_lsn(block.get(), 0), 50u);
 }
 
 TEST(Lease, NoIdIsGivenTwice) {

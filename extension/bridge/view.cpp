@@ -290,6 +290,7 @@ CcStatus Replica::AcquireNewest(CcView** out) {
     const CcStatus status = Activate(&view);
     if (status != CC_OK) return status;
     active_.push_back(view);
+    PublishViews();
   }
   *out = active_.back();
   (*out)->pins++;
@@ -299,6 +300,7 @@ CcStatus Replica::AcquireNewest(CcView** out) {
 void Replica::Unpin(CcView* view) {
   if (view->pins == 0 || --view->pins > 0) return;
   std::erase(active_, view);
+  PublishViews();
   Deactivate(view);
 }
 
@@ -308,6 +310,7 @@ void Replica::Reset() {
     active_.pop_back();
     Deactivate(view);
   }
+  PublishViews();
 }
 
 bool Replica::HasNewer(const CcView& view) const {

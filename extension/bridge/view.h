@@ -14,6 +14,7 @@
 #include <lmdb.h>
 #include <sys/types.h>
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -78,6 +79,11 @@ class Replica {
 
   // True if LMDB has committed anything since the view began.
   bool HasNewer(const CcView& view) const;
+  // Where to tell since when (NowMs) a view has been pinned, 0 if none is.
+  void PublishTo(std::atomic<int64_t>* since_ms) {
+    published_ = since_ms;
+    PublishViews();
+  }
   size_t active_views() const { return active_.size(); }
   void CountPins(size_t* views, size_t* pins) const {
     *views = active_.size();
@@ -109,7 +115,12 @@ class Replica {
   int Begin(CcView* view);
   CcStatus LoadState(CcView* view);
   void Deactivate(CcView* view);
+  void PublishViews() {
+    if (published_ != nullptr)
+      published_->store(active_.empty() ? 0 : active_.front()->since_ms, std::memory_order_relaxed);
+  }
 
+  std::atomic<int64_t>* published_ = nullptr;
   std::string path_;
   MDB_env* env_ = nullptr;
   dev_t device_ = 0;

@@ -65,6 +65,7 @@ CcGateway::CcGateway(CcChannel& channel, const CcGatewayOptions& options)
       page_path_(options.page_path != nullptr ? options.page_path : ""),
       qp_id_(options.qp_id),
       report_ms_(std::max(options.report_ms, 10)),
+      max_age_ms_(options.max_age_ms),
       wake_(options.wake),
       log_function_(options.log),
       outbox_(channel),
@@ -357,7 +358,7 @@ void CcGateway::Keep() {
 void CcGateway::ReportReaders() {
   proto::ReportReadersRequest request;
   request.set_qp_id(qp_id_);
-  request.set_lowest_read_lsn(cc_channel_lowest_read_lsn(&channel_));
+  request.set_lowest_read_lsn(cc_channel_lowest_read_lsn(&channel_, max_age_ms_));
   request.set_lease_ms(static_cast<uint64_t>(std::max(kReadersLeaseMs, report_ms_ * 10)));
   proto::ReportReadersReply reply;
   const grpc::Status status = calls_.Run(

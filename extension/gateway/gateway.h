@@ -85,6 +85,7 @@ struct CcGateway {
   const std::string page_path_;
   const std::string qp_id_;
   const int report_ms_;
+  const int64_t max_age_ms_;
   void (*const wake_)(int slot);
   void (*const log_function_)(int level, const char* message);
 

@@ -59,6 +59,7 @@ start_gateway(void)
 		.address = concord_effective_address(),
 		.page_path = concord_page_path(),
 		.report_ms = REPORT_READERS_MS,
+		.max_age_ms = (int64_t) concord_max_reader_age_s * 1000,
 		.wake = wake_backend,
 		.log = log_message,
 	};
@@ -94,6 +95,7 @@ concord_gateway_main(Datum argument)
 	{
 		concord_worker_wait(LOOP_MS);
 		cc_gateway_drain_log(gateway);
+		concord_watch_readers();
 	}
 
 	/*

@@ -182,7 +182,7 @@ concord_index_build_range_scan(Relation table, Relation index, IndexInfo *index_
 		ConcordReadPoint point;
 
 		/* First the snapshots, then the rows: whoever begins to read in between reads what is there then. */
-		build.lowest = cc_channel_lowest_read_lsn(concord_channel);
+		build.lowest = cc_channel_lowest_read_lsn(concord_channel, 0);
 		point = concord_read_point_for(table, SnapshotAny);
 		build_known_rows(&build, prefix, point.lsn);
 		build_inserted_rows(&build, prefix, point);

@@ -14,6 +14,8 @@ void		concord_worker_start(void);
 void		concord_worker_wait(long timeout_ms);
 /* Hooks by which the postmaster makes our shared memory; from _PG_init only. */
 void		concord_install_shmem_hooks(void);
+/* Warns of readers that are open for long, and ends those that are over the limit; to be called every now and then. */
+void		concord_watch_readers(void);
 /* Directory that concord.so was loaded from. */
 const char *concord_library_directory(void);
 

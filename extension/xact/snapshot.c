@@ -34,10 +34,22 @@ static uint64 known_applied = 0;	/* the replica has applied at least this */
 #define APPLY_NAP_MIN_US 20
 #define APPLY_NAP_MAX_US 2000
 
+/* Over concord.max_reader_age: nothing is kept for our registration any more, so a later snapshot needs one of its own. */
+static bool
+has_had_its_time(void)
+{
+	CcReader	reader;
+
+	if (concord_max_reader_age_s == 0)
+		return false;
+	cc_channel_reader(concord_channel, MyProc->pgprocno, &reader);
+	return reader.age_ms >= (int64_t) concord_max_reader_age_s * 1000;
+}
+
 static void
 register_read_lsn(uint64 lsn)
 {
-	if (registered_lsn != 0 && registered_lsn <= lsn)
+	if (registered_lsn != 0 && registered_lsn <= lsn && !has_had_its_time())
 		return;
 	registered_lsn = lsn;
 	cc_channel_set_read_lsn(concord_channel, MyProc->pgprocno, lsn);
@@ -66,6 +78,7 @@ open_replica(void)
 	if (!registered)
 	{
 		on_proc_exit(close_replica, (Datum) 0);
+		cc_channel_publish_views(concord_channel, MyProc->pgprocno);
 		registered = true;
 	}
 	return cc_replica_open(concord_replica_path());

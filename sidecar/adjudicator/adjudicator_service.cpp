@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/pause_points.h"
+#include "core/key.h"
 #include "sidecar/rpc/clock.h"
 #include "sidecar/rpc/status.h"
 
@@ -27,12 +28,14 @@ constexpr Decision kUnavailable{.code = Code::kUnavailable, .reason = "the adjud
 constexpr char kJournalFull[] = "the journal's disk is full";
 constexpr size_t kFrameCost = 128;  // of a record in the journal, besides its body, at most
 
-// Nothing but drops: it makes room where there is none.
+// Nothing but drops of storage, and deletions of what the system keeps about it: it makes room where there is none.
 bool OnlyDrops(const WriteSetView& write_set) {
   if (write_set.chunk_count() != 0) return false;
   Mutation mutation;
   for (MutationReader reader(write_set.mutations()); !reader.AtEnd();) {
-    if (!reader.Next(&mutation).ok() || mutation.op != MutationOp::kDropStorage) return false;
+    if (!reader.Next(&mutation).ok()) return false;
+    const bool about = mutation.op == MutationOp::kDelete && KeySpace(mutation.key) == Space::kSystem;
+    if (mutation.op != MutationOp::kDropStorage && !about) return false;
   }
   return true;
 }
@@ -163,13 +166,15 @@ const char* AdjudicatorService::NoRoomFor(size_t bytes, bool frees_space) const 
 }
 
 bool AdjudicatorService::WaitForJournal(std::unique_lock<std::mutex>* lock) {
-  while (state_ == State::kLeading && in_flight_bytes_ >= options_.max_in_flight_bytes) {
+  while (state_ == State::kLeading && in_flight_bytes_ >= options_.max_in_flight_bytes && replica_full_ == nullptr) {
     // Nothing becomes durable that nobody has written yet.
     const auto writer = writer_;
     lock->unlock();
     writer->Flush(/*more_to_come=*/false);
     lock->lock();
-    progress_.wait(*lock, [&] { return state_ != State::kLeading || in_flight_bytes_ < options_.max_in_flight_bytes; });
+    progress_.wait(*lock, [&] {
+      return state_ != State::kLeading || in_flight_bytes_ < options_.max_in_flight_bytes || replica_full_ != nullptr;
+    });
   }
   return state_ == State::kLeading && !stopping_;
 }

@@ -92,7 +92,8 @@ void AdjudicatorService::LeadLoop() {
     lock.lock();
     if (trouble_ == Code::kIoError) {
       log->critical(
-          "the journal has stopped: {}. Reads go on, but no commit is accepted until the server is restarted; look at the "
+          "the journal has stopped: {}. Reads go on, but no commit is accepted until the server is restarted; look at "
+          "the "
           "disk first",
           down_reason_.message());
       changed_.wait(lock, [&] { return stopping_; });
@@ -227,6 +228,7 @@ void AdjudicatorService::OnLocalRoom(const char* full_reason, bool stuck) {
   const std::lock_guard lock(mutex_);
   replica_full_ = full_reason;
   replica_stuck_ = stuck;
+  progress_.notify_all();
 }
 
 // Nobody else can write to a journal that is this process's own, as long as it has not been sealed by another.
@@ -283,7 +285,10 @@ void AdjudicatorService::StepDown(const Status& reason) {
   {
     const std::lock_guard lock(mutex_);
     if (state_ == State::kDown) {
-      if (stopping_) down_reason_ = reason;
+      if (stopping_) {
+        pages_.Withdraw();
+        down_reason_ = reason;
+      }
     } else {
       if (!stopping_) RoleLog("adjudicator")->warn("stepping down epoch={} reason=\"{}\"", epoch_, reason.ToString());
       const bool ours = ensemble_.local_node != nullptr;

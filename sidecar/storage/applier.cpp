@@ -133,6 +133,7 @@ Status Applier::ApplyWithRetry(std::string_view frames) {
 
 Status Applier::CheckRoom() {
   const Status room = replica_->CheckRoom();
+  if (room.code() == Code::kUnavailable) return Status::Ok();  // no reader slot free to count free pages
   if (!room.ok() && room.code() != Code::kNoSpace && room.code() != Code::kTooLarge) return room;
   TellRoom(room, /*stuck=*/false);
   return Status::Ok();
@@ -144,11 +145,12 @@ void Applier::TellRoom(const Status& room, bool stuck) {
     spdlog::info("storage replica {} has space again", replica_->directory());
   } else {
     spdlog::error("storage replica {} {}: {}", replica_->directory(),
-                  stuck ? "waits for space, and newer commits with it" : "is full, so commits are refused", room.message());
+                  stuck ? "waits for space, and newer commits with it" : "is full, so commits are refused",
+                  room.message());
   }
   room_ = room.code();
   stuck_ = stuck;
-  const char* reason = room.ok()                         ? nullptr
+  const char* reason = room.ok()                        ? nullptr
                        : room.code() == Code::kTooLarge ? "the storage replica has reached concord.storage_limit"
                                                         : "the storage replica's disk is full";
   if (options_.on_room) options_.on_room(reason, stuck);
@@ -157,9 +159,9 @@ void Applier::TellRoom(const Status& room, bool stuck) {
 Status Applier::Maintain() {
   if (Status s = CheckRoom(); !s.ok()) return s;
   Status s = replica_->Maintain(options_.maintenance_budget, &more_maintenance_);
-  if (s.code() == Code::kNoSpace) {
+  if (s.code() == Code::kNoSpace || s.code() == Code::kUnavailable) {
     more_maintenance_ = false;
-    s = Status::Ok();  // applying will meet it too, and says so
+    s = Status::Ok();  // no space: applying will meet it too, and says so; no reader slot free: there will be
   }
   maintained_us_ = SteadyUs();
   if (!s.ok()) return s;
