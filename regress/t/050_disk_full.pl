@@ -69,6 +69,8 @@ cmp_ok(fault_hits($faulty, qr/data\.mdb/), '>', 0, 'the disk was full indeed');
 set_faults($faulty, 'write /concord/storage/ ENOSPC');
 # The one commit that nobody could foresee waits for space; what comes behind it is refused.
 my $waiting = start_session($node, 'waiting', "INSERT INTO t VALUES ($next)");
+ok(wait_until(sub { (sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'Extension' AND query LIKE 'INSERT%'"))[0] eq '1' }, 30),
+	'replica, copy on write: a commit waits');
 ok(wait_until(sub { (sql('INSERT INTO t VALUES (-1)'))[1] =~ /53100: could not commit: the storage replica's disk is full/ }, 30),
 	'replica, copy on write: commits are refused');
 is((sql("SELECT count(*) FROM t"))[0], $acknowledged, 'replica, copy on write: reads go on');
