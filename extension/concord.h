@@ -34,6 +34,7 @@ extern char *concord_daemon_path;		/* concordd binary; default: beside the exten
 extern int	concord_retention_ms;
 extern int	concord_checkpoint_ms;
 extern int	concord_sweep_interval_s;
+extern int	concord_start_check_mb;
 extern char *concord_daemon_log_level;
 extern int	concord_storage_limit_mb;
 extern int	concord_max_reader_age_s;
@@ -53,6 +54,16 @@ void		concord_require_usable(void);
 extern CcChannel *concord_channel;
 void		concord_shmem_request(void);
 void		concord_shmem_startup(void);
+/* The id of this server's Concord cluster; NULL if it has never had a sidecar (worker/cluster.c) */
+#define CONCORD_CLUSTER_ID_SIZE 32
+const char *concord_cluster_id(void);
+/* Why the sidecar cannot be used, as far as launcher and gateway know. REFUSED and DAMAGED last until somebody does something. */
+typedef enum ConcordTroubleKind
+{
+	CONCORD_WELL, CONCORD_FAILED, CONCORD_REFUSED, CONCORD_DAMAGED
+} ConcordTroubleKind;
+#define CONCORD_TROUBLE_SIZE 1024
+ConcordTroubleKind concord_trouble(char *text);
 uint64		concord_page_committed(void);		/* from the LSN page; 0 if no leader vouches for it */
 
 /* ---- errors (errors.c) ---- */
@@ -61,6 +72,8 @@ void		concord_check(CcStatus status);
 /* 40001 change conflicts with another transaction (OC000) */
 void		concord_raise_conflict(const char *detail) pg_attribute_noreturn();
 void		concord_raise_unavailable(const char *what) pg_attribute_noreturn();
+/* Raises if the sidecar is known to be of no use until somebody does something about it: waiting is in vain. */
+void		concord_check_trouble(void);
 
 /* ---- read points (xact/snapshot.c) ---- */
 typedef struct ConcordReadPoint

@@ -16,11 +16,32 @@ concord_raise_conflict(const char *detail)
 }
 
 void
+concord_check_trouble(void)
+{
+	char		text[CONCORD_TROUBLE_SIZE];
+	ConcordTroubleKind kind = concord_trouble(text);
+
+	if (kind != CONCORD_REFUSED && kind != CONCORD_DAMAGED)
+		return;
+	ereport(ERROR,
+			(errcode(kind == CONCORD_DAMAGED ? ERRCODE_DATA_CORRUPTED : ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 kind == CONCORD_DAMAGED ? errmsg("Concord's data is damaged") : errmsg("Concord's sidecar cannot be used"),
+			 errdetail_internal("%s", text),
+			 errhint("Concord tables cannot be used until that is mended. \"concordctl check %s\" tells more.",
+					 concord_effective_directory())));
+}
+
+void
 concord_raise_unavailable(const char *what)
 {
+	char		text[CONCORD_TROUBLE_SIZE];
+
+	concord_check_trouble();
+	(void) concord_trouble(text);
 	ereport(ERROR,
 			(errcode(ERRCODE_CONNECTION_FAILURE),
 			 errmsg("Concord's sidecar is not available: %s", what),
+			 text[0] != '\0' ? errdetail_internal("%s", text) : 0,
 			 concord_embedded ?
 			 errhint("It is started with the server and again when it ends; the server log tells what became of it.") :
 			 errhint("Check that concordd runs and is reached at \"%s\".", concord_effective_address())));

@@ -25,6 +25,7 @@ char	   *concord_daemon_path = "";
 int			concord_retention_ms = 1000;
 int			concord_checkpoint_ms = 1000;
 int			concord_sweep_interval_s = 3600;
+int			concord_start_check_mb = 256;
 char	   *concord_daemon_log_level = "info";
 int			concord_storage_limit_mb = 1024 * 1024;
 int			concord_max_reader_age_s = 24 * 3600;
@@ -198,6 +199,10 @@ define_sidecar(void)
 							"Commits are refused before it is reached.",
 							&concord_storage_limit_mb, 1024 * 1024, 16, 1024 * 1024, PGC_POSTMASTER, GUC_UNIT_MB,
 							NULL, NULL, NULL);
+	DefineCustomIntVariable("concord.start_check",
+							"Sets up to which size the storage replica's pages are all checked when the sidecar starts.",
+							"A larger one is looked at in places, and checked by \"concordctl check\". 0 never checks all.",
+							&concord_start_check_mb, 256, 0, 1024 * 1024, PGC_POSTMASTER, GUC_UNIT_MB, NULL, NULL, NULL);
 	DefineCustomStringVariable("concord.daemon_log_level",
 							   "Sets how much the sidecar writes to the server log.",
 							   "One of trace, debug, info, warning, error.",

@@ -8,7 +8,7 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 lib=$("$pgbin/pg_config" --pkglibdir)
 share=$("$pgbin/pg_config" --sharedir)/extension
 if [ -n "$remove" ]; then
-  $SUDO rm -f "$lib"/concord.so "$lib"/concord_gateway.so "$lib"/concordd "$share"/concord.control "$share"/concord--*.sql
+  $SUDO rm -f "$lib"/concord.so "$lib"/concord_gateway.so "$lib"/concordd "$pgbin"/concordctl "$share"/concord.control "$share"/concord--*.sql
   exit 0
 fi
 # rename, not overwrite: a running server keeps the library that it has mapped
@@ -16,6 +16,7 @@ put() { $SUDO install -m "$1" "$2" "$3.new" && $SUDO mv "$3.new" "$3"; }
 put 755 "$build/extension/concord.so" "$lib/concord.so"
 put 755 "$build/extension/concord_gateway.so" "$lib/concord_gateway.so"
 put 755 "$build/sidecar/concordd" "$lib/concordd"
+put 755 "$build/sidecar/concordctl" "$pgbin/concordctl"
 for file in "$here"/sql/concord.control "$here"/sql/concord--*.sql; do
   put 644 "$file" "$share/$(basename "$file")"
 done

@@ -11,6 +11,7 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <cstdio>
 #include <filesystem>
 #include <memory>
 #include <set>
@@ -19,17 +20,23 @@
 
 #include "sidecar/adjudicator/adjudicator_service.h"
 #include "sidecar/journal/journal_service.h"
+#include "sidecar/lsn_text.h"
 #include "sidecar/metastore/file_metastore.h"
+#include "sidecar/metastore/identity.h"
+#include "sidecar/rpc/clock.h"
 #include "sidecar/rpc/directory_lock.h"
+#include "sidecar/rpc/end_report.h"
 #include "sidecar/rpc/log.h"
 #include "sidecar/rpc/server.h"
 #include "sidecar/rpc/shutdown.h"
+#include "sidecar/rpc/sidecar_service.h"
+#include "sidecar/storage/start_check.h"
 #include "sidecar/storage/storage_role.h"
+#include "sidecar/version.h"
 
 namespace concord {
 namespace {
 
-constexpr char kVersion[] = "concordd 0.1";
 constexpr unsigned kStopSecondsMax = 10;  // then the process ends without more ado; everything survives that
 
 constexpr int kLeadingWaitMs = 1000;
@@ -50,6 +57,9 @@ struct Options {
   std::string log_level = "info";
   std::string log_file;
   int lifeline_fd = -1;
+  int report_fd = -1;
+  std::string expect_cluster;
+  uint64_t check_bytes = ReplicaOptions{}.check_bytes;
   int lock_wait_ms = 0;
   int64_t checkpoint_interval_ms = 1000;
   uint64_t checkpoint_bytes = ReplicaOptions{}.checkpoint_bytes;
@@ -66,7 +76,7 @@ struct Options {
 };
 
 void Describe(CLI::App* app, Options* options) {
-  app->set_version_flag("--version", kVersion);
+  app->set_version_flag("--version", std::string("concordd ") + kVersion);
   app->footer(kFooter);
   app->add_option("--dir", options->directory, "where everything is kept; made with mode 0700 if it is not there")
       ->required();
@@ -83,6 +93,12 @@ void Describe(CLI::App* app, Options* options) {
       ->capture_default_str();
   app->add_option("--log-file", options->log_file, "default: standard error");
   app->add_option("--lifeline-fd", options->lifeline_fd, "a pipe; at its end concordd stops, as its parent has died");
+  app->add_option("--report-fd", options->report_fd,
+                  "a pipe; when concordd cannot go on it writes a line with the kind of trouble there, and the reason");
+  app->add_option("--expect-cluster", options->expect_cluster,
+                  "refuse a directory that is missing, empty or of another cluster than this");
+  app->add_option("--check-bytes", options->check_bytes, "storage: up to this size all pages are checked at start")
+      ->capture_default_str();
   app->add_option("--lock-wait-ms", options->lock_wait_ms,
                   "how long to wait for another concordd to leave the directory")
       ->capture_default_str();
@@ -158,21 +174,25 @@ Status RemoveStaleSocket(const std::string& path) {
 // The roles of this process, started and ended in order.
 class Concordd {
  public:
-  Concordd(const Options& options, ShutdownSignal* shutdown) : options_(options), shutdown_(shutdown) {}
+  Concordd(const Options& options, const std::string& cluster_id, ShutdownSignal* shutdown, EndReport* end)
+      : options_(options), cluster_id_(cluster_id), shutdown_(shutdown), end_(end), sidecar_(Info()) {}
 
   ExitCode Start() {
     Status status = OpenRoles();
     if (!status.ok()) {
+      end_->Send(status);
       log_->critical("cannot open dir=\"{}\" reason=\"{}\"", options_.directory, status.ToString());
       return kExitOpen;
     }
     status = Listen();
     if (!status.ok()) {
+      end_->Send(status);
       log_->critical("cannot listen address={} reason=\"{}\"", options_.listen, status.ToString());
       return kExitListen;
     }
     status = StartRoles();
     if (!status.ok()) {
+      end_->Send(status);
       log_->critical("cannot start reason=\"{}\"", status.ToString());
       return kExitOpen;
     }
@@ -200,6 +220,17 @@ class Concordd {
   }
 
  private:
+  proto::Info Info() const {
+    proto::Info info;
+    info.set_version(kVersion);
+    info.set_pid(static_cast<uint64_t>(getpid()));
+    info.set_cluster_id(cluster_id_);
+    info.set_directory(options_.directory);
+    for (const std::string& role : options_.roles) info.add_roles(role);
+    info.set_started_unix_us(NowUnixUs());
+    return info;
+  }
+
   Status OpenRoles() {
     if (options_.Has("journal")) {
       journal::JournalNodeOptions node;
@@ -211,25 +242,7 @@ class Concordd {
       journal_ = std::make_unique<journal::JournalService>(journal_node_.get());
     }
     if (options_.Has("storage")) {
-      StorageRoleOptions role;
-      role.replica.directory = options_.directory + "/storage";
-      role.replica.map_bytes = options_.map_size;
-      role.replica.max_readers = options_.max_readers;
-      role.replica.checkpoint_interval_us = options_.checkpoint_interval_ms * 1000;
-      role.replica.checkpoint_bytes = options_.checkpoint_bytes;
-      role.replica.retention_us = options_.retention_ms * 1000;
-      role.applier.replica_id = "storage";
-      role.applier.on_applied = [this](Lsn lsn) {
-        if (adjudicator_ != nullptr) adjudicator_->OnLocalApplied(lsn);
-      };
-      role.applier.on_room = [this](const char* full_reason, bool stuck) {
-        if (adjudicator_ != nullptr) adjudicator_->OnLocalRoom(full_reason, stuck);
-      };
-      role.applier.on_failure = [this](const Status& status) {
-        shutdown_->Fail("storage failed: " + status.ToString());
-      };
-      std::filesystem::create_directory(role.replica.directory);
-      const Status status = StorageRole::Open(std::move(role), &storage_);
+      const Status status = OpenStorage();
       if (!status.ok()) return status;
     }
     if (options_.Has("adjudicator")) {
@@ -243,10 +256,76 @@ class Concordd {
       service.page_registry = options_.directory + "/lsn_pages";
       if (options_.journal_addresses.empty()) {
         service.on_journal_broken = [this](const Status& status) {
-          shutdown_->Fail("journal failed: " + status.ToString());
+          shutdown_->Fail({status.code(), "journal failed: " + status.ToString()});
         };
       }
       adjudicator_ = std::make_unique<AdjudicatorService>(service, metastore_.get());
+    }
+    return Status::Ok();
+  }
+
+  StorageRoleOptions StorageOptions() {
+    StorageRoleOptions role;
+    role.replica.directory = options_.directory + "/storage";
+    role.replica.map_bytes = options_.map_size;
+    role.replica.max_readers = options_.max_readers;
+    role.replica.check_bytes = options_.check_bytes;
+    role.replica.checkpoint_interval_us = options_.checkpoint_interval_ms * 1000;
+    role.replica.checkpoint_bytes = options_.checkpoint_bytes;
+    role.replica.retention_us = options_.retention_ms * 1000;
+    role.applier.replica_id = "storage";
+    role.applier.on_applied = [this](Lsn lsn) {
+      if (adjudicator_ != nullptr) adjudicator_->OnLocalApplied(lsn);
+    };
+    role.applier.on_room = [this](const char* full_reason, bool stuck) {
+      if (adjudicator_ != nullptr) adjudicator_->OnLocalRoom(full_reason, stuck);
+    };
+    role.applier.on_failure = [this, directory = role.replica.directory](const Status& status) {
+      // Whatever LMDB stumbled over: the next start is to look at every page.
+      if (status.code() == Code::kCorruption) (void)CreateMark(directory, kCheckFile);
+      shutdown_->Fail({status.code(), "storage failed: " + status.ToString()});
+    };
+    return role;
+  }
+
+  // A damaged replica is made anew if the journal of this process still has everything that was ever written.
+  Status OpenStorage() {
+    const std::string directory = options_.directory + "/storage";
+    std::filesystem::create_directory(directory);
+    Status status = StorageRole::Open(StorageOptions(), &storage_);
+    const bool journal_is_complete = journal_node_ != nullptr && journal_node_->state().base_lsn == kNoLsn;
+    if (status.code() == Code::kCorruption) {
+      if (!journal_is_complete)
+        return {status.code(), status.message() +
+                                   ". It cannot be made anew from the journal, which no longer begins with its first "
+                                   "record: restore a backup of the whole Concord directory (docs/failures/damage.md)"};
+      std::string moved_to;
+      const Status moved = SetAside(directory, &moved_to);
+      if (!moved.ok()) return moved;
+      log_->error("storage is damaged and is made anew from the journal reason=\"{}\" old=\"{}\"", status.message(),
+                  moved_to);
+      std::filesystem::create_directory(directory);
+      status = StorageRole::Open(StorageOptions(), &storage_);
+    }
+    if (!status.ok()) return status;
+    MarkOnCrash(directory);
+    return journal_node_ == nullptr ? Status::Ok() : CompareWithJournal();
+  }
+
+  // The journal is ahead of the replica, which applies nothing that is not synced there, and keeps what it has not
+  // applied.
+  Status CompareWithJournal() const {
+    const Lsn applied = storage_->replica()->applied();
+    const journal::SegmentLog::State journal = journal_node_->state();
+    if (applied < journal.base_lsn) {
+      return {Code::kCorruption, options_.directory + "/storage is missing or too old: it has applied " +
+                                     LsnText(applied) + ", and the journal begins after " + LsnText(journal.base_lsn) +
+                                     ". Restore a backup of the whole Concord directory (docs/failures/damage.md)"};
+    }
+    if (applied > journal.last_lsn) {
+      return {Code::kCorruption, options_.directory + "/journal has lost its end: its last record is " +
+                                     LsnText(journal.last_lsn) + ", and storage has applied " + LsnText(applied) +
+                                     ". Restore a backup of the whole Concord directory (docs/failures/damage.md)"};
     }
     return Status::Ok();
   }
@@ -261,6 +340,7 @@ class Concordd {
     SetServerLimits(&builder);
     int port = 0;
     builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port);
+    builder.RegisterService(&sidecar_);
     if (journal_ != nullptr) builder.RegisterService(journal_.get());
     if (storage_ != nullptr) builder.RegisterService(storage_->service());
     if (adjudicator_ != nullptr) builder.RegisterService(adjudicator_.get());
@@ -290,7 +370,10 @@ class Concordd {
   }
 
   const Options options_;
+  const std::string cluster_id_;
   ShutdownSignal* const shutdown_;
+  EndReport* const end_;
+  SidecarService sidecar_;
   const std::shared_ptr<spdlog::logger> log_ = RoleLog("concordd");
   std::unique_ptr<journal::JournalNode> journal_node_;
   std::unique_ptr<journal::JournalService> journal_;
@@ -321,22 +404,30 @@ int Run(int argc, char** argv) {
   const auto log = RoleLog("concordd");
   umask(0077);
 
+  EndReport end(options.report_fd);
   DirectoryLock lock;
-  status = lock.Acquire(options.directory, options.lock_wait_ms);
+  std::string cluster_id;
+  status = RequireDirectory(options.directory, options.expect_cluster);
+  if (status.ok()) status = lock.Acquire(options.directory, options.lock_wait_ms);
+  if (status.ok()) status = lock.Tell(options.listen);
+  if (status.ok())
+    status = OpenIdentity(options.directory, options.expect_cluster, options.Has("journal"), &cluster_id);
   if (!status.ok()) {
-    log->critical("{}", status.message());
+    end.Send(status);
+    log->critical("cannot open dir=\"{}\" reason=\"{}\"", options.directory, status.message());
     return status.code() == Code::kUnavailable ? kExitLocked : kExitOpen;
   }
 
   // Never undone: when its last channel goes, gRPC joins a thread that may sleep in a poll for ten seconds, and the
   // next concordd waits for the directory until this one has ended.
   grpc_init();
-  Concordd concordd(options, &shutdown);
+  Concordd concordd(options, cluster_id, &shutdown, &end);
   ExitCode code = concordd.Start();
   if (code == kExitOk) {
     log->info("ready address={} dir=\"{}\" pid={}", options.listen, options.directory, getpid());
     const std::string reason = shutdown.Wait(-1);
     if (shutdown.failed()) {
+      end.Send(shutdown.failure());
       log->critical("stopping reason=\"{}\"", reason);
       code = kExitFailed;
     } else {

@@ -72,6 +72,12 @@ COMMENT ON FUNCTION concord.relation_size(regclass) IS
   'bytes that the current rows of a Concord table, or entries of an index, take in storage: keys and values, without old '
   'versions and free space; pg_relation_size knows only local files';
 
+CREATE FUNCTION concord.check(relation regclass, OUT index regclass, OUT tid tid, OUT problem text) RETURNS SETOF record
+  AS 'MODULE_PATHNAME', 'concord_check_relation' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+REVOKE EXECUTE ON FUNCTION concord.check(regclass) FROM PUBLIC;
+COMMENT ON FUNCTION concord.check(regclass) IS
+  'compares a Concord index, or all valid ones of a table, with the table''s rows; a line for each place where they differ';
+
 CREATE FUNCTION concord.status(
     OUT sidecar text,
     OUT epoch bigint,

@@ -128,6 +128,7 @@ typedef struct CcGatewayOptions
 	const char *qp_id;
 	int			report_ms;		/* how often read LSNs are reported */
 	int64_t		max_age_ms;		/* of those reported; 0: without limit */
+	bool		(*meet) (const char *cluster_id);	/* before each session, by its thread: whether this sidecar is ours; NULL: any is */
 	void		(*wake) (int slot);		/* sets the latch of the backend that owns the slot */
 	void		(*log) (int level, const char *message);	/* never called from a thread: see cc_gateway_drain_log */
 } CcGatewayOptions;

@@ -95,8 +95,18 @@ CcStatus Replica::OpenEnvironment() {
   mdb_env_set_maxreaders(env_, kMaxReaders);
   rc = mdb_env_open(env_, path_.c_str(), MDB_RDONLY | MDB_NOTLS, 0600);
   if (rc != 0) return LmdbError(rc, data.c_str());
+  // Before the file's length is asked for: it only grows.
+  MDB_envinfo info;
+  MDB_stat pages;
+  if ((rc = mdb_env_info(env_, &info)) != 0 || (rc = mdb_env_stat(env_, &pages)) != 0)
+    return LmdbError(rc, data.c_str());
   mdb_filehandle_t fd;
   if (mdb_env_get_fd(env_, &fd) != 0 || fstat(fd, &file) != 0) return LmdbError(errno, data.c_str());
+  // A page that is not there would be a SIGBUS. The writer makes the file as long as it claims to be right after each
+  // commit.
+  if (static_cast<uint64_t>(file.st_size) / pages.ms_psize <= info.me_last_pgno)
+    return Fail(CC_UNAVAILABLE, "\"%s\" has been cut: it has %llu bytes, and its last page is %zu", data.c_str(),
+                static_cast<unsigned long long>(file.st_size), info.me_last_pgno);
   device_ = file.st_dev;
   inode_ = file.st_ino;
   checked_replaced_ms_ = NowMs();

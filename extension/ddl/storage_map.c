@@ -18,12 +18,14 @@
 #include "storage/bufpage.h"
 #include "storage/fd.h"
 #include "storage/smgr.h"
+#include "utils/builtins.h"
 #include "utils/memutils.h"
 #include "xact/lease.h"
 
 #define METAPAGE_BLOCK ((BlockNumber) 0)
 #define METAPAGE_MAGIC 0x436F6E63		/* "Conc" */
-#define METAPAGE_VERSION 1
+#define METAPAGE_VERSION 2
+#define CLUSTER_BYTES (CONCORD_CLUSTER_ID_SIZE / 2)
 
 typedef struct Metapage
 {
@@ -31,6 +33,7 @@ typedef struct Metapage
 	uint32		version;
 	Oid			database;		/* a copy of the file in another database (CREATE DATABASE) is no storage there */
 	uint32		storage_id;
+	uint8		cluster[CLUSTER_BYTES];	/* whose storage it is: a sidecar of another cluster does not have it */
 } Metapage;
 
 #define PageGetMetapage(page) ((Metapage *) PageGetContents(page))
@@ -42,6 +45,12 @@ static bool
 is_metapage(Page page)
 {
 	return PageGetMetapage(page)->magic == METAPAGE_MAGIC;
+}
+
+static void
+cluster_bytes(const char *id, uint8 *bytes)
+{
+	hex_decode(id, CONCORD_CLUSTER_ID_SIZE, (char *) bytes);
 }
 
 static uint32
@@ -66,7 +75,10 @@ write_metapage(RelFileNode node, char persistence, uint32 storage_id)
 	Buffer		buffer;
 	Page		page;
 	Metapage   *meta;
+	uint8		cluster[CLUSTER_BYTES];
 
+	/* Known by now: the storage id came from the sidecar. */
+	cluster_bytes(concord_cluster_id(), cluster);
 	buffer = ReadBufferWithoutRelcache(node, MAIN_FORKNUM, extend ? P_NEW : METAPAGE_BLOCK,
 									   extend ? RBM_NORMAL : RBM_ZERO_AND_LOCK, NULL, true);
 	if (extend)
@@ -82,6 +94,7 @@ write_metapage(RelFileNode node, char persistence, uint32 storage_id)
 	meta->version = METAPAGE_VERSION;
 	meta->database = MyDatabaseId;
 	meta->storage_id = storage_id;
+	memcpy(meta->cluster, cluster, CLUSTER_BYTES);
 	/* A full-page image leaves out what lies between pd_lower and pd_upper. */
 	((PageHeader) page)->pd_lower = (char *) (meta + 1) - (char *) page;
 	MarkBufferDirty(buffer);
@@ -124,6 +137,34 @@ concord_storage_move(Relation rel, RelFileNode node)
 	RelationDropStorage(rel);
 }
 
+/*
+ * Raises if the storage is another cluster's. A server that has lost the id of its own learns it from the sidecar, so that one with
+ * an empty directory is not taken for the one that had the rows.
+ */
+static void
+check_cluster(Relation rel, const Metapage *meta)
+{
+	uint8		cluster[CLUSTER_BYTES];
+	char		owner[CONCORD_CLUSTER_ID_SIZE + 1];
+
+	if (concord_cluster_id() == NULL)
+		(void) concord_committed_lsn();
+	if (concord_cluster_id() == NULL)
+		concord_raise_unavailable("it has not told the id of its cluster");
+	cluster_bytes(concord_cluster_id(), cluster);
+	if (memcmp(cluster, meta->cluster, CLUSTER_BYTES) == 0)
+		return;
+	hex_encode((const char *) meta->cluster, CLUSTER_BYTES, owner);
+	owner[CONCORD_CLUSTER_ID_SIZE] = '\0';
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("relation \"%s\" belongs to another Concord cluster", RelationGetRelationName(rel)),
+			 errdetail("Its rows are in cluster %s, the sidecar in \"%s\" serves cluster %s.", owner,
+					   concord_effective_directory(), concord_cluster_id()),
+			 errhint("Stop the server, put the directory of that cluster back, or restore a backup, and remove the file "
+					 "\"concord.cluster\" from the data directory if it names another one.")));
+}
+
 /* Reads the metapage of a relation of ours; raises if there is none, or one that is not for this database. */
 static uint32
 read_metapage(Relation rel)
@@ -163,6 +204,7 @@ read_metapage(Relation rel)
 				 errdetail("CREATE DATABASE copies the files of its template; the rows of Concord tables are not in them."),
 				 errhint("Drop the relation, or create the database from a template without Concord tables and copy the "
 						 "rows with pg_dump.")));
+	check_cluster(rel, &meta);
 	return meta.storage_id;
 }
 
@@ -242,6 +284,15 @@ concord_storage_id_of_file(RelFileNode node)
 	UnlockReleaseBuffer(buffer);
 	if (meta.magic != METAPAGE_MAGIC || meta.version != METAPAGE_VERSION || meta.database != MyDatabaseId)
 		return 0;
+	/* Dropping a relation of another cluster must not take ours of the same number away. */
+	if (concord_cluster_id() != NULL)
+	{
+		uint8		cluster[CLUSTER_BYTES];
+
+		cluster_bytes(concord_cluster_id(), cluster);
+		if (memcmp(cluster, meta.cluster, CLUSTER_BYTES) != 0)
+			return 0;
+	}
 	return meta.storage_id;
 }
 

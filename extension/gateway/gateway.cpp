@@ -66,6 +66,7 @@ CcGateway::CcGateway(CcChannel& channel, const CcGatewayOptions& options)
       qp_id_(options.qp_id),
       report_ms_(std::max(options.report_ms, 10)),
       max_age_ms_(options.max_age_ms),
+      meet_(options.meet),
       wake_(options.wake),
       log_function_(options.log),
       outbox_(channel),
@@ -73,6 +74,7 @@ CcGateway::CcGateway(CcChannel& channel, const CcGatewayOptions& options)
       adjudicator_(proto::Adjudicator::NewStub(grpc_channel_)),
       journal_(proto::Journal::NewStub(grpc_channel_)),
       storage_(proto::Storage::NewStub(grpc_channel_)),
+      sidecar_(proto::Sidecar::NewStub(grpc_channel_)),
       partial_(static_cast<size_t>(channel.slots)) {
   if (!page_path_.empty()) page_ = MapPage(page_path_);
   for (int slot : concord::AttachGateway(channel_)) wake_(slot);
@@ -201,10 +203,25 @@ bool CcGateway::IsLeaderThere() {
   return status.ok();
 }
 
+bool CcGateway::IsOurCluster() {
+  if (meet_ == nullptr) return true;
+  proto::Info info;
+  const grpc::Status status = calls_.Run(kCallTimeoutMs, [&](grpc::ClientContext* context) {
+    return sidecar_->GetInfo(context, proto::InfoRequest(), &info);
+  });
+  if (!status.ok()) return false;
+  const bool ours = meet_(info.cluster_id().c_str());
+  if (!ours && !foreign_)
+    log_.Add(CC_LOG_WARNING, "the sidecar at \"" + address_ + "\" serves cluster " + info.cluster_id() +
+                                 ", which is not this server's; it is not used");
+  foreign_ = !ours;
+  return ours;
+}
+
 void CcGateway::KeepSession() {
   int pause_ms = kReconnectPauseMs;
   while (!stopping_) {
-    if (!IsLeaderThere()) {
+    if (!IsLeaderThere() || !IsOurCluster()) {
       if (!Pause(pause_ms)) return;
       pause_ms = std::min(pause_ms * 2, kReconnectPauseMaxMs);
       continue;

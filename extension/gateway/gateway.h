@@ -30,6 +30,7 @@
 #include "gateway/outbox.h"
 #include "proto/adjudicator.grpc.pb.h"
 #include "proto/journal.grpc.pb.h"
+#include "proto/sidecar.grpc.pb.h"
 #include "proto/storage.grpc.pb.h"
 
 struct CcGateway {
@@ -62,6 +63,7 @@ struct CcGateway {
   // session
   void KeepSession();
   bool IsLeaderThere();
+  bool IsOurCluster();
   void RunSession(const std::shared_ptr<Session>& session);
   void OnVerdict(const concord::proto::Verdict& verdict);
   void OnDropVerdict(const concord::OutRequestPtr& request, const concord::proto::Verdict& verdict);
@@ -86,6 +88,7 @@ struct CcGateway {
   const std::string qp_id_;
   const int report_ms_;
   const int64_t max_age_ms_;
+  bool (*const meet_)(const char* cluster_id);
   void (*const wake_)(int slot);
   void (*const log_function_)(int level, const char* message);
 
@@ -96,6 +99,7 @@ struct CcGateway {
   std::unique_ptr<concord::proto::Adjudicator::Stub> adjudicator_;
   std::unique_ptr<concord::proto::Journal::Stub> journal_;
   std::unique_ptr<concord::proto::Storage::Stub> storage_;
+  std::unique_ptr<concord::proto::Sidecar::Stub> sidecar_;
   const concord::LsnPage* page_ = nullptr;
 
   std::mutex answer_mutex_;
@@ -112,6 +116,7 @@ struct CcGateway {
   int64_t page_offered_us_ = 0;                  // keeper only
   uint64_t drop_sequence_ = 0;                   // of who set drops_in_flight_
   bool ever_connected_ = false;                  // session only
+  bool foreign_ = false;                         // session only: the sidecar was of another cluster
   std::vector<concord::OutRequestPtr> partial_;  // pump only: requests of which pieces are missing, by slot
 
   std::vector<std::thread> threads_;  // last: they use all of the above

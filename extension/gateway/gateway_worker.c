@@ -60,6 +60,7 @@ start_gateway(void)
 		.page_path = concord_page_path(),
 		.report_ms = REPORT_READERS_MS,
 		.max_age_ms = (int64_t) concord_max_reader_age_s * 1000,
+		.meet = concord_cluster_meet,
 		.wake = wake_backend,
 		.log = log_message,
 	};

@@ -175,6 +175,8 @@ typedef struct ConcordRowKey ConcordRowKey;
 ConcordRowKey *concord_row_key_begin(Relation table, Relation index, struct IndexInfo *index_info);
 /* Of the row as it is now. False if there is no such row or the index's predicate excludes it. */
 bool		concord_row_key_now(ConcordRowKey *row_key, uint64 rowid, ConcordBody *body);
+/* Of the row in the slot. False if the index's predicate excludes it. */
+bool		concord_row_key_of_slot(ConcordRowKey *row_key, TupleTableSlot *slot, uint64 rowid, ConcordBody *body);
 void		concord_row_key_end(ConcordRowKey *row_key);
 
 /* ---- planning (cost.c) ---- */

@@ -59,9 +59,8 @@ concord_row_key_end(ConcordRowKey *self)
 	pfree(self);
 }
 
-/* Of the row in the slot. */
-static bool
-row_key_of_slot(ConcordRowKey *self, TupleTableSlot *slot, uint64 rowid, ConcordBody *body)
+bool
+concord_row_key_of_slot(ConcordRowKey *self, TupleTableSlot *slot, uint64 rowid, ConcordBody *body)
 {
 	ExprContext *context = GetPerTupleExprContext(self->estate);
 	size_t		columns_size;
@@ -83,7 +82,7 @@ concord_row_key_now(ConcordRowKey *self, uint64 rowid, ConcordBody *body)
 
 	concord_tid_from_rowid(&tid, rowid);
 	return table_tuple_fetch_row_version(self->table, &tid, SnapshotSelf, self->slot) &&
-		row_key_of_slot(self, self->slot, rowid, body);
+		concord_row_key_of_slot(self, self->slot, rowid, body);
 }
 
 static bool
@@ -180,7 +179,7 @@ add_missing_entries(ConcordRowKey *row_key, Snapshot snapshot, double *rows, dou
 		(*rows)++;
 		if (!concord_tid_rowid(&tid, &rowid))
 			elog(ERROR, "table scan of \"%s\" returned a TID that names no row", RelationGetRelationName(row_key->table));
-		if (!row_key_of_slot(row_key, slot, rowid, &then) ||
+		if (!concord_row_key_of_slot(row_key, slot, rowid, &then) ||
 			(entry_now(prefix, then.bytes, then.key.size, &now) && now == rowid))
 			continue;
 		/* Whoever changed the row meanwhile has maintained the index. */

@@ -27,6 +27,12 @@ concord_heap_pages(Relation rel, uint64 *rows)
 	CcStatus	status = cc_replica_open(concord_replica_path());
 
 	*rows = 0;
+	if (status == CC_UNAVAILABLE)
+	{
+		/* At the start of the server, or while the replica is made anew: wait, or raise with what is wrong. */
+		(void) concord_newest_lsn();
+		status = cc_replica_open(concord_replica_path());
+	}
 	if (status == CC_OK)
 		status = cc_replica_counters(prefix, rows, &bytes);
 	if (status != CC_END)

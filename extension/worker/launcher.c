@@ -25,6 +25,8 @@
 PGDLLEXPORT void concord_launcher_main(Datum argument) pg_attribute_noreturn();
 
 #define LIFELINE_FD 3			/* in the sidecar */
+#define REPORT_FD 4
+#define SETTLED_MS 1000			/* having run that long, it has opened its directory, or is at work on it */
 #define EXEC_FAILED 127
 #define BACKOFF_MIN_MS 100
 #define BACKOFF_MAX_MS 10000
@@ -36,6 +38,7 @@ PGDLLEXPORT void concord_launcher_main(Datum argument) pg_attribute_noreturn();
 #define POLL_MS 10
 
 static int	lifeline = -1;		/* writing end */
+static int	report = -1;		/* reading end: why the sidecar could not go on */
 
 static void
 handle_sigchld(SIGNAL_ARGS)
@@ -60,7 +63,7 @@ daemon_path(void)
 
 /* In the child: only what is async-signal-safe. */
 static void
-become_sidecar(char *const *arguments, int lifeline_read)
+become_sidecar(char *const *arguments, int lifeline_read, int report_write)
 {
 	static const char message[] = "concord launcher: could not execute the sidecar\n";
 	sigset_t	none;
@@ -74,10 +77,13 @@ become_sidecar(char *const *arguments, int lifeline_read)
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 
+	/* Out of the way of the numbers that they are to have. */
+	lifeline_read = fcntl(lifeline_read, F_DUPFD_CLOEXEC, REPORT_FD + 1);
+	report_write = fcntl(report_write, F_DUPFD_CLOEXEC, REPORT_FD + 1);
 	null_fd = open("/dev/null", O_RDONLY);
 	if (dup2(null_fd, STDIN_FILENO) >= 0 && dup2(STDERR_FILENO, STDOUT_FILENO) >= 0 &&
-		(lifeline_read == LIFELINE_FD ? fcntl(LIFELINE_FD, F_SETFD, 0) : dup2(lifeline_read, LIFELINE_FD)) >= 0 &&
-		close_range(LIFELINE_FD + 1, ~0U, 0) == 0)
+		dup2(lifeline_read, LIFELINE_FD) >= 0 && dup2(report_write, REPORT_FD) >= 0 &&
+		close_range(REPORT_FD + 1, ~0U, 0) == 0)
 		execv(arguments[0], arguments);
 	if (write(STDERR_FILENO, message, sizeof(message) - 1) < 0)
 		_exit(EXEC_FAILED);
@@ -94,6 +100,7 @@ start_sidecar(void)
 		psprintf("--dir=%s", concord_effective_directory()),
 		psprintf("--listen=%s", concord_effective_address()),
 		psprintf("--lifeline-fd=%d", LIFELINE_FD),
+		psprintf("--report-fd=%d", REPORT_FD),
 		psprintf("--lock-wait-ms=%d", LOCK_WAIT_MS),
 		psprintf("--retention-ms=%d", concord_retention_ms),
 		psprintf("--checkpoint-interval-ms=%d", concord_checkpoint_ms),
@@ -101,13 +108,17 @@ start_sidecar(void)
 		psprintf("--max-readers=%d", MaxBackends * 8 + 256),
 		psprintf("--map-size=%lld", (long long) concord_storage_limit_mb * 1024 * 1024),
 		psprintf("--log-level=%s", concord_daemon_log_level),
+		psprintf("--check-bytes=%lld", (long long) concord_start_check_mb << 20),
+		/* Once there were rows, an empty directory is a lost one. */
+		concord_cluster_id() != NULL ? psprintf("--expect-cluster=%s", concord_cluster_id()) : NULL,
 		NULL
 	};
 	int			ends[2];
+	int			report_ends[2];
 	pid_t		pid;
 
 	/* Ours alone, even where the data directory lets its group read. */
-	if (mkdir(concord_effective_directory(), 0700) != 0 && errno != EEXIST)
+	if (concord_cluster_id() == NULL && mkdir(concord_effective_directory(), 0700) != 0 && errno != EEXIST)
 	{
 		ereport(WARNING,
 				(errcode_for_file_access(),
@@ -119,20 +130,59 @@ start_sidecar(void)
 		ereport(WARNING, (errcode_for_file_access(), errmsg("could not create the sidecar's lifeline: %m")));
 		return -1;
 	}
+	if (pipe2(report_ends, O_CLOEXEC | O_NONBLOCK) != 0)
+	{
+		close(ends[0]);
+		close(ends[1]);
+		ereport(WARNING, (errcode_for_file_access(), errmsg("could not create the sidecar's report pipe: %m")));
+		return -1;
+	}
 	fflush(NULL);				/* or the child's copy would be written twice */
 	pid = fork();
 	if (pid == 0)
-		become_sidecar(arguments, ends[0]);
+		become_sidecar(arguments, ends[0], report_ends[1]);
 	close(ends[0]);
+	close(report_ends[1]);
 	if (pid < 0)
 	{
 		close(ends[1]);
+		close(report_ends[0]);
 		ereport(WARNING, (errmsg("could not fork the sidecar: %m")));
 		return -1;
 	}
 	lifeline = ends[1];
+	report = report_ends[0];
 	ereport(LOG, (errmsg("started concord sidecar \"%s\", PID %d", arguments[0], (int) pid)));
 	return pid;
+}
+
+/*
+ * What the sidecar has written about its end: a line with the kind, then the reason. Kept for the backends that wait for it. One that
+ * was killed says nothing.
+ */
+static void
+take_report(const char *how)
+{
+	char		text[CONCORD_TROUBLE_SIZE + 16];
+	ssize_t		size = read(report, text, sizeof(text) - 1);
+	char	   *reason;
+	ConcordTroubleKind kind = CONCORD_FAILED;
+
+	close(report);
+	report = -1;
+	text[Max(size, 0)] = '\0';
+	reason = strchr(text, '\n');
+	if (reason == NULL)
+		reason = psprintf("It ended: %s.", how);
+	else
+	{
+		*reason++ = '\0';
+		if (strcmp(text, "damaged") == 0)
+			kind = CONCORD_DAMAGED;
+		else if (strcmp(text, "refused") == 0)
+			kind = CONCORD_REFUSED;
+	}
+	concord_set_trouble(CONCORD_TROUBLE_LAUNCHER, kind, reason);
 }
 
 /* True if the sidecar has ended; logs how. */
@@ -156,6 +206,7 @@ sidecar_ended(pid_t pid, bool expected)
 				(errmsg("concord sidecar ended, PID %d: %s", (int) pid, how),
 				 errdetail("Commits and reads of Concord tables wait until it is back."),
 				 errhint("What it wrote to the server log tells why.")));
+	take_report(how);
 	pfree(how);
 	close(lifeline);
 	lifeline = -1;
@@ -199,6 +250,7 @@ run_sidecar(bool *served)
 	TimestampTz start = GetCurrentTimestamp();
 	uint64		sessions = gateway_sessions();
 	pid_t		pid = start_sidecar();
+	bool		settled = false;
 
 	while (pid > 0)
 	{
@@ -209,7 +261,14 @@ run_sidecar(bool *served)
 		}
 		if (sidecar_ended(pid, false))
 			break;
-		concord_worker_wait(-1L);
+		concord_worker_wait(settled ? -1L : SETTLED_MS);
+		if (!settled && TimestampDifferenceExceeds(start, GetCurrentTimestamp(), SETTLED_MS))
+		{
+			settled = true;
+			if (sidecar_ended(pid, false))
+				break;
+			concord_set_trouble(CONCORD_TROUBLE_LAUNCHER, CONCORD_WELL, "");
+		}
 	}
 	*served = gateway_sessions() != sessions;
 	return TimestampDifferenceMilliseconds(start, GetCurrentTimestamp());

@@ -52,6 +52,7 @@ concord_shmem_request(void)
 		previous_request_hook();
 	RequestAddinShmemSpace(add_size(add_size(channel_bytes(), concord_intent_shmem_size()),
 									add_size(concord_marks_shmem_size(), concord_sweep_shmem_size())));
+	RequestAddinShmemSpace(concord_cluster_shmem_size());
 }
 
 static void
@@ -97,6 +98,7 @@ concord_shmem_startup(void)
 	concord_intent_shmem_init();
 	concord_marks_shmem_init();
 	concord_sweep_shmem_init();
+	concord_cluster_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
 
 	if (lsn_page == NULL)		/* it outlives a restart of the processes: its writer is none of them */

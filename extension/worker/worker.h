@@ -16,6 +16,24 @@ void		concord_worker_wait(long timeout_ms);
 void		concord_install_shmem_hooks(void);
 /* Warns of readers that are open for long, and ends those that are over the limit; to be called every now and then. */
 void		concord_watch_readers(void);
+
+/* ---- the cluster, and what is wrong with the sidecar (cluster.c) ---- */
+Size		concord_cluster_shmem_size(void);
+void		concord_cluster_shmem_init(void);
+/*
+ * A sidecar says that it serves this cluster. True if that is ours; a server that has none yet takes it for its own. Otherwise
+ * what is wrong is set as the gateway's trouble. Called by the gateway's session thread; uses nothing of Postgres' but shared memory.
+ */
+bool		concord_cluster_meet(const char *id);
+
+typedef enum ConcordTroubleSlot
+{
+	CONCORD_TROUBLE_LAUNCHER, CONCORD_TROUBLE_GATEWAY
+} ConcordTroubleSlot;
+#define CONCORD_TROUBLE_SLOTS 2
+/* Each slot is one thread's to set. */
+void		concord_set_trouble(ConcordTroubleSlot slot, ConcordTroubleKind kind, const char *text);
+
 /* Directory that concord.so was loaded from. */
 const char *concord_library_directory(void);
 

@@ -260,6 +260,7 @@ concord_request_read_lsn(void)
 				return answer.lsn;
 		}
 		CHECK_FOR_INTERRUPTS();
+		concord_check_trouble();
 		if (GetCurrentTimestamp() >= deadline)
 			concord_raise_unavailable("no adjudicator confirmed a read LSN within concord.read_timeout");
 		wait_latch(RETRY_PAUSE_MS);

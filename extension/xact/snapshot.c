@@ -104,12 +104,13 @@ wait_applied(uint64 lsn)
 			concord_check(status);
 
 		CHECK_FOR_INTERRUPTS();
+		concord_check_trouble();
 		if (start == 0)
 			start = GetCurrentTimestamp();
 		else if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), concord_read_timeout_ms))
 			concord_raise_unavailable(status == CC_OK ?
 									  "the storage replica has not caught up within concord.read_timeout" :
-									  "the storage replica cannot be opened");
+									  psprintf("the storage replica cannot be opened: %s", cc_error()));
 		pgstat_report_wait_start(PG_WAIT_EXTENSION);
 		pg_usleep(nap_us);
 		pgstat_report_wait_end();

@@ -281,6 +281,11 @@ Status JournalNode::ReportCheckpoint(const std::string& replica_id, Lsn checkpoi
   return status;
 }
 
+std::vector<LeaseTable::Listed> JournalNode::Leases() const {
+  const std::lock_guard lock(trim_mutex_);
+  return leases_.List(SteadyMs());
+}
+
 SegmentLog::State JournalNode::state() const {
   SegmentLog::State state = log_->state();
   const std::lock_guard lock(mutex_);

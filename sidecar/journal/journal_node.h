@@ -20,6 +20,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "core/lsn.h"
 #include "core/status.h"
@@ -78,6 +79,7 @@ class JournalNode {
 
   // As SegmentLog::Room.
   uint64_t Room() const { return log_->Room(); }
+  std::vector<LeaseTable::Listed> Leases() const;
 
   SegmentLog::State state() const;  // committed_lsn: as far as this node knows, not only what is on disk
 
@@ -114,8 +116,8 @@ class JournalNode {
   Lsn writer_committed_lsn_ = kNoLsn;
   uint32_t write_quorum_ = 0;  // of the writer; 0 until it has told
 
-  std::mutex trim_mutex_;  // held over a trim; taken before mutex_
-  LeaseTable leases_;      // guarded by trim_mutex_
+  mutable std::mutex trim_mutex_;  // held over a trim; taken before mutex_
+  LeaseTable leases_;              // guarded by trim_mutex_
 };
 
 }  // namespace concord::journal

@@ -289,6 +289,13 @@ grpc::Status JournalService::GetStatus(grpc::ServerContext*, const proto::Journa
   reply->set_segments(state.segments);
   reply->set_bytes(state.bytes);
   reply->set_syncs(state.syncs);
+  reply->set_base_lsn(state.base_lsn);
+  for (const LeaseTable::Listed& lease : node_->Leases()) {
+    proto::ReplicaLease* to = reply->add_leases();
+    to->set_replica_id(lease.replica_id);
+    to->set_checkpoint_lsn(lease.checkpoint_lsn);
+    to->set_left_ms(lease.left_ms);
+  }
   return grpc::Status::OK;
 }
 

@@ -42,6 +42,12 @@ std::optional<Lsn> LeaseTable::LowestCheckpoint() const {
   return lowest;
 }
 
+std::vector<LeaseTable::Listed> LeaseTable::List(int64_t now_ms) const {
+  std::vector<Listed> out;
+  for (const auto& [id, lease] : leases_) out.push_back({id, lease.checkpoint_lsn, lease.ends_ms - now_ms});
+  return out;
+}
+
 std::string LeaseTable::Encode() const {
   std::string out;
   AppendLe(&out, kVersion);

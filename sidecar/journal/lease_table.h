@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/lsn.h"
 #include "core/status.h"
@@ -28,6 +29,13 @@ class LeaseTable {
   bool Expire(int64_t now_ms);
   // The lowest checkpoint of all leases; none if there is no lease, which means that nothing may be trimmed.
   std::optional<Lsn> LowestCheckpoint() const;
+
+  struct Listed {
+    std::string replica_id;
+    Lsn checkpoint_lsn;
+    int64_t left_ms;
+  };
+  std::vector<Listed> List(int64_t now_ms) const;
 
   // leases := version u32 | lease*      lease := id_size u16 | id | checkpoint_lsn u64 | lease_ms u64
   std::string Encode() const;

@@ -45,7 +45,9 @@ Status ParseSegmentHeader(std::string_view bytes, SegmentHeader* header) {
       Crc32c(Crc32c(bytes.substr(0, 12)), bytes.data() + 16, kSegmentHeaderSize - 16))
     return {Code::kCorruption, "checksum mismatch in the segment header"};
   const auto version = LoadLe<uint32_t>(bytes.data() + 8);
-  if (version != kSegmentVersion) return {Code::kCorruption, "unknown segment version " + std::to_string(version)};
+  if (version != kSegmentVersion)
+    return {Code::kInvalid,
+            "segment version " + std::to_string(version) + ", this program reads " + std::to_string(kSegmentVersion)};
   header->sequence = LoadLe<uint64_t>(bytes.data() + 16);
   header->salt = LoadLe<uint64_t>(bytes.data() + 24);
   header->size = LoadLe<uint64_t>(bytes.data() + 32);

@@ -45,7 +45,8 @@ struct GroupHeader {
 inline constexpr uint64_t PadGroup(uint64_t size) { return (size + kGroupAlignment - 1) & ~(kGroupAlignment - 1); }
 
 std::string EncodeSegmentHeader(const SegmentHeader& header);
-// `bytes` are the first kSegmentHeaderSize of the file. kCorruption without a place: the caller knows it.
+// `bytes` are the first kSegmentHeaderSize of the file. kCorruption, or kInvalid for a version that is not known;
+// without a place, which the caller knows.
 Status ParseSegmentHeader(std::string_view bytes, SegmentHeader* header);
 
 // Makes a group in place: `*group` is kGroupHeaderSize bytes of room, then frames. Pads and fills in the header.

@@ -119,7 +119,6 @@ class SegmentLog {
   Status ApplyCut();
   Status FindCut(Lsn lsn);
   Status Recover();
-  Status ScanSegment(Segment* segment, const std::string& bytes, State* state);
   Status SecureEnd(const Segment& last);
   Status OpenEnd(std::deque<std::shared_ptr<Segment>> segments, State state);
 

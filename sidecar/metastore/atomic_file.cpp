@@ -4,8 +4,12 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <charconv>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
+
+#include "core/crc32c.h"
 
 namespace concord {
 namespace {
@@ -63,6 +67,26 @@ Status ReplaceFile(const std::string& path, std::string_view content) {
   if (fsync(directory_fd) != 0) status = Error("fsync", directory);
   close(directory_fd);
   return status;
+}
+
+std::string WithCheckLine(std::string content) {
+  char line[16];
+  snprintf(line, sizeof line, "crc %08x\n", Crc32c(content));
+  return content + line;
+}
+
+Status CheckTextFile(const std::string& path, std::string_view name, uint64_t version, std::string_view content) {
+  constexpr size_t kCheckLine = 13;
+  const Status damaged(Code::kCorruption, path + " is damaged: its check does not hold");
+  if (content.size() < kCheckLine ||
+      content != WithCheckLine(std::string(content.substr(0, content.size() - kCheckLine))))
+    return damaged;
+  uint64_t found = 0;
+  if (!content.starts_with(name) || content.size() <= name.size() || content[name.size()] != ' ') return damaged;
+  std::from_chars(content.data() + name.size() + 1, content.data() + content.size(), found);
+  if (found == version) return Status::Ok();
+  return {Code::kInvalid,
+          path + " has format " + std::to_string(found) + ", this program reads format " + std::to_string(version)};
 }
 
 }  // namespace concord

@@ -15,4 +15,10 @@ Status ReadSmallFile(const std::string& path, std::string* content);
 // Durable when it returns Ok: temporary file, fsync, rename, fsync of the directory. Mode 0600.
 Status ReplaceFile(const std::string& path, std::string_view content);
 
+// Small text files begin with a line "NAME VERSION" and end with a line "crc 1a2b3c4d", the CRC-32C of all before it.
+std::string WithCheckLine(std::string content);
+// kCorruption if the check line does not hold, kInvalid, naming both versions, if all holds but the version is another
+// one.
+Status CheckTextFile(const std::string& path, std::string_view name, uint64_t version, std::string_view content);
+
 }  // namespace concord

@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdio>
 
-#include "core/crc32c.h"
 #include "sidecar/metastore/atomic_file.h"
 
 namespace concord {
@@ -12,35 +10,31 @@ namespace {
 
 constexpr std::string_view kHead = "concord metastore 1\nepoch ";
 
-std::string Encode(uint64_t epoch) {
-  std::string out(kHead);
-  out += std::to_string(epoch) + "\n";
-  char crc[16];
-  snprintf(crc, sizeof crc, "crc %08x\n", Crc32c(out));
-  return out + crc;
-}
+std::string Encode(uint64_t epoch) { return WithCheckLine(std::string(kHead) + std::to_string(epoch) + "\n"); }
 
 }  // namespace
 
-Status FileMetastore::Open() {
-  const std::lock_guard lock(mutex_);
+Status ReadMetastoreFile(const std::string& path, uint64_t* epoch) {
+  *epoch = 0;
   std::string content;
-  const Status status = ReadSmallFile(path_, &content);
-  if (status.code() == Code::kNotFound) {
-    open_ = true;
-    return Status::Ok();
-  }
+  Status status = ReadSmallFile(path, &content);
+  if (status.code() == Code::kNotFound) return Status::Ok();
+  if (status.ok()) status = CheckTextFile(path, "concord metastore", 1, content);
   if (!status.ok()) return status;
-  uint64_t epoch = 0;
   if (content.starts_with(kHead)) {
-    std::from_chars(content.data() + kHead.size(), content.data() + content.size(), epoch);
+    std::from_chars(content.data() + kHead.size(), content.data() + content.size(), *epoch);
   }
   // There is one way to write an epoch down, so the check is to write it again.
-  if (epoch == 0 || content != Encode(epoch))
-    return {Code::kCorruption, path_ + " is damaged: its check does not hold"};
-  epoch_ = epoch;
-  open_ = true;
+  if (*epoch == 0 || content != Encode(*epoch))
+    return {Code::kCorruption, path + " is damaged: its check does not hold"};
   return Status::Ok();
+}
+
+Status FileMetastore::Open() {
+  const std::lock_guard lock(mutex_);
+  const Status status = ReadMetastoreFile(path_, &epoch_);
+  open_ = status.ok();
+  return status;
 }
 
 Status FileMetastore::AcquireLeadership(uint64_t above, uint64_t* epoch) {

@@ -15,6 +15,10 @@
 
 namespace concord {
 
+// The epoch in such a file, 0 if there is none. kCorruption if its check does not hold, kInvalid if it is of another
+// format.
+Status ReadMetastoreFile(const std::string& path, uint64_t* epoch);
+
 class FileMetastore : public Metastore {
  public:
   explicit FileMetastore(std::string path) : path_(std::move(path)) {}

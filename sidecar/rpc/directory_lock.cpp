@@ -62,7 +62,7 @@ Status DirectoryLock::Acquire(const std::string& directory, int wait_ms) {
       char pid[16] = {};
       const ssize_t got = pread(fd_, pid, sizeof pid - 1, 0);
       std::string holder = got > 0 ? pid : "unknown";
-      holder.erase(std::remove(holder.begin(), holder.end(), '\n'), holder.end());
+      holder.erase(std::find(holder.begin(), holder.end(), '\n'), holder.end());
       return {Code::kUnavailable, std::string("another concordd (pid ").append(holder).append(") uses ") + directory};
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
@@ -71,6 +71,13 @@ Status DirectoryLock::Acquire(const std::string& directory, int wait_ms) {
   const std::string pid = std::to_string(getpid()) + "\n";
   if (ftruncate(fd_, 0) != 0 || pwrite(fd_, pid.data(), pid.size(), 0) < 0)
     return {Code::kIoError, "write " + path + ": " + strerror(errno)};
+  return Status::Ok();
+}
+
+Status DirectoryLock::Tell(const std::string& address) {
+  const std::string line = address + "\n";
+  if (lseek(fd_, 0, SEEK_END) < 0 || write(fd_, line.data(), line.size()) < 0)
+    return {Code::kIoError, std::string("write lock: ") + strerror(errno)};
   return Status::Ok();
 }
 

@@ -22,6 +22,9 @@ class DirectoryLock {
   // give it up within wait_ms; the message names its pid.
   Status Acquire(const std::string& directory, int wait_ms);
 
+  // Adds a line to the lock's file, for who looks into it while the lock is held: where this process listens.
+  Status Tell(const std::string& address);
+
  private:
   int fd_ = -1;
 };

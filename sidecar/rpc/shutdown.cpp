@@ -46,7 +46,7 @@ std::string ShutdownSignal::Wait(int timeout_ms) {
     if (ready <= 0) return {};
     if (fds[1].revents != 0) {
       const std::lock_guard lock(mutex_);
-      return failure_;
+      return failure_.message();
     }
     if (fds[0].revents != 0) {
       signalfd_siginfo info;
@@ -61,17 +61,22 @@ std::string ShutdownSignal::Wait(int timeout_ms) {
   }
 }
 
-void ShutdownSignal::Fail(const std::string& reason) {
+void ShutdownSignal::Fail(const Status& reason) {
   {
     const std::lock_guard lock(mutex_);
-    if (failure_.empty()) failure_ = reason;
+    if (failure_.ok()) failure_ = reason;
   }
   eventfd_write(event_fd_, 1);
 }
 
 bool ShutdownSignal::failed() const {
   const std::lock_guard lock(mutex_);
-  return !failure_.empty();
+  return !failure_.ok();
+}
+
+Status ShutdownSignal::failure() const {
+  const std::lock_guard lock(mutex_);
+  return failure_;
 }
 
 }  // namespace concord

@@ -25,15 +25,16 @@ class ShutdownSignal {
   std::string Wait(int timeout_ms);
 
   // Makes Wait return, as a part of this process cannot go on. From any thread; the first reason counts.
-  void Fail(const std::string& reason);
+  void Fail(const Status& reason);
   bool failed() const;
+  Status failure() const;
 
  private:
   int signal_fd_ = -1;
   int event_fd_ = -1;
   int lifeline_fd_ = -1;
   mutable std::mutex mutex_;
-  std::string failure_;  // guarded by mutex_
+  Status failure_;  // guarded by mutex_
 };
 
 }  // namespace concord

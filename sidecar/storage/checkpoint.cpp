@@ -89,14 +89,6 @@ Status Restore(const std::string& directory, const SavedMeta& meta) {
   return Remove(directory + "/lock.mdb");
 }
 
-// The only safe way back from a damaged or missing file.
-std::string HowToGetItBack(const std::string& directory) {
-  return "; restore a backup of the whole Concord directory. Only if the journal has never been trimmed, so that it "
-         "still "
-         "begins with its first record, may " +
-         directory + " be moved away instead, to be built anew from it";
-}
-
 }  // namespace
 
 Status ReadIdentity(const std::string& path, FileIdentity* identity) {
@@ -156,8 +148,8 @@ Status LoadMeta(const std::string& directory, SavedMeta* meta) {
   if (Crc32c(body) != LoadLe<uint32_t>(body.data() + body.size())) return damaged;
   if (LoadLe<uint64_t>(bytes.data()) != kMagic) return damaged;
   if (const auto version = LoadLe<uint32_t>(bytes.data() + 8); version != kVersion)
-    return {Code::kCorruption,
-            path + ": version " + std::to_string(version) + ", this program writes " + std::to_string(kVersion)};
+    return {Code::kInvalid,
+            path + " has version " + std::to_string(version) + ", this program reads " + std::to_string(kVersion)};
   meta->clean = (LoadLe<uint32_t>(bytes.data() + 12) & kFlagClean) != 0;
   meta->page_size = LoadLe<uint32_t>(bytes.data() + 16);
   const size_t boot_id_size = LoadLe<uint32_t>(bytes.data() + 20);
@@ -204,16 +196,15 @@ Status RecoverDirectory(const std::string& directory, const std::string& boot_id
   }
   SavedMeta meta;
   Status loaded = LoadMeta(directory, &meta);
-  if (!loaded.ok() || !Exists(data)) {
-    return {Code::kCorruption, (loaded.ok() ? data + ": missing" : loaded.message()) + HowToGetItBack(directory)};
-  }
+  if (loaded.code() == Code::kInvalid) return loaded;
+  if (!loaded.ok() || !Exists(data)) return {Code::kCorruption, loaded.ok() ? data + " is missing" : loaded.message()};
   const bool sync_failed = Exists(directory + "/" + kRestoreFile);
   if (meta.clean && !sync_failed) return Status::Ok();
   FileIdentity identity;
   if (Status s = ReadIdentity(data, &identity); !s.ok()) return s;
   if (!identity.SameFile(meta.data) && !sync_failed) {
     return {
-        Code::kCorruption,
+        Code::kInvalid,
         data +
             ": a copy that was not taken of a stopped server, so it may hold a mixture of states. Stop the server "
             "cleanly and copy the whole Concord directory again, or restore such a copy. Only if it is certain that "

@@ -13,6 +13,7 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "core/lsn.h"
 
@@ -49,6 +50,18 @@ class ReaderLeases {
     }
     horizon_ = std::max(horizon_, target);
     return horizon_;
+  }
+
+  struct Listed {
+    std::string qp_id;
+    Lsn lowest;
+    int64_t left_us;
+  };
+  std::vector<Listed> List(int64_t now_us) const {
+    std::lock_guard lock(mutex_);
+    std::vector<Listed> out;
+    for (const auto& [qp_id, lease] : leases_) out.push_back({qp_id, lease.lowest, lease.expires_us - now_us});
+    return out;
   }
 
   Lsn horizon() const {

@@ -7,6 +7,7 @@
 
 #include "core/bytes.h"
 #include "sidecar/storage/meta.h"
+#include "sidecar/storage/start_check.h"
 
 namespace concord {
 namespace {
@@ -45,6 +46,10 @@ Status Replica::Open(ReplicaOptions options, std::unique_ptr<Replica>* out) {
   }
   bool fresh, restored;
   if (Status s = RecoverDirectory(options.directory, options.boot_id, &fresh, &restored); !s.ok()) return s;
+
+  if (!fresh) {
+    if (Status s = CheckBeforeOpen(options.directory, options.check_bytes); !s.ok()) return s;
+  }
 
   std::unique_ptr<Replica> replica(new Replica(std::move(options)));
   if (Status s = replica->OpenEnvironment(); !s.ok()) return s;
@@ -102,8 +107,8 @@ Status Replica::LoadState() {
   Lsn applied = kNoLsn;
   if (Status s = ReadMeta(txn.get(), dbs_.meta, kMetaFormat, &format); !s.ok()) return s;
   if (format != kReplicaFormat)
-    return {Code::kCorruption, options_.directory + ": format " + std::to_string(format) + ", this program writes " +
-                                   std::to_string(kReplicaFormat)};
+    return {Code::kInvalid, options_.directory + "/data.mdb has format " + std::to_string(format) +
+                                ", this program reads " + std::to_string(kReplicaFormat)};
   if (Status s = ReadMeta(txn.get(), dbs_.meta, kMetaApplied, &applied); !s.ok()) return s;
   if (Status s = ReadMeta(txn.get(), dbs_.meta, kMetaHorizon, &published_horizon_); !s.ok()) return s;
   if (Status s = ReadMeta(txn.get(), dbs_.meta, kMetaEpoch, &epoch_); !s.ok()) return s;

@@ -41,6 +41,8 @@ struct ReplicaOptions {
   std::string directory;
   uint64_t map_bytes = kReplicaMapBytes;
   unsigned max_readers = 2048;
+  // A file of at most so many bytes is checked page by page before it is opened; see start_check.h.
+  uint64_t check_bytes = uint64_t{256} << 20;
   int64_t retention_us = 1'000'000;      // versions are kept that long even if nobody is known to need them
   int64_t restart_hold_us = 10'000'000;  // the horizon stands still that long after a start
   int64_t checkpoint_interval_us = 1'000'000;
@@ -117,6 +119,7 @@ class Replica {
   Status OpenView(ReplicaView* view);
   // Returns the horizon, which holds as long as the lease.
   Lsn ReportReaders(const std::string& qp_id, Lsn lowest, int64_t lease_us);
+  std::vector<ReaderLeases::Listed> Readers() const { return leases_->List(options_.steady_us()); }
   Status Statistics(ReplicaStatistics* out);
   // Live rows and bytes of a storage prefix, as committed.
   Status Counters(uint64_t prefix, StorageCounters* out);
@@ -139,6 +142,8 @@ class Replica {
   // Commits and begins again when the batch has grown large; `applied` does not move but between records.
   Status ContinueBatch(Batch* batch);
   void AbortBatch(Batch* batch);
+  // After each commit: the file is never shorter than its meta pages claim, so that readers can tell one that was cut.
+  void KeepLength();
   Status ApplyFrames(std::string_view frames, Batch* batch);
   Status ApplyRecord(const Frame& frame, Batch* batch);
   Status ApplyCommit(std::string_view body, Lsn lsn, Batch* batch);
@@ -175,6 +180,7 @@ class Replica {
   bool closed_ = false;
   StorageRoom room_;
   uint64_t epoch_ = 0;
+  uint64_t last_page_ = 0;  // up to which the file is known to reach
   Lsn published_horizon_ = kNoLsn;
   CounterCache counters_;
   GarbageQueue garbage_;

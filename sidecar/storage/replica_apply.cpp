@@ -1,5 +1,7 @@
 // How a replica's writer applies journal frames.
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <cinttypes>
 #include <cstdio>
@@ -13,7 +15,8 @@
 namespace concord {
 namespace {
 
-constexpr uint64_t kCommitBytes = 8 * 4096;  // what a small LMDB transaction writes besides its leaves, about
+constexpr uint64_t kPageBytes = 4096;
+constexpr uint64_t kCommitBytes = 8 * kPageBytes;  // what a small LMDB transaction writes besides its leaves, about
 
 Status Damaged(Lsn lsn, const std::string& what) {
   char place[32];
@@ -82,6 +85,7 @@ Status Replica::CommitBatch(Batch* batch) {
   batch->writer.reset();
   if (Status s = batch->txn.Commit(); !s.ok()) return s;
   cc_pause(CC_PAUSE_STORAGE_APPLIED);
+  KeepLength();
 
   published_horizon_ = batch->horizon;
   epoch_ = batch->epoch;
@@ -90,6 +94,19 @@ Status Replica::CommitBatch(Batch* batch) {
   mutations_.fetch_add(batch->mutations, std::memory_order_relaxed);
   pruned_.fetch_add(pruned, std::memory_order_relaxed);
   return Status::Ok();
+}
+
+// LMDB does not write pages that a transaction allocated and gave back, and these may be the last ones. The batch is committed by
+// now, so a failure is no error of it; the next one tries again.
+void Replica::KeepLength() {
+  MDB_envinfo info;
+  int fd;
+  struct stat file;
+  if (mdb_env_info(env_.get(), &info) != 0 || info.me_last_pgno <= last_page_) return;
+  const auto claimed = static_cast<off_t>((info.me_last_pgno + 1) * kPageBytes);
+  if (mdb_env_get_fd(env_.get(), &fd) != 0 || fstat(fd, &file) != 0) return;
+  if (file.st_size < claimed && ftruncate(fd, claimed) != 0) return;
+  last_page_ = info.me_last_pgno;
 }
 
 void Replica::AbortBatch(Batch* batch) {

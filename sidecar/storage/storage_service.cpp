@@ -139,6 +139,12 @@ grpc::Status StorageService::GetStatus(grpc::ServerContext*, const proto::Storag
   reply->set_mutations(statistics.mutations);
   reply->set_pruned(statistics.pruned);
   reply->set_path(replica_->directory());
+  for (const ReaderLeases::Listed& lease : replica_->Readers()) {
+    proto::ReaderLease* to = reply->add_reader_leases();
+    to->set_qp_id(lease.qp_id);
+    to->set_lowest_read_lsn(lease.lowest);
+    to->set_left_ms(lease.left_us / 1000);
+  }
   return grpc::Status::OK;
 }
 

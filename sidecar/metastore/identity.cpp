@@ -1,0 +1,93 @@
+#include "sidecar/metastore/identity.h"
+
+#include <sys/random.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+
+#include "sidecar/metastore/atomic_file.h"
+
+namespace concord {
+namespace {
+
+constexpr std::string_view kName = "concord directory";
+constexpr std::string_view kClusterLine = "\ncluster ";
+constexpr size_t kIdDigits = 32;
+
+std::string Encode(const std::string& cluster_id) {
+  return WithCheckLine(std::string(kName) + " " + std::to_string(kDirectoryFormat) + std::string(kClusterLine) +
+                       cluster_id + "\n");
+}
+
+Status NewClusterId(std::string* id) {
+  unsigned char bytes[kIdDigits / 2];
+  if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
+    return {Code::kIoError, std::string("getrandom: ") + strerror(errno)};
+  id->clear();
+  char digits[3];
+  for (const unsigned char byte : bytes) {
+    snprintf(digits, sizeof digits, "%02x", byte);
+    *id += digits;
+  }
+  return Status::Ok();
+}
+
+bool HasSegments(const std::string& journal) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(journal, error)) {
+    if (entry.path().extension() == ".segment") return true;
+  }
+  return false;
+}
+
+std::string NoData(const std::string& expected) {
+  return ". The rows of this server's Concord tables are in the directory of cluster " + expected +
+         "; put that back where it was, or restore it from a backup (docs/failures/directory.md)";
+}
+
+}  // namespace
+
+Status ReadClusterId(const std::string& directory, std::string* cluster_id) {
+  const std::string path = directory + "/" + kIdentityFile;
+  std::string content;
+  Status status = ReadSmallFile(path, &content);
+  if (status.ok()) status = CheckTextFile(path, kName, kDirectoryFormat, content);
+  if (!status.ok()) return status;
+  const size_t at = content.find(kClusterLine);
+  *cluster_id = at == std::string::npos ? "" : content.substr(at + kClusterLine.size(), kIdDigits);
+  if (content != Encode(*cluster_id)) return {Code::kCorruption, path + " is damaged: it names no cluster"};
+  return Status::Ok();
+}
+
+Status RequireDirectory(const std::string& directory, const std::string& expected) {
+  if (expected.empty() || std::filesystem::exists(directory)) return Status::Ok();
+  return {Code::kInvalid, directory + " is missing" + NoData(expected)};
+}
+
+Status OpenIdentity(const std::string& directory, const std::string& expected, bool holds_journal,
+                    std::string* cluster_id) {
+  Status status = ReadClusterId(directory, cluster_id);
+  if (status.code() == Code::kNotFound) {
+    if (!expected.empty())
+      return {Code::kInvalid, directory + " is empty or not Concord's: it has no file identity" + NoData(expected)};
+    for (const char* name : {"metastore", "journal", "storage"}) {
+      if (std::filesystem::exists(directory + "/" + name))
+        return {Code::kCorruption, directory + " has a " + name +
+                                       ", but its file identity is missing; restore a backup of the whole directory"};
+    }
+    status = NewClusterId(cluster_id);
+    if (status.ok()) status = ReplaceFile(directory + "/" + kIdentityFile, Encode(*cluster_id));
+    return status;
+  }
+  if (!status.ok()) return status;
+  if (!expected.empty() && *cluster_id != expected)
+    return {Code::kInvalid, directory + " belongs to cluster " + *cluster_id + NoData(expected)};
+  // A leader has been there, and before that a journal was opened: it makes its first segment at once.
+  if (holds_journal && std::filesystem::exists(directory + "/metastore") && !HasSegments(directory + "/journal"))
+    return {Code::kCorruption, directory + "/journal has lost its segments; restore a backup of the whole directory"};
+  return Status::Ok();
+}
+
+}  // namespace concord
