@@ -64,9 +64,11 @@ run_suite() {
   (cd "$work" && as_user "$program" --bindir="$pgbin" --inputdir="$work" --outputdir="$work/out" \
     --dbname="$name" --load-extension=concord --host="$work" --port=5432 --user=postgres \
     --schedule="$work/$schedule") >"$work/$name.log" 2>&1
+  local status=$?
   ok=$(grep -cE '\.\.\. ok( |$)' "$work/$name.log")
   bad=$(grep -cE '\.\.\. FAILED|\.\.\. failed' "$work/$name.log")
-  if [ $((ok + bad)) = 0 ]; then tail -20 "$work/$name.log"; bad=1; fi
+  # It gives up half-way where an expected file is missing.
+  if [ $status != 0 ] && [ "$bad" = 0 ]; then tail -20 "$work/$name.log"; bad=1; fi
   if [ "$bad" != 0 ]; then
     grep -E 'FAILED|failed' "$work/$name.log"
     head -c 20000 "$work/out/regression.diffs" 2>/dev/null

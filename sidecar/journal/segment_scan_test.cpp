@@ -103,7 +103,8 @@ TEST_F(SegmentScanTest, AMissingSegmentIsTold) {
 TEST_F(SegmentScanTest, ANewerVersionIsRefusedWithBothNumbers) {
   std::string bytes = ReadWhole(Path(1));
   StoreLe(bytes.data() + 8, uint32_t{2});
-  StoreLe(bytes.data() + 12, Crc32c(Crc32c(std::string_view(bytes).substr(0, 12)), bytes.data() + 16, kSegmentHeaderSize - 16));
+  StoreLe(bytes.data() + 12,
+          Crc32c(Crc32c(std::string_view(bytes).substr(0, 12)), bytes.data() + 16, kSegmentHeaderSize - 16));
   WriteWhole(Path(1), bytes);
   SegmentScanner scanner;
   std::string frames;
