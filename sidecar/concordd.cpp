@@ -59,6 +59,7 @@ struct Options {
   int lifeline_fd = -1;
   int report_fd = -1;
   std::string expect_cluster;
+  std::string owner;
   uint64_t check_bytes = ReplicaOptions{}.check_bytes;
   int lock_wait_ms = 0;
   int64_t checkpoint_interval_ms = 1000;
@@ -97,6 +98,8 @@ void Describe(CLI::App* app, Options* options) {
                   "a pipe; when concordd cannot go on it writes a line with the kind of trouble there, and the reason");
   app->add_option("--expect-cluster", options->expect_cluster,
                   "refuse a directory that is missing, empty or of another cluster than this");
+  app->add_option("--owner", options->owner,
+                  "whose the directory is: written into a new one, and another one's is refused");
   app->add_option("--check-bytes", options->check_bytes, "storage: up to this size all pages are checked at start")
       ->capture_default_str();
   app->add_option("--lock-wait-ms", options->lock_wait_ms,
@@ -411,7 +414,8 @@ int Run(int argc, char** argv) {
   if (status.ok()) status = lock.Acquire(options.directory, options.lock_wait_ms);
   if (status.ok()) status = lock.Tell(options.listen);
   if (status.ok())
-    status = OpenIdentity(options.directory, options.expect_cluster, options.Has("journal"), &cluster_id);
+    status = OpenIdentity(options.directory, options.expect_cluster, options.owner, options.Has("journal"),
+                                         &cluster_id);
   if (!status.ok()) {
     end.Send(status);
     log->critical("cannot open dir=\"{}\" reason=\"{}\"", options.directory, status.message());

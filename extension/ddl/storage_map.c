@@ -53,6 +53,18 @@ cluster_bytes(const char *id, uint8 *bytes)
 	hex_decode(id, CONCORD_CLUSTER_ID_SIZE, (char *) bytes);
 }
 
+/* False too if the server does not know its cluster. */
+static bool
+is_of_our_cluster(const Metapage *meta)
+{
+	uint8		cluster[CLUSTER_BYTES];
+
+	if (concord_cluster_id() == NULL)
+		return false;
+	cluster_bytes(concord_cluster_id(), cluster);
+	return memcmp(cluster, meta->cluster, CLUSTER_BYTES) == 0;
+}
+
 static uint32
 new_storage_id(void)
 {
@@ -144,15 +156,13 @@ concord_storage_move(Relation rel, RelFileNode node)
 static void
 check_cluster(Relation rel, const Metapage *meta)
 {
-	uint8		cluster[CLUSTER_BYTES];
 	char		owner[CONCORD_CLUSTER_ID_SIZE + 1];
 
 	if (concord_cluster_id() == NULL)
 		(void) concord_committed_lsn();
 	if (concord_cluster_id() == NULL)
 		concord_raise_unavailable("it has not told the id of its cluster");
-	cluster_bytes(concord_cluster_id(), cluster);
-	if (memcmp(cluster, meta->cluster, CLUSTER_BYTES) == 0)
+	if (is_of_our_cluster(meta))
 		return;
 	hex_encode((const char *) meta->cluster, CLUSTER_BYTES, owner);
 	owner[CONCORD_CLUSTER_ID_SIZE] = '\0';
@@ -285,14 +295,8 @@ concord_storage_id_of_file(RelFileNode node)
 	if (meta.magic != METAPAGE_MAGIC || meta.version != METAPAGE_VERSION || meta.database != MyDatabaseId)
 		return 0;
 	/* Dropping a relation of another cluster must not take ours of the same number away. */
-	if (concord_cluster_id() != NULL)
-	{
-		uint8		cluster[CLUSTER_BYTES];
-
-		cluster_bytes(concord_cluster_id(), cluster);
-		if (memcmp(cluster, meta.cluster, CLUSTER_BYTES) != 0)
-			return 0;
-	}
+	if (concord_cluster_id() != NULL && !is_of_our_cluster(&meta))
+		return 0;
 	return meta.storage_id;
 }
 
@@ -355,8 +359,8 @@ concord_file_kind(RelFileNode node, uint32 *storage_id)
 		return CONCORD_FILE_EMPTY;
 	if (!is_metapage((Page) block.data))
 		return CONCORD_FILE_OTHER;
-	if (meta->version != METAPAGE_VERSION)
-		return CONCORD_FILE_NEWER;
+	if (meta->version != METAPAGE_VERSION || !is_of_our_cluster(meta))
+		return CONCORD_FILE_UNKNOWN;
 	if (meta->database != node.dbNode)
 		return CONCORD_FILE_COPY;
 	*storage_id = meta->storage_id;

@@ -39,7 +39,7 @@ typedef enum ConcordFileKind
 	CONCORD_FILE_EMPTY,			/* missing, without a page, or with one that nobody has written */
 	CONCORD_FILE_STORAGE,		/* has a metapage of its own database */
 	CONCORD_FILE_COPY,			/* has one of another database (CREATE DATABASE): stands for nothing */
-	CONCORD_FILE_NEWER,			/* has one of a format that is not known */
+	CONCORD_FILE_UNKNOWN,		/* has one of a format that is not known, or of another cluster */
 	CONCORD_FILE_OTHER			/* holds something else */
 } ConcordFileKind;
 

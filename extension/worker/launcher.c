@@ -15,6 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "access/xlog.h"
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
@@ -109,6 +110,7 @@ start_sidecar(void)
 		psprintf("--map-size=%lld", (long long) concord_storage_limit_mb * 1024 * 1024),
 		psprintf("--log-level=%s", concord_daemon_log_level),
 		psprintf("--check-bytes=%lld", (long long) concord_start_check_mb << 20),
+		psprintf("--owner=" UINT64_FORMAT, GetSystemIdentifier()),
 		/* Once there were rows, an empty directory is a lost one. */
 		concord_cluster_id() != NULL ? psprintf("--expect-cluster=%s", concord_cluster_id()) : NULL,
 		NULL

@@ -98,7 +98,7 @@ class SegmentLog {
     Lsn first_lsn = kNoLsn;  // of its first frame, 0 if it has none
     Lsn last_lsn = kNoLsn;   // of the log at its end
     uint64_t end = kFirstGroupOffset;
-    uint64_t last_group = kFirstGroupOffset;  // where the last group begins; `end` if there is none
+    uint64_t last_group = kFirstGroupOffset;      // where the last group begins; `end` if there is none
     std::vector<std::pair<Lsn, uint64_t>> index;  // sparse: a group's prev_lsn and offset
     void AddGroup(Lsn prev, Lsn first, Lsn last, uint64_t size);
   };

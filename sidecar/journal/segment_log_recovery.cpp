@@ -132,9 +132,9 @@ Status SegmentLog::Recover() {
   return OpenEnd(std::move(segments), state);
 }
 
-// Makes sure that what was found is on disk. After the crash of a mere process it may be in the page cache only. After a
-// failed sync it may be there and be marked clean, so that another sync would succeed and do nothing: the last group, the
-// only one that may not have been synced, is written again.
+// Makes sure that what was found is on disk. After the crash of a mere process it may be in the page cache only. After
+// a failed sync it may be there and be marked clean, so that another sync would succeed and do nothing: the last group,
+// the only one that may not have been synced, is written again.
 Status SegmentLog::SecureEnd(const Segment& last) {
   Status status;
   if (last.end > last.last_group) {

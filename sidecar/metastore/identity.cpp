@@ -14,11 +14,13 @@ namespace {
 
 constexpr std::string_view kName = "concord directory";
 constexpr std::string_view kClusterLine = "\ncluster ";
+constexpr std::string_view kOwnerLine = "\nowner ";
+constexpr char kNobody[] = "-";
 constexpr size_t kIdDigits = 32;
 
-std::string Encode(const std::string& cluster_id) {
+std::string Encode(const std::string& cluster_id, const std::string& owner) {
   return WithCheckLine(std::string(kName) + " " + std::to_string(kDirectoryFormat) + std::string(kClusterLine) +
-                       cluster_id + "\n");
+                       cluster_id + std::string(kOwnerLine) + owner + "\n");
 }
 
 Status NewClusterId(std::string* id) {
@@ -31,6 +33,25 @@ Status NewClusterId(std::string* id) {
     snprintf(digits, sizeof digits, "%02x", byte);
     *id += digits;
   }
+  return Status::Ok();
+}
+
+Status ReadIdentityFile(const std::string& directory, std::string* cluster_id, std::string* owner) {
+  const std::string path = directory + "/" + kIdentityFile;
+  std::string content;
+  Status status = ReadSmallFile(path, &content);
+  if (status.ok()) status = CheckTextFile(path, kName, kDirectoryFormat, content);
+  if (!status.ok()) return status;
+  const auto field = [&](std::string_view line) {
+    const size_t at = content.find(line);
+    if (at == std::string::npos) return std::string();
+    const size_t begin = at + line.size();
+    return content.substr(begin, content.find('\n', begin) - begin);
+  };
+  *cluster_id = field(kClusterLine);
+  *owner = field(kOwnerLine);
+  if (cluster_id->size() != kIdDigits || content != Encode(*cluster_id, *owner))
+    return {Code::kCorruption, path + " is damaged: it names no cluster"};
   return Status::Ok();
 }
 
@@ -50,15 +71,8 @@ std::string NoData(const std::string& expected) {
 }  // namespace
 
 Status ReadClusterId(const std::string& directory, std::string* cluster_id) {
-  const std::string path = directory + "/" + kIdentityFile;
-  std::string content;
-  Status status = ReadSmallFile(path, &content);
-  if (status.ok()) status = CheckTextFile(path, kName, kDirectoryFormat, content);
-  if (!status.ok()) return status;
-  const size_t at = content.find(kClusterLine);
-  *cluster_id = at == std::string::npos ? "" : content.substr(at + kClusterLine.size(), kIdDigits);
-  if (content != Encode(*cluster_id)) return {Code::kCorruption, path + " is damaged: it names no cluster"};
-  return Status::Ok();
+  std::string owner;
+  return ReadIdentityFile(directory, cluster_id, &owner);
 }
 
 Status RequireDirectory(const std::string& directory, const std::string& expected) {
@@ -66,9 +80,10 @@ Status RequireDirectory(const std::string& directory, const std::string& expecte
   return {Code::kInvalid, directory + " is missing" + NoData(expected)};
 }
 
-Status OpenIdentity(const std::string& directory, const std::string& expected, bool holds_journal,
-                    std::string* cluster_id) {
-  Status status = ReadClusterId(directory, cluster_id);
+Status OpenIdentity(const std::string& directory, const std::string& expected, const std::string& owner,
+                    bool holds_journal, std::string* cluster_id) {
+  std::string found_owner;
+  Status status = ReadIdentityFile(directory, cluster_id, &found_owner);
   if (status.code() == Code::kNotFound) {
     if (!expected.empty())
       return {Code::kInvalid, directory + " is empty or not Concord's: it has no file identity" + NoData(expected)};
@@ -78,12 +93,15 @@ Status OpenIdentity(const std::string& directory, const std::string& expected, b
                                        ", but its file identity is missing; restore a backup of the whole directory"};
     }
     status = NewClusterId(cluster_id);
-    if (status.ok()) status = ReplaceFile(directory + "/" + kIdentityFile, Encode(*cluster_id));
+    if (status.ok()) status = ReplaceFile(directory + "/" + kIdentityFile, Encode(*cluster_id, owner.empty() ? kNobody : owner));
     return status;
   }
   if (!status.ok()) return status;
   if (!expected.empty() && *cluster_id != expected)
     return {Code::kInvalid, directory + " belongs to cluster " + *cluster_id + NoData(expected)};
+  if (!owner.empty() && found_owner != kNobody && found_owner != owner)
+    return {Code::kInvalid, directory + " belongs to the PostgreSQL cluster with system identifier " + found_owner +
+                                ", not to " + owner + " (docs/failures/directory.md)"};
   // A leader has been there, and before that a journal was opened: it makes its first segment at once.
   if (holds_journal && std::filesystem::exists(directory + "/metastore") && !HasSegments(directory + "/journal"))
     return {Code::kCorruption, directory + "/journal has lost its segments; restore a backup of the whole directory"};

@@ -1,10 +1,13 @@
 // Whose a directory is. The first thing that is written into a new one, and never changed:
 //
-//   identity := "concord directory 1\n" "cluster " 32 hexadecimal digits "\n" "crc " 8 hexadecimal digits "\n"
+//   identity := "concord directory 1\n" "cluster " 32 hexadecimal digits "\n" "owner " name "\n"
+//               "crc " 8 hexadecimal digits "\n"
 //
 // The number in its first line is the format of the directory as a whole. The cluster id is random, made with the
 // directory; Postgres keeps it too (extension/ddl/storage_map.c, the gateway), so that neither takes another cluster's
-// rows for its own, or an empty directory for one that was lost.
+// rows for its own, or an empty directory for one that was lost. The owner is the system identifier of the PostgreSQL
+// cluster whose launcher made the directory, "-" if it was nobody's: so a new server, which knows no cluster yet, does
+// not take another one's directory.
 //
 // Pure functions but for the files. Thread-safe.
 #pragma once
@@ -22,9 +25,10 @@ inline constexpr int kDirectoryFormat = 1;
 Status ReadClusterId(const std::string& directory, std::string* cluster_id);
 
 // Before anything in `directory`, which is locked, is opened: makes the identity of an empty one, and refuses one that
-// has lost parts or is not of the cluster `expected` (empty: any). `holds_journal`: a journal node's directory.
-Status OpenIdentity(const std::string& directory, const std::string& expected, bool holds_journal,
-                    std::string* cluster_id);
+// has lost parts or is not of the cluster `expected` (empty: any) and of `owner` (empty: anybody's). `holds_journal`: a
+// journal node's directory.
+Status OpenIdentity(const std::string& directory, const std::string& expected, const std::string& owner,
+                    bool holds_journal, std::string* cluster_id);
 
 // Before the directory is made or locked: kInvalid if it is not there although `expected` is to be in it.
 Status RequireDirectory(const std::string& directory, const std::string& expected);

@@ -18,7 +18,7 @@ class IdentityTest : public ::testing::Test {
     directory_ = pattern;
   }
   void TearDown() override { std::filesystem::remove_all(directory_); }
-  Status Open(const std::string& expected, std::string* id) { return OpenIdentity(directory_, expected, true, id); }
+  Status Open(const std::string& expected, std::string* id) { return OpenIdentity(directory_, expected, "", true, id); }
 
   std::string directory_;
 };
@@ -40,6 +40,19 @@ TEST_F(IdentityTest, AnotherClustersDirectoryIsRefusedWithBothNamed) {
   EXPECT_EQ(status.code(), Code::kInvalid);
   EXPECT_NE(status.message().find(other), std::string::npos);
   EXPECT_NE(status.message().find(id), std::string::npos);
+}
+
+TEST_F(IdentityTest, AnotherServersDirectoryIsRefused) {
+  std::string id;
+  ASSERT_TRUE(OpenIdentity(directory_, "", "7001", true, &id).ok());
+  EXPECT_TRUE(OpenIdentity(directory_, "", "7001", true, &id).ok());
+  EXPECT_TRUE(OpenIdentity(directory_, id, "", true, &id).ok());
+  const Status status = OpenIdentity(directory_, "", "7002", true, &id);
+  EXPECT_EQ(status.code(), Code::kInvalid);
+  EXPECT_NE(status.message().find("7001, not to 7002"), std::string::npos) << status.message();
+  std::filesystem::remove(directory_ + "/identity");
+  ASSERT_TRUE(Open("", &id).ok());  // nobody's
+  EXPECT_TRUE(OpenIdentity(directory_, "", "7002", true, &id).ok());
 }
 
 TEST_F(IdentityTest, AnEmptyOrMissingDirectoryIsNoReplacement) {

@@ -96,8 +96,8 @@ Status Replica::CommitBatch(Batch* batch) {
   return Status::Ok();
 }
 
-// LMDB does not write pages that a transaction allocated and gave back, and these may be the last ones. The batch is committed by
-// now, so a failure is no error of it; the next one tries again.
+// LMDB does not write pages that a transaction allocated and gave back, and these may be the last ones. The batch is
+// committed by now, so a failure is no error of it; the next one tries again.
 void Replica::KeepLength() {
   MDB_envinfo info;
   int fd;
