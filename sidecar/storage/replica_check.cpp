@@ -55,6 +55,15 @@ std::string EntryTrouble(const StoredValue& value) {
   return {};
 }
 
+// docs/formats.md, "System keys".
+std::string SystemTrouble(std::string_view name, const StoredValue& value) {
+  const bool is_counter = name == "storage" || (name.starts_with("rowid/") && name.size() == 10);
+  const bool is_owner = name.starts_with("owner/") && name.size() == 10;
+  if (!is_counter && !is_owner) return "a system key of an unknown name";
+  if (value.size != (is_owner ? 2 : 1) * sizeof(uint64_t)) return "a counter or record of ids has another size";
+  return {};
+}
+
 class Checker {
  public:
   Checker(const std::string& path, const ReplicaCheckOptions& options, ReplicaContents* out)
@@ -83,6 +92,7 @@ class Checker {
   }
   void MetaEntry(std::string_view key, const StoredValue& value);
   void StagedEntry(std::string_view key, const StoredValue& value);
+  void CheckChunk();
   void Version(bool is_row, std::string_view key, const StoredValue& value);
   // False, with a problem, if the key cannot be one.
   bool CheckKey(bool is_row, std::string_view versioned);
@@ -102,6 +112,9 @@ class Checker {
   std::map<StorageId, std::vector<uint64_t>> entries_;  // live entries' rowids
   std::map<StorageId, uint64_t> next_rowid_;
   std::optional<uint64_t> next_storage_;
+  std::string chunk_key_;  // of the chunk being read
+  std::string chunk_;
+  uint32_t chunk_pieces_ = 0;
   std::string key_;  // of the versions being read
   bool newest_ = false, visible_found_ = false;
 };
@@ -135,16 +148,33 @@ void Checker::MetaEntry(std::string_view key, const StoredValue& value) {
   }
 }
 
+// A chunk lies in pieces, in the order of their keys.
 void Checker::StagedEntry(std::string_view key, const StoredValue& value) {
-  out_->staged++;
-  if (key.size() != sizeof(Token) + 4) return Problem("a staged chunk without a token: " + Hex(key));
-  // A large one is on pages of its own, of which only the first was read.
-  if (value.head.size() != value.size) return;
-  MutationReader reader(value.head);
+  constexpr size_t kNumberSize = 4;
+  constexpr size_t kChunkKeySize = sizeof(Token) + kNumberSize;
+  if (key.size() != kChunkKeySize + kNumberSize) return Problem("a staged chunk without a token: " + Hex(key));
+  const std::string_view chunk = key.substr(0, kChunkKeySize);
+  if (chunk != chunk_key_) {
+    CheckChunk();
+    chunk_key_ = chunk;
+    out_->staged++;
+  }
+  if (LoadBe32(key.data() + kChunkKeySize) != chunk_pieces_++)
+    return Problem("staged chunk " + Hex(key) + ": a piece before it is missing");
+  chunk_.append(value.head);
+}
+
+void Checker::CheckChunk() {
+  MutationReader reader(chunk_);
   while (!reader.AtEnd()) {
     Mutation mutation;
-    if (Status s = reader.Next(&mutation); !s.ok()) return Problem("staged chunk " + Hex(key) + ": " + s.message());
+    if (Status s = reader.Next(&mutation); !s.ok()) {
+      Problem("staged chunk " + Hex(chunk_key_) + ": " + s.message());
+      break;
+    }
   }
+  chunk_.clear();
+  chunk_pieces_ = 0;
 }
 
 bool Checker::CheckKey(bool is_row, std::string_view versioned) {
@@ -189,8 +219,8 @@ void Checker::Version(bool is_row, std::string_view versioned, const StoredValue
       trouble = RowTrouble(value);
     else if (space == Space::kEntry)
       trouble = EntryTrouble(value);
-    else if (value.size != sizeof(uint64_t))
-      trouble = "a counter of ids has another size";
+    else
+      trouble = SystemTrouble(key.substr(kPrefixSize), value);
     if (!trouble.empty())
       Problem(std::string(is_row ? "rows" : "entries") + ", key " + Hex(key) + " at LSN " + LsnText(lsn) + ": " +
               trouble);
@@ -295,6 +325,7 @@ void Checker::Finish() {
   if (out_->horizon > out_->applied)
     Problem("the horizon " + LsnText(out_->horizon) + " is above the applied LSN " + LsnText(out_->applied));
   if (!options_.contents) return;
+  CheckChunk();
   CompareCounters();
   CheckIds();
   CompareIndexes();

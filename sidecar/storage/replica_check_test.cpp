@@ -256,6 +256,16 @@ TEST_F(ReplicaCheckTest, ValuesMustBeWellFormed) {
   EXPECT_NE(Joined(Check()).find("its size is not that of its tuple"), std::string::npos);
 }
 
+TEST_F(ReplicaCheckTest, SystemKeysMustBeKnown) {
+  Fill(20);
+  Add([&] { log_.Put(SystemKey(std::string("owner/\0\0\0\1", 10)), std::string(16, 'x')); });
+  EXPECT_EQ(Joined(Check()), "");
+  Add([&] { log_.Put(SystemKey("storage"), "x"); });
+  EXPECT_NE(Joined(Check()).find("has another size"), std::string::npos);
+  Add([&] { log_.Put(SystemKey("what"), std::string(8, 'x')); });
+  EXPECT_NE(Joined(Check()).find("unknown name"), std::string::npos);
+}
+
 TEST_F(ReplicaCheckTest, StoragesMustHaveBeenGivenOut) {
   Fill(20);
   Add([&] { log_.Put(RowKey(9, 3), RowValue(8)); });
