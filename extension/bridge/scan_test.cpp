@@ -252,7 +252,7 @@ TEST(ScanTest, EncodesThroughTheWall) {
   size_t size;
   bool is_write_set;
   for (int again = 0; again < 2; again++) {
-    cc_ws_encode_begin(token, 9);
+    cc_ws_encode_begin(token, 9, 0);
     ASSERT_EQ(cc_ws_encode_next(&part, &size, &is_write_set), CC_OK);
     EXPECT_TRUE(is_write_set);
     EXPECT_EQ(cc_ws_encode_next(&part, &size, &is_write_set), CC_END);
@@ -320,7 +320,7 @@ TEST(ScanTest, DISABLED_Measure) {
     const void* part;
     size_t size;
     bool is_write_set;
-    cc_ws_encode_begin(token, 1);
+    cc_ws_encode_begin(token, 1, 0);
     while (cc_ws_encode_next(&part, &size, &is_write_set) == CC_OK) {
     }
   });

@@ -165,7 +165,7 @@ CcStatus WriteScenario(const char* path) {
   cc_ws_sub_commit(3);
   cc_ws_sub_abort(2);
   cc_ws_forget(kEntries);
-  cc_ws_encode_begin(kToken, 250);
+  cc_ws_encode_begin(kToken, 250, 0);
   const void* part;
   size_t size;
   bool last = false;
