@@ -93,7 +93,8 @@ Status OpenIdentity(const std::string& directory, const std::string& expected, c
                                        ", but its file identity is missing; restore a backup of the whole directory"};
     }
     status = NewClusterId(cluster_id);
-    if (status.ok()) status = ReplaceFile(directory + "/" + kIdentityFile, Encode(*cluster_id, owner.empty() ? kNobody : owner));
+    if (status.ok())
+      status = ReplaceFile(directory + "/" + kIdentityFile, Encode(*cluster_id, owner.empty() ? kNobody : owner));
     return status;
   }
   if (!status.ok()) return status;

@@ -256,6 +256,21 @@ TEST_F(ReplicaCheckTest, ValuesMustBeWellFormed) {
   EXPECT_NE(Joined(Check()).find("its size is not that of its tuple"), std::string::npos);
 }
 
+TEST_F(ReplicaCheckTest, StagedChunksAreReadInWhole) {
+  Fill(20);
+  Token token{};
+  token[3] = 7;
+  std::string mutations;
+  AppendMutation(&mutations, MutationOp::kPut, RowKey(1, 900), RowValue(3000));
+  AppendMutation(&mutations, MutationOp::kPut, RowKey(1, 901), RowValue(16));
+  Add([&] {
+    for (uint32_t sequence = 0; sequence < 3; sequence++)
+      log_.Append(RecordType::kChunk, EncodeChunk(token, sequence, 0, mutations));
+  });
+  EXPECT_EQ(Joined(Check()), "");
+  EXPECT_EQ(Check().staged, 3u);
+}
+
 TEST_F(ReplicaCheckTest, SystemKeysMustBeKnown) {
   Fill(20);
   Add([&] { log_.Put(SystemKey(std::string("owner/\0\0\0\1", 10)), std::string(16, 'x')); });
