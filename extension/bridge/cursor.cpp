@@ -288,7 +288,8 @@ CcStatus ReplicaCursor::NextVersion(CcEntry* entry) {
     ahead_ = false;
     if (!found_) return Finish(false);
     // What lies under a version that the horizon has reached is garbage, swept or not.
-    const bool garbage = StandsOn(body()) && version_after_ != kNoLsn && version_after_ <= view_->horizon;
+    const uint64_t horizon = view_ != nullptr ? view_->horizon : kNoLsn;
+    const bool garbage = StandsOn(body()) && version_after_ != kNoLsn && version_after_ <= horizon;
     if (!StandsOn(body())) version_after_ = kNoLsn;
     StandOn(body());
     if (version() > lsn_ || garbage) continue;

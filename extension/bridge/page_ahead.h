@@ -32,7 +32,10 @@ class PageAhead {
   static constexpr uintptr_t kCacheLineBytes = 64;
 
   static uintptr_t PageOf(const void* record) { return reinterpret_cast<uintptr_t>(record) / kPageBytes; }
-  static void Prefetch(uintptr_t at) { __builtin_prefetch(reinterpret_cast<const void*>(at)); }
+  // An address by its number: it may lie behind the map, where no pointer may be formed by arithmetic.
+  static void Prefetch(uintptr_t at) {
+    __builtin_prefetch(reinterpret_cast<const void*>(at));  // NOLINT(performance-no-int-to-ptr): see above
+  }
 
   void Enter(uintptr_t page) {
     const uintptr_t stride = page - page_;

@@ -122,7 +122,7 @@ static inline const CcEntry *
 cc_scan_take(CcScan *scan, bool backward)
 {
 	if (scan->next == scan->end || scan->backward != backward || scan->unmerged_at != *scan->changes)
-		return NULL;
+		return NULL;			/* NOLINT(modernize-use-nullptr): C reads this too */
 	return scan->next++;
 }
 void		cc_scan_close(CcScan *scan);

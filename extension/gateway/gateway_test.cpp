@@ -403,6 +403,28 @@ TEST_F(GatewayTest, DropsAbandonsReadersAndPage) {
   EXPECT_TRUE(Eventually([this] { return adjudicator_.offers >= 3; }));
 }
 
+// A reader that begins between two reports must find its versions, however long the gateway takes for the next one.
+TEST_F(GatewayTest, WithoutReadersTheNewestLsnIsReported) {
+  const int fd = open(page_path_.c_str(), O_RDWR);
+  auto* page = static_cast<LsnPage*>(mmap(nullptr, kLsnPageSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+  close(fd);
+  ASSERT_NE(page, MAP_FAILED);
+  page->committed = 500;
+  page->lease_until_us = BoottimeUs() + 3'600'000'000;
+  page->magic = kLsnPageMagic;
+  StartServer();
+  StartGateway();
+  EXPECT_TRUE(Eventually([this] { return storage_.lowest == 500; }));
+  cc_channel_set_read_lsn(channel(), 5, 77);
+  EXPECT_TRUE(Eventually([this] { return storage_.lowest == 77; }));
+  cc_channel_set_read_lsn(channel(), 5, 0);
+  page->committed = 501;
+  EXPECT_TRUE(Eventually([this] { return storage_.lowest == 501; }));
+  page->lease_until_us = 0;  // nobody vouches for it
+  EXPECT_TRUE(Eventually([this] { return storage_.lowest == 0; }));
+  munmap(page, kLsnPageSize);
+}
+
 TEST_F(GatewayTest, StatusNamesEachPart) {
   StartServer();
   StartGateway();

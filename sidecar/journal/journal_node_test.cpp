@@ -94,6 +94,13 @@ TEST_F(JournalNodeTest, RefusesGapsAndGarbage) {
   EXPECT_EQ(node_->Append({1, 0, 1, FrameRange(2, 3, 3)}).code(), Code::kInvalid);  // an epoch above the writer's
   ASSERT_TRUE(node_->Append(Input(1, 3, 3)).ok());
   EXPECT_EQ(Read(0, 100), FrameRange(1, 1, 3));
+  // A gap is refused at once and takes nothing with it that was queued before.
+  ASSERT_TRUE(node_->Submit(Input(1, 4, 4)).ok());
+  EXPECT_EQ(node_->Submit(Input(1, 6, 6)).code(), Code::kInvalid);
+  Lsn synced = kNoLsn;
+  Status failure;
+  EXPECT_EQ(node_->FlushOnce(&synced, &failure), JournalNode::Flush::kSynced);
+  EXPECT_EQ(synced, 4u);
 }
 
 TEST_F(JournalNodeTest, OneSyncForAllThatQueued) {

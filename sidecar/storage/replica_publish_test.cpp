@@ -28,7 +28,9 @@ TEST(ReplicaPublish, WhatIsAppliedIsVisible) {
   ReplicaOptions options;
   options.directory = directory.path() + "/replica";
   options.map_bytes = uint64_t{1} << 30;
-  options.retention_us = 3'600'000'000;  // nothing is pruned
+  options.retention_us = 0;
+  options.restart_hold_us = 0;
+  options.unix_us = [] { return kLsnEpochUnixUs; };  // LSN 0, so nothing is pruned
   options.boot_id = "boot";
   options.transaction_bytes = 1000;  // a commit with chunks takes several LMDB transactions
   std::unique_ptr<Replica> replica;

@@ -15,7 +15,7 @@ class ReplicaTest : public testing::Test {
     options.map_bytes = uint64_t{1} << 30;
     options.max_readers = 126;
     options.retention_us = 0;
-    options.restart_hold_us = 0;
+    options.restart_hold_us = restart_hold_us_;
     options.garbage_interval_us = 0;
     options.boot_id = "boot";
     options.unix_us = [this] { return now_us_; };
@@ -51,6 +51,7 @@ class ReplicaTest : public testing::Test {
 
   TemporaryDirectory directory_;
   int64_t now_us_ = kLsnEpochUnixUs;  // LSN 0: the horizon stands at 0
+  int64_t restart_hold_us_ = 0;
   uint64_t transaction_bytes_ = 64u << 20;
   std::unique_ptr<Replica> replica_;
 };
@@ -235,6 +236,30 @@ TEST_F(ReplicaTest, LeaseHoldsTheHorizonUntilItEnds) {
   ReplicaView view;
   ASSERT_TRUE(replica_->OpenView(&view).ok());
   EXPECT_EQ(view.horizon(), log.last());
+}
+
+// Leases are not kept over a restart, so nothing goes until query processors have had time to report again.
+TEST_F(ReplicaTest, TheHorizonStandsStillForAMomentAfterARestart) {
+  restart_hold_us_ = 5'000'000;
+  Open();
+  FrameLog log;
+  const std::string key = RowKey(1, 1);
+  const Lsn first = log.Put(key, "1");
+  log.Put(key, "2");
+  Apply(log.All());
+  PassHorizon();
+  MaintainToEnd(replica_.get());
+  EXPECT_TRUE(Visible(key, first));
+  Open();
+  MaintainToEnd(replica_.get());
+  EXPECT_TRUE(Visible(key, first));
+  EXPECT_LE(replica_->ReportReaders("qp", first, 60'000'000), first);
+  now_us_ += 6'000'000;
+  MaintainToEnd(replica_.get());
+  EXPECT_TRUE(Visible(key, first));
+  replica_->ReportReaders("qp", kNoLsn, 0);
+  MaintainToEnd(replica_.get());
+  EXPECT_FALSE(Visible(key, first));
 }
 
 TEST_F(ReplicaTest, DropServesOlderReadsAndSurvivesRestart) {
