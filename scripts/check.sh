@@ -4,6 +4,7 @@
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . scripts/server.sh
+export BUILD=${BUILD:-build}
 parts=("$@"); [ ${#parts[@]} -gt 0 ] || parts=(unit regress isolation tap)
 passed=0 failed=0
 start=$(date +%s)
@@ -14,7 +15,7 @@ die() { say "$*"; echo "$passed passed, $((failed + 1)) failed"; exit 1; }
 scripts/deps.sh || die "packages could not be installed"
 pgtest=$(dirname "$("$pgbin/pg_config" --pgxs)")/../test
 say "building"
-make --no-print-directory all >build.log 2>&1 || { tail -60 build.log; die "the build failed"; }
+make --no-print-directory all >"$BUILD.log" 2>&1 || { tail -60 "$BUILD.log"; die "the build failed"; }
 
 # run_unit DIRECTORY SANITIZERS: builds the unit tests there and runs them
 run_unit() {
@@ -40,7 +41,7 @@ run_unit() {
 
 prepare_sql() {
   [ -z "${work:-}" ] || return 0
-  make --no-print-directory install >>build.log 2>&1 || { tail -20 build.log; die "the installation failed"; }
+  make --no-print-directory install >>"$BUILD.log" 2>&1 || { tail -20 "$BUILD.log"; die "the installation failed"; }
   work=$(scratch_directory check)
   cp -r regress/. core/pause_points.h "$work"/
   mkdir -p "$work/out"
@@ -53,6 +54,14 @@ with_server() {
   server_init "$work" || die "initdb failed"
   echo "default_table_access_method = 'concord'" | as_user tee -a "$work/data/postgresql.conf" >/dev/null
   server_start "$work" || die "the server did not start"
+}
+
+# complaints FILE...: what no test explains by what it did: a failed assertion, overwritten memory, what was not given back
+complaints() {
+  local found
+  found=$(grep -hE 'TRAP: |problem in alloc set|(reference|refcount|file|memory) leak|still active|seem to remain|while in .* state' "$@" |
+    head -5)
+  [ -z "$found" ] || { echo "$found"; count 0 1; }
 }
 
 # run_suite NAME PROGRAM SCHEDULE: pg_regress' or pg_isolation_regress' tests of a schedule; a test file that no schedule lists
@@ -76,6 +85,7 @@ run_suite() {
   if grep -qE 'server process .* terminated by signal|PANIC' "$work/server.log"; then
     grep -E 'server process .* terminated by signal|PANIC' "$work/server.log" | head -5; bad=$((bad + 1))
   fi
+  complaints "$work/server.log"
   count "$ok" "$bad"
 }
 
@@ -89,10 +99,10 @@ unlisted() { # unlisted DIRECTORY SUFFIX SCHEDULE
 
 run_tap() {
   prepare_sql
-  cmake --build build --target crash_tests torture -j "$(nproc)" >>build.log 2>&1 || { tail -60 build.log; die "the build failed"; }
+  cmake --build "$BUILD" --target crash_tests torture -j "$(nproc)" >>"$BUILD.log" 2>&1 || { tail -60 "$BUILD.log"; die "the build failed"; }
   mkdir -p "$work/bin"
-  cp build/regress/crash/os_crash build/regress/crash/crash_recorder.so "$work/bin"
-  install -m 755 build/regress/torture/torture "$work/torture/"
+  cp "$BUILD"/regress/crash/{os_crash,crash_recorder.so} "$work/bin"
+  install -m 755 "$BUILD"/regress/torture/torture "$work/torture/"
   local test
   for test in "$work"/t/${TAP:-*}.pl; do
     say "$(basename "$test")"
@@ -104,6 +114,7 @@ run_tap() {
       tail -40 "$work/tap.log"; count 0 1
     fi
   done
+  complaints "$work"/tmp_check/log/*.log
 }
 
 for part in "${parts[@]}"; do

@@ -7,7 +7,7 @@ work=$(scratch_directory torture)
 server_init "$work"
 server_start "$work"
 as_user "$pgbin/psql" -X -q -h "$work" -U postgres -d postgres -c 'CREATE EXTENSION concord'
-cp build/regress/torture/torture "$work"/
+cp "${BUILD:-build}/regress/torture/torture" "$work"/
 status=0
 (cd "$work" && as_user "$work/torture" --data="$work/data" --bin="$pgbin" --log="$work/server.log" \
   --conninfo="host=$work port=5432 user=postgres dbname=postgres" "$@") || status=$?

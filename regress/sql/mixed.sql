@@ -13,9 +13,7 @@ INSERT INTO mi_c VALUES (1);
 ROLLBACK;
 BEGIN;
 INSERT INTO mi_c VALUES (1);
-COPY mi_h FROM stdin;
-1
-\.
+COPY mi_h FROM PROGRAM 'echo 1';
 ROLLBACK;
 WITH x AS (INSERT INTO mi_c VALUES (1) RETURNING a) INSERT INTO mi_h SELECT a FROM x;
 -- reading both, and a rolled back savepoint, are fine
