@@ -67,10 +67,13 @@ check_full('replica', 1000, "storage replica's disk is full");
 cmp_ok(fault_hits($faulty, qr/data\.mdb/), '>', 0, 'the disk was full indeed');
 
 set_faults($faulty, 'write /concord/storage/ ENOSPC');
-# The one commit that nobody could foresee waits for space; what comes behind it is refused.
+# The one commit that nobody could foresee waits for space; what comes once that is known is refused.
+my $log_end = -s $node->logfile;
 my $waiting = start_session($node, 'waiting', "INSERT INTO t VALUES ($next)");
 ok(wait_until(sub { (sql("SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'Extension' AND query LIKE 'INSERT%'"))[0] eq '1' }, 30),
 	'replica, copy on write: a commit waits');
+ok(wait_until(sub { slurp_file($node->logfile, $log_end) =~ /waits for space, and newer commits with it/ }, 30),
+	'replica, copy on write: the log says so');
 ok(wait_until(sub { (sql('INSERT INTO t VALUES (-1)'))[1] =~ /53100: could not commit: the storage replica's disk is full/ }, 30),
 	'replica, copy on write: commits are refused');
 is((sql("SELECT count(*) FROM t"))[0], $acknowledged, 'replica, copy on write: reads go on');
