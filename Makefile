@@ -7,7 +7,7 @@ JOBS     ?= $(shell nproc)
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps install uninstall fuzz tsan check check-unit check-sql check-tap check-assert check-long torture bench demo demo-stop format tidy clean help
+.PHONY: all deps install uninstall fuzz tsan check check-unit check-sql check-tap check-assert check-valgrind check-long torture bench demo demo-stop format tidy clean help
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -43,7 +43,10 @@ check-tap:       ## tests with real processes, crashes and restarts
 check-assert:    ## check, with a PostgreSQL that has assertions; builds it from Debian's source if there is none yet
 	@pgbin=$$(scripts/assert_postgres.sh) && $(MAKE) --no-print-directory check PGBIN=$$pgbin BUILD=build-assert
 
-check-long: check check-assert  ## check, then more kills and larger loads
+check-valgrind:  ## the regress tests, with the server's processes under valgrind
+	@scripts/valgrind.sh
+
+check-long: check check-assert check-valgrind  ## check, then more kills and larger loads
 	@CONCORD_KILLS=50 CONCORD_SECONDS=30 CONCORD_CRASH_SEEDS=200 CONCORD_SERVER_CRASHES=10 CONCORD_MATRIX=full \
 		CONCORD_TORTURE_KILLS=60 scripts/check.sh tap threads
 	@! command -v clang++ >/dev/null || scripts/fuzz.sh 60
@@ -76,4 +79,4 @@ tidy: $(BUILD)/build.ninja  ## clang-tidy over the C++ sources
 		xargs -P $(JOBS) -n 1 clang-tidy -p $(BUILD) --quiet
 
 clean:           ## remove what was built
-	@rm -rf $(BUILD) build-asan build-assert build-tsan build-fuzz
+	@rm -rf $(BUILD) build-asan build-assert build-tsan build-valgrind build-fuzz

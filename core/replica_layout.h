@@ -34,7 +34,10 @@ inline constexpr char kMetaEpoch[] = "epoch";
 inline constexpr char kMetaCounter = 'c';
 inline constexpr char kMetaDropping = 'd';
 
-// The map's size: address space, not disk. Both sides open with it.
-inline constexpr uint64_t kReplicaMapBytes = uint64_t{1} << 40;
+// The map's size: address space, not disk. Both sides open with it. Another build may have another one; valgrind needs a small one.
+#ifndef CONCORD_MAP_BITS
+#define CONCORD_MAP_BITS 40
+#endif
+inline constexpr uint64_t kReplicaMapBytes = uint64_t{1} << CONCORD_MAP_BITS;
 
 }  // namespace concord

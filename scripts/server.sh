@@ -15,7 +15,8 @@ scratch_directory() {
 # in_directory DIR COMMAND...: as the server's user, who may not see the caller's directory
 in_directory() { (cd "$1" && shift && as_user "$@"); }
 
-# server_init DIR: a cluster in DIR/data that preloads concord and listens on a unix socket in DIR only
+# server_init DIR: a cluster in DIR/data that preloads concord and listens on a unix socket in DIR only; SERVER_CONF is added to
+# its configuration
 server_init() {
   local dir=$1
   in_directory "$dir" "$pgbin/initdb" -D "$dir/data" -U postgres -E UTF8 --locale=C -A trust >"$dir/initdb.log" 2>&1 ||
@@ -27,14 +28,16 @@ unix_socket_directories = '$dir'
 unix_socket_permissions = 0777
 port = 5432
 max_connections = 100
+${SERVER_CONF:-}
 CONF
 }
 
+# POSTGRES names a program to run as the server, such as one that starts it under valgrind; PGCTLTIMEOUT (60 s) is pg_ctl's.
 server_start() {
-  in_directory "$1" "$pgbin/pg_ctl" -D "$1/data" -l "$1/server.log" -w -t 60 start >/dev/null ||
+  in_directory "$1" "$pgbin/pg_ctl" -D "$1/data" -l "$1/server.log" -w ${POSTGRES:+-p "$POSTGRES"} start >/dev/null ||
     { tail -40 "$1/server.log" >&2; return 1; }
 }
 
 server_stop() {
-  [ ! -f "$1/data/postmaster.pid" ] || in_directory "$1" "$pgbin/pg_ctl" -D "$1/data" -m "${2:-fast}" -w -t 60 stop >/dev/null
+  [ ! -f "$1/data/postmaster.pid" ] || in_directory "$1" "$pgbin/pg_ctl" -D "$1/data" -m "${2:-fast}" -w stop >/dev/null
 }
