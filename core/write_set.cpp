@@ -34,7 +34,7 @@ bool IsNothing(const WriteSet::Chain& chain) {
 }
 
 struct HashOfCheck {
-  const std::vector<Check>& checks;
+  const std::vector<WriteSet::OwnCheck>& checks;
   uint64_t operator()(uint32_t check) const { return checks[check].key_hash; }
 };
 
@@ -102,8 +102,13 @@ uint32_t WriteSet::FindCheck(uint64_t hash) const {
   return check_index_.Find(hash, [&](uint32_t check) { return checks_[check].key_hash == hash; });
 }
 
+const WriteSet::OwnCheck* WriteSet::CheckOf(uint64_t key_hash) const {
+  const uint32_t found = FindCheck(key_hash);
+  return found == FlatIndex::kNone ? nullptr : &checks_[found];
+}
+
 size_t WriteSet::bytes() const {
-  return arena_.used() + checks_.size() * (sizeof(Check) + kCheckOverhead) + aliases_.size() * sizeof(Alias) +
+  return arena_.used() + checks_.size() * (sizeof(OwnCheck) + kCheckOverhead) + aliases_.size() * sizeof(Alias) +
          undo_.size() * sizeof(Undo) + unsent_.size() * sizeof(Unsent);
 }
 
@@ -184,16 +189,16 @@ Status WriteSet::AddCheck(uint64_t prefix, std::string_view body, LockMode mode,
 
   if (!subs_.empty()) ReserveOne(&undo_);
   if (const uint32_t found = FindCheck(hash); found != FlatIndex::kNone) {
-    Check& check = checks_[found];
+    OwnCheck& check = checks_[found];
     if (mode <= check.mode && observed >= check.observed) return Status::Ok();
     if (!subs_.empty()) undo_.emplace_back(CheckUndo{found, check, false});
     check.mode = std::max(check.mode, mode);
     check.observed = std::min(check.observed, observed);
     return Status::Ok();
   }
-  if (Status status = CheckLimit(sizeof(Check) + kCheckOverhead); !status.ok()) return status;
+  if (Status status = CheckLimit(sizeof(OwnCheck) + kCheckOverhead); !status.ok()) return status;
   ReserveOne(&checks_);
-  checks_.push_back({hash, observed, mode});
+  checks_.push_back({hash, observed, mode, static_cast<Space>(prefix >> 56), static_cast<StorageId>(prefix)});
   try {
     check_index_.Insert(static_cast<uint32_t>(checks_.size() - 1), HashOfCheck{checks_});
   } catch (...) {
@@ -425,7 +430,7 @@ Status WriteSetEncoder::Next(std::string_view* part, bool* is_write_set) {
   }
   std::string checks;
   checks.reserve(write_set_->checks().size() * kCheckSize);
-  for (const Check& check : write_set_->checks()) AppendCheck(&checks, check);
+  for (const WriteSet::OwnCheck& check : write_set_->checks()) AppendCheck(&checks, check.check());
   write_set_part_ = EncodeWriteSet(token_, read_lsn_, chunk_count_, static_cast<uint32_t>(write_set_->checks().size()),
                                    checks, mutation_count_, mutations);
   done_ = true;

@@ -134,7 +134,19 @@ class WriteSet {
   bool has_writes() const { return key_count_ != 0; }
   size_t bytes() const;
   void set_limit(size_t bytes) { limit_ = bytes; }
-  const std::vector<Check>& checks() const { return checks_; }
+  // A check that remembers whose key it is: the adjudicator names the one that failed by its hash.
+  struct OwnCheck {
+    uint64_t key_hash;
+    Lsn observed;
+    LockMode mode;
+    Space space;
+    StorageId storage;
+
+    Check check() const { return {key_hash, observed, mode}; }
+  };
+  const std::vector<OwnCheck>& checks() const { return checks_; }
+  // nullptr if no key of this hash is checked.
+  const OwnCheck* CheckOf(uint64_t key_hash) const;
 
   // Grows whenever a key appears or disappears.
   const uint64_t& changes() const { return changes_; }
@@ -168,7 +180,7 @@ class WriteSet {
   };
   struct CheckUndo {
     size_t index;
-    Check before;
+    OwnCheck before;
     bool added;
   };
   struct ForgetUndo {
@@ -201,7 +213,7 @@ class WriteSet {
   Arena storage_arena_;                    // of the storages, which last until Reset: undo records point to them
   std::map<uint64_t, Storage*> storages_;  // by prefix
   mutable Storage* last_storage_ = nullptr;
-  std::vector<Check> checks_;
+  std::vector<OwnCheck> checks_;
   FlatIndex check_index_;       // numbers in checks_, by key hash
   std::vector<Alias> aliases_;  // alias n at n - 1
   std::vector<Unsent> unsent_;

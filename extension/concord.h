@@ -69,8 +69,8 @@ uint64		concord_page_committed(void);		/* from the LSN page; 0 if no leader vouc
 /* ---- errors (errors.c) ---- */
 /* Raises the error of a bridge status; never returns for anything but CC_OK. */
 void		concord_check(CcStatus status);
-/* 40001 change conflicts with another transaction (OC000) */
-void		concord_raise_conflict(const char *detail) pg_attribute_noreturn();
+/* 40001 change conflicts with another transaction (OC000): over a row of `rel`, found before the commit. */
+void		concord_raise_conflict(Relation rel, const char *detail) pg_attribute_noreturn();
 void		concord_raise_unavailable(const char *what) pg_attribute_noreturn();
 /* Raises if the sidecar is known to be of no use until somebody does something about it: waiting is in vain. */
 void		concord_check_trouble(void);
@@ -96,6 +96,8 @@ ConcordReadPoint concord_read_point_for(Relation rel, Snapshot snapshot);
 void		concord_snapshot_assign(Snapshot snapshot);
 /* The newest committed LSN as the leader confirms it, applied here or not. */
 uint64		concord_committed_lsn(void);
+/* True if the transaction has read a Concord table. */
+bool		concord_snapshot_has_read(void);
 void		concord_snapshot_at_xact_end(void);
 /* The transaction has imported a snapshot whose exporter reads at `lsn`; 0: not known, so Concord tables are refused. */
 void		concord_snapshot_import(uint64 lsn);

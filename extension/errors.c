@@ -4,14 +4,20 @@
  */
 #include "concord.h"
 
+#include "stats/stats.h"
+#include "utils/rel.h"
+
 void
-concord_raise_conflict(const char *detail)
+concord_raise_conflict(Relation rel, const char *detail)
 {
+	concord_count(CONCORD_COUNT_CONFLICTS, 1);
+	concord_count_conflict(RelationGetRelid(rel), InvalidOid, CONCORD_CONFLICT_ROW);
 	ereport(ERROR,
 			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 			 errmsg("change conflicts with another transaction (OC000)"),
-			 detail != NULL ? errdetail_internal("%s", detail) : 0,
-			 errhint("Retry the transaction.")));
+			 errdetail_internal("%s", detail),
+			 errhint("Retry the transaction."),
+			 errtable(rel)));
 	pg_unreachable();
 }
 

@@ -115,3 +115,58 @@ CREATE FUNCTION concord.readers(OUT pid integer, OUT read_lsn pg_lsn, OUT age in
 COMMENT ON FUNCTION concord.readers() IS 'sessions for which old row versions, or pages of the storage replica, are kept';
 CREATE VIEW concord.readers AS SELECT * FROM concord.readers();
 GRANT SELECT ON concord.readers TO PUBLIC;
+
+-- ---- Statistics ----
+
+CREATE FUNCTION concord.stat_commits(
+    OUT commits bigint, OUT read_only bigint, OUT conflicts bigint, OUT too_old bigint, OUT refused bigint, OUT unknown bigint,
+    OUT chunks bigint, OUT retries bigint, OUT messages bigint, OUT bytes bigint, OUT resent bigint, OUT reconnects bigint,
+    OUT connected boolean, OUT wait_us_total bigint, OUT wait_us_avg bigint, OUT wait_us_max bigint,
+    OUT stats_reset timestamptz)
+  AS 'MODULE_PATHNAME', 'concord_stat_commits' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+CREATE VIEW concord.stat_commits AS SELECT * FROM concord.stat_commits();
+COMMENT ON VIEW concord.stat_commits IS 'commits of this server';
+
+CREATE FUNCTION concord.stat_commit_waits(OUT from_us bigint, OUT below_us bigint, OUT commits bigint) RETURNS SETOF record
+  AS 'MODULE_PATHNAME', 'concord_stat_commit_waits' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+CREATE VIEW concord.stat_commit_waits AS SELECT * FROM concord.stat_commit_waits();
+COMMENT ON VIEW concord.stat_commit_waits IS 'how long commits of this server waited for their verdict: a histogram';
+
+CREATE FUNCTION concord.stat_conflicts(
+    OUT datname name, OUT relation regclass, OUT index regclass, OUT kind text, OUT conflicts bigint,
+    OUT last_conflict timestamptz) RETURNS SETOF record
+  AS 'MODULE_PATHNAME', 'concord_stat_conflicts' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+CREATE VIEW concord.stat_conflicts AS SELECT * FROM concord.stat_conflicts();
+COMMENT ON VIEW concord.stat_conflicts IS 'which tables made transactions of this server fail with 40001, and how often';
+
+CREATE FUNCTION concord.stat_reset() RETURNS void
+  AS 'MODULE_PATHNAME', 'concord_stat_reset' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION concord.stat_reset() IS 'sets concord.stat_commits, stat_commit_waits and stat_conflicts back to zero';
+REVOKE ALL ON FUNCTION concord.stat_reset() FROM PUBLIC;
+
+CREATE FUNCTION concord.stat_storage(
+    OUT relation regclass, OUT storage_id bigint, OUT kind text, OUT rows bigint, OUT bytes bigint) RETURNS SETOF record
+  AS 'MODULE_PATHNAME', 'concord_stat_storage' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+CREATE VIEW concord.stat_storage AS SELECT * FROM concord.stat_storage();
+COMMENT ON VIEW concord.stat_storage IS 'each storage in use: rows or entries, and bytes';
+
+CREATE FUNCTION concord.stat_replicas(
+    OUT name text, OUT is_local boolean, OUT address text, OUT path text, OUT applied_lsn pg_lsn, OUT lag_ms bigint,
+    OUT checkpoint_lsn pg_lsn, OUT checkpoint_lag_ms bigint, OUT horizon_lsn pg_lsn, OUT horizon_lag_ms bigint,
+    OUT used_bytes bigint, OUT free_bytes bigint, OUT file_bytes bigint, OUT file_bytes_max bigint, OUT versions bigint,
+    OUT readers bigint, OUT readers_max bigint, OUT lease_checkpoint_lsn pg_lsn, OUT lease_left_ms bigint)
+  RETURNS SETOF record
+  AS 'MODULE_PATHNAME', 'concord_stat_replicas' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+CREATE VIEW concord.stat_replicas AS SELECT * FROM concord.stat_replicas();
+COMMENT ON VIEW concord.stat_replicas IS 'each storage replica: how far it is, how large, who reads, and its lease on the journal';
+
+CREATE FUNCTION concord.stat_waits(OUT pid integer, OUT wait text, OUT since timestamptz, OUT blocked_by integer)
+  RETURNS SETOF record
+  AS 'MODULE_PATHNAME', 'concord_stat_waits' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+CREATE VIEW concord.stat_activity AS
+  SELECT w.pid, a.datname, a.usename, a.application_name, w.wait, w.since, w.blocked_by
+    FROM concord.stat_waits() w LEFT JOIN pg_stat_activity a ON a.pid = w.pid;
+COMMENT ON VIEW concord.stat_activity IS 'processes that wait for Concord now, and for what';
+
+GRANT SELECT ON concord.stat_commits, concord.stat_commit_waits, concord.stat_conflicts, concord.stat_storage,
+  concord.stat_replicas, concord.stat_activity TO PUBLIC;

@@ -109,7 +109,7 @@ uint64_t	cc_lease_last_size(CcChannel *channel, uint32_t key);
 void		cc_lease_forget(CcChannel *channel, uint32_t key);
 
 /* ---- statistics shown by concord.status() ---- */
-typedef struct CcChannelStats { uint64_t commits, conflicts, chunks, batches, reconnects, sessions; } CcChannelStats;
+typedef struct CcChannelStats { uint64_t commits, conflicts, chunks, batches, reconnects, sessions, bytes, resent; } CcChannelStats;
 void		cc_channel_stats(CcChannel *channel, CcChannelStats *stats);
 
 /* ---- the LSN page (core/lsn_page.h) ---- */

@@ -167,6 +167,8 @@ struct CcChannel {
   std::atomic<uint64_t> batches;
   std::atomic<uint64_t> reconnects;
   std::atomic<uint64_t> sessions;
+  std::atomic<uint64_t> bytes;   // of requests, with those sent again
+  std::atomic<uint64_t> resent;  // requests that went through more than one session, or were asked again
 
   concord::SharedQueue<uint32_t, concord::kDropQueueEntries> drops;
   concord::SharedQueue<concord::AbandonedToken, concord::kAbandonQueueEntries> abandons;

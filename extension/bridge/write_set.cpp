@@ -70,6 +70,14 @@ extern "C" CcStatus cc_ws_check(uint64_t prefix, const void* body, size_t body_s
   });
 }
 
+extern "C" bool cc_ws_checked(uint64_t key_hash, uint64_t* prefix, CcLockMode* mode) {
+  const WriteSet::OwnCheck* check = OwnWrites().CheckOf(key_hash);
+  if (check == nullptr) return false;
+  *prefix = Prefix(check->space, check->storage);
+  *mode = static_cast<CcLockMode>(check->mode);
+  return true;
+}
+
 extern "C" bool cc_ws_lookup(uint64_t prefix, const void* body, size_t body_size, uint32_t curcid, CcOwn* own) {
   const WriteSet::Chain* chain = OwnWrites().Find(prefix, Bytes(body, body_size));
   if (chain == nullptr) return false;

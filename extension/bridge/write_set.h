@@ -49,6 +49,9 @@ CcStatus	cc_ws_delete(uint64_t prefix, const void *body, size_t body_size, uint3
 /* Checks of one key merge: the stronger mode, the older observation. */
 CcStatus	cc_ws_check(uint64_t prefix, const void *body, size_t body_size, CcLockMode mode, uint64_t observed_lsn);
 
+/* Whose key a check is, and its mode, by the key's hash. False if there is none. */
+bool		cc_ws_checked(uint64_t key_hash, uint64_t *prefix, CcLockMode *mode);
+
 /* Newest own version made before `curcid`. False if there is none (then the base version counts). */
 bool		cc_ws_lookup(uint64_t prefix, const void *body, size_t body_size, uint32_t curcid, CcOwn *own);
 /* Oldest own version of the key. False if there is none. */

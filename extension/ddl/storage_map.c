@@ -17,6 +17,7 @@
 #include "storage/bufmgr.h"
 #include "storage/bufpage.h"
 #include "storage/fd.h"
+#include "stats/stats.h"
 #include "storage/smgr.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -232,6 +233,7 @@ concord_relation_cache(Relation rel, Size size)
 		uint64		generation = map_generation;
 		uint32		storage_id = read_metapage(rel);
 
+		concord_remember_storage(storage_id, RelationGetRelid(rel));
 		cache = (ConcordRelCache *) rel->rd_amcache;
 		if (cache != NULL)
 		{

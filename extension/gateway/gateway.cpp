@@ -186,6 +186,8 @@ bool CcGateway::Send() {
   cc_pause(CC_PAUSE_GATEWAY_SENT);
   channel_.abandons.Pop(abandons);
   channel_.batches.fetch_add(1, std::memory_order_relaxed);
+  channel_.bytes.fetch_add(batch.bytes(), std::memory_order_relaxed);
+  channel_.resent.fetch_add(batch.resent(), std::memory_order_relaxed);
   return true;
 }
 

@@ -13,6 +13,7 @@ Batch::~Batch() {
 
 void Batch::Add(OutRequestPtr request) {
   bytes_ += request->payload().size();
+  if (request->sends > 1) resent_++;
   if (request->kind == CC_REQ_CHUNK)
     message_.mutable_chunks()->UnsafeArenaAddAllocated(&request->chunk);
   else

@@ -50,11 +50,13 @@ class Batch {
   proto::SessionRequest& message() { return message_; }
   size_t bytes() const { return bytes_; }
   size_t size() const { return requests_.size(); }
+  size_t resent() const { return resent_; }  // of them, sent before
 
  private:
   proto::SessionRequest message_;
   std::vector<OutRequestPtr> requests_;
   size_t bytes_ = 0;
+  size_t resent_ = 0;
 };
 
 class Outbox {

@@ -8,7 +8,7 @@
 
 namespace concord {
 
-// Appends every field of a flat message.
+// Appends every field of a message. Of repeated messages the first eight, as "part.field.number.field=value".
 void AppendStatus(std::string* to, std::string_view part, const google::protobuf::Message& message);
 
 }  // namespace concord

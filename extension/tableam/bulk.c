@@ -17,6 +17,7 @@
 #include "bridge/encode.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "stats/stats.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -192,7 +193,10 @@ concord_bulk_flush(void)
 		if (status == CC_OK)
 			status = cc_replica_applied(&applied);
 		if (status == CC_OK && applied >= last_lsn)
+		{
+			concord_wait_end();
 			return;
+		}
 		if (status != CC_OK && status != CC_UNAVAILABLE)
 			concord_check(status);
 
@@ -201,6 +205,7 @@ concord_bulk_flush(void)
 			start = GetCurrentTimestamp();
 		else if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), concord_read_timeout_ms))
 			concord_raise_unavailable("the storage replica has not applied a bulk load within concord.read_timeout");
+		concord_wait_begin(CONCORD_WAIT_LOAD_APPLY, 0);
 		pgstat_report_wait_start(PG_WAIT_EXTENSION);
 		pg_usleep(nap_us);
 		pgstat_report_wait_end();

@@ -195,7 +195,7 @@ concord_fetch_any(Relation rel, ItemPointer tid, TupleTableSlot *slot)
 	if (get_base_version(rel, prefix, number, slot))
 		return true;
 	if (touched)
-		concord_raise_conflict("A row written by this transaction was deleted by another one.");
+		concord_raise_conflict(rel, "A row written by this transaction was deleted by another one.");
 	return false;
 }
 

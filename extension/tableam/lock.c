@@ -126,7 +126,7 @@ concord_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableS
 	result = concord_target_resolve(rel, tid, cid, &target);
 	if (result != TM_Ok)
 	{
-		concord_fill_failure(tmfd, result, tid, &target);
+		concord_fill_failure(rel, tmfd, result, tid, &target);
 		/* ON CONFLICT asks the slot whose row it is. */
 		if (!concord_fetch_any(rel, tid, slot))
 			ExecClearTuple(slot);
@@ -149,7 +149,7 @@ concord_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableS
 	}
 	if (!concord_newest_version(rel, &target, &observed, &visible))
 	{
-		concord_fill_failure(tmfd, TM_Deleted, tid, &target);
+		concord_fill_failure(rel, tmfd, TM_Deleted, tid, &target);
 		ExecClearTuple(slot);
 		return TM_Deleted;
 	}
@@ -167,14 +167,14 @@ concord_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableS
 	{
 		/* It may no longer be the row that ON CONFLICT found: that has to look for one again, as on heap. */
 		cc_view_unpin(visible.entry.view);
-		concord_fill_failure(tmfd, TM_Updated, tid, &target);
+		concord_fill_failure(rel, tmfd, TM_Updated, tid, &target);
 		ExecClearTuple(slot);
 		return TM_Updated;
 	}
 	if (!is_new && visible.entry.lsn > known && IsolationUsesXactSnapshot())
 	{
 		cc_view_unpin(visible.entry.view);
-		concord_fill_failure(tmfd, TM_Updated, tid, &target);
+		concord_fill_failure(rel, tmfd, TM_Updated, tid, &target);
 		ExecClearTuple(slot);
 		return TM_Updated;
 	}

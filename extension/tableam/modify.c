@@ -144,7 +144,7 @@ begin_write(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Sna
 				 errmsg("attempted to %s invisible tuple", verb)));
 	if (result != TM_Ok)
 	{
-		concord_fill_failure(tmfd, result, tid, target);
+		concord_fill_failure(rel, tmfd, result, tid, target);
 		return result;
 	}
 	if (target->is_own)
@@ -161,7 +161,7 @@ begin_write(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Sna
 		(void) concord_intent_take(target->prefix, target->body, ROW_BODY_SIZE, intent, LockWaitBlock);
 	if (!concord_newest_version(rel, target, observed_lsn, &visible))
 	{
-		concord_fill_failure(tmfd, TM_Deleted, tid, target);
+		concord_fill_failure(rel, tmfd, TM_Deleted, tid, target);
 		return TM_Deleted;
 	}
 	version_lsn = visible.entry.lsn;
@@ -186,8 +186,8 @@ begin_write(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Sna
 		 * only fail by now.
 		 */
 		if (direct)
-			concord_raise_conflict("A row locked by ON CONFLICT was changed by another transaction.");
-		concord_fill_failure(tmfd, TM_Updated, tid, target);
+			concord_raise_conflict(rel, "A row locked by ON CONFLICT was changed by another transaction.");
+		concord_fill_failure(rel, tmfd, TM_Updated, tid, target);
 		return TM_Updated;
 	}
 	if (IsolationUsesXactSnapshot())

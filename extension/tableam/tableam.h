@@ -204,7 +204,8 @@ TM_Result	concord_target_resolve(Relation rel, ItemPointer tid, CommandId cid, C
  */
 bool		concord_newest_version(Relation rel, const ConcordTarget *target, uint64 *observed_lsn, CcVisible *visible);
 /* Fills the failure report as heap does. */
-void		concord_fill_failure(TM_FailureData *tmfd, TM_Result result, ItemPointer tid, const ConcordTarget *target);
+void		concord_fill_failure(Relation rel, TM_FailureData *tmfd, TM_Result result, ItemPointer tid,
+								 const ConcordTarget *target);
 
 /* ---- locks (lock.c) ---- */
 TM_Result	concord_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot, CommandId cid,

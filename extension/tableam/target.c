@@ -9,6 +9,7 @@
 #include "tableam/tableam.h"
 
 #include "access/xact.h"
+#include "stats/stats.h"
 #include "utils/snapmgr.h"
 
 TM_Result
@@ -79,8 +80,11 @@ concord_newest_version(Relation rel, const ConcordTarget *target, uint64 *observ
 }
 
 void
-concord_fill_failure(TM_FailureData *tmfd, TM_Result result, ItemPointer tid, const ConcordTarget *target)
+concord_fill_failure(Relation rel, TM_FailureData *tmfd, TM_Result result, ItemPointer tid, const ConcordTarget *target)
 {
+	/* Then the executor raises 40001. */
+	if ((result == TM_Updated || result == TM_Deleted) && IsolationUsesXactSnapshot())
+		concord_count_conflict(RelationGetRelid(rel), InvalidOid, CONCORD_CONFLICT_SNAPSHOT);
 	tmfd->ctid = *tid;
 	tmfd->cmax = InvalidCommandId;
 	tmfd->xmax = InvalidTransactionId;

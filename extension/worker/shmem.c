@@ -1,6 +1,6 @@
 /*
  * shmem.c
- *		Our shared memory: the channel to the gateway, the local intents, the marks of creators, the sweeper's, and the LSN page.
+ *		Our shared memory: the channel to the gateway, the local intents, the marks of creators, the sweeper's, the statistics, and the LSN page.
  *
  * The channel is an ordinary block of Postgres' shared memory, made anew when Postgres restarts its processes after a crash.
  *
@@ -21,6 +21,7 @@
 #include "storage/shmem.h"
 
 #include "ddl/creation_marks.h"
+#include "stats/stats.h"
 #include "worker/sweep.h"
 #include "xact/intent.h"
 
@@ -53,6 +54,7 @@ concord_shmem_request(void)
 	RequestAddinShmemSpace(add_size(add_size(channel_bytes(), concord_intent_shmem_size()),
 									add_size(concord_marks_shmem_size(), concord_sweep_shmem_size())));
 	RequestAddinShmemSpace(concord_cluster_shmem_size());
+	RequestAddinShmemSpace(add_size(concord_stats_shmem_size(), concord_conflicts_shmem_size()));
 }
 
 static void
@@ -99,6 +101,8 @@ concord_shmem_startup(void)
 	concord_marks_shmem_init();
 	concord_sweep_shmem_init();
 	concord_cluster_shmem_init();
+	concord_stats_shmem_init();
+	concord_conflicts_shmem_init();
 	LWLockRelease(AddinShmemInitLock);
 
 	if (lsn_page == NULL)		/* it outlives a restart of the processes: its writer is none of them */

@@ -21,9 +21,20 @@ concord_current_lsn(PG_FUNCTION_ARGS)
 	PG_RETURN_LSN(concord_newest_lsn());
 }
 
-/* The value of line "name=..." of the gateway's text; false if there is none. */
-static bool
-find_value(const char *text, const char *name, uint64 *value)
+bool
+concord_status_value(const char *text, const char *name, uint64 *value)
+{
+	const char *start;
+	int			length;
+
+	if (!concord_status_text(text, name, &start, &length))
+		return false;
+	*value = strtou64(start, NULL, 10);
+	return true;
+}
+
+bool
+concord_status_text(const char *text, const char *name, const char **start, int *value_length)
 {
 	size_t		length = strlen(name);
 
@@ -33,7 +44,8 @@ find_value(const char *text, const char *name, uint64 *value)
 
 		if (strncmp(line, name, length) == 0 && line[length] == '=')
 		{
-			*value = strtou64(line + length + 1, NULL, 10);
+			*start = line + length + 1;
+			*value_length = end == NULL ? (int) strlen(*start) : (int) (end - *start);
 			return true;
 		}
 		line = end == NULL ? NULL : end + 1;
@@ -65,10 +77,10 @@ concord_status(PG_FUNCTION_ARGS)
 	text = concord_fetch_status();
 
 	memset(nulls, 0, sizeof(nulls));
-	values[0] = CStringGetTextDatum(text != NULL && find_value(text, lines[0], &value) ? "running" : "unavailable");
+	values[0] = CStringGetTextDatum(text != NULL && concord_status_value(text, lines[0], &value) ? "running" : "unavailable");
 	for (int i = 0; i < (int) lengthof(lines); i++)
 	{
-		nulls[i + 1] = text == NULL || !find_value(text, lines[i], &value);
+		nulls[i + 1] = text == NULL || !concord_status_value(text, lines[i], &value);
 		values[i + 1] = nulls[i + 1] ? (Datum) 0 : Int64GetDatum((int64) value);
 	}
 	values[10] = Int64GetDatum((int64) stats.commits);

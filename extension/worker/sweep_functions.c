@@ -7,6 +7,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "stats/stats.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
@@ -85,9 +86,11 @@ ask(ConcordSweepKind kind, uint32 *shown)
 					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 					 errmsg("the concord sweeper does not run"),
 					 errhint("It takes one of max_worker_processes; the server log tells why it ended.")));
+		concord_wait_begin(CONCORD_WAIT_SWEEP, 0);
 		(void) ConditionVariableTimedSleep(&concord_sweep_shared->done, WAIT_SLICE_MS, PG_WAIT_EXTENSION);
 	}
 	ConditionVariableCancelSleep();
+	concord_wait_end();
 	if (result.sqlstate != 0)
 		ereport(ERROR,
 				(errcode(result.sqlstate),

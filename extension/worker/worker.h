@@ -36,5 +36,11 @@ void		concord_set_trouble(ConcordTroubleSlot slot, ConcordTroubleKind kind, cons
 
 /* Directory that concord.so was loaded from. */
 const char *concord_library_directory(void);
+/*
+ * A line "name=value" of the text that concord_fetch_status returns: the value as a number, or where it stands. False if there is no
+ * such line, or no text at all.
+ */
+bool		concord_status_value(const char *text, const char *name, uint64 *value);
+bool		concord_status_text(const char *text, const char *name, const char **start, int *value_length);
 
 #endif

@@ -14,6 +14,7 @@
 #include "storage/spin.h"
 
 #include "bridge/hash.h"
+#include "stats/stats.h"
 
 /* 8,192 buckets of 8: 65,536 keys being written at once, in 1.6 MB. */
 #define INTENT_BUCKETS 8192
@@ -161,7 +162,9 @@ concord_intent_take(uint64 prefix, const void *body, size_t body_size, CcLockMod
 			return CONCORD_INTENT_BLOCKED;
 		vxid.backendId = owner.backend;
 		vxid.localTransactionId = owner.lxid;
+		concord_wait_begin(CONCORD_WAIT_INTENT, ProcGlobal->allProcs[owner.pgprocno].pid);
 		(void) VirtualXactLock(vxid, true);
+		concord_wait_end();
 		result = CONCORD_INTENT_WAITED;
 	}
 }

@@ -10,6 +10,8 @@
 #include "pgstat.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
+#include "stats/stats.h"
+#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 /* A lost wake-up must not become a hang: look again at least this often. */
@@ -45,9 +47,26 @@ my_slot(void)
 	return MyProc->pgprocno;
 }
 
-static void
-wait_latch(int timeout_ms)
+static ConcordWait
+wait_of(const Request *request)
 {
+	switch (request->kind)
+	{
+		case CC_REQ_COMMIT:
+			return request->is_commit ? CONCORD_WAIT_VERDICT : CONCORD_WAIT_INTERNAL_COMMIT;
+		case CC_REQ_READ_LSN:
+			return CONCORD_WAIT_READ_LSN;
+		case CC_REQ_STATUS:
+			return CONCORD_WAIT_STATUS;
+		default:
+			return CONCORD_WAIT_CHUNK;
+	}
+}
+
+static void
+wait_latch(ConcordWait wait, int timeout_ms)
+{
+	concord_wait_begin(wait, 0);
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout_ms, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
 }
@@ -115,7 +134,7 @@ hand_over(Request *request)
 			cc_channel_cancel(concord_channel, my_slot());
 			return false;
 		}
-		wait_latch(WAIT_SLICE_MS);
+		wait_latch(wait_of(request), WAIT_SLICE_MS);
 	}
 }
 
@@ -148,7 +167,7 @@ attempt(Request *request, bool handed_over, CcAnswer *answer)
 			answer->outcome = CC_OUT_LOST;
 			return;
 		}
-		wait_latch(WAIT_SLICE_MS);
+		wait_latch(wait_of(request), WAIT_SLICE_MS);
 	}
 }
 
@@ -166,14 +185,19 @@ settle(Request *request, bool handed_over)
 		if (answer.outcome == CC_OUT_LOST)
 			request->is_uncertain = true;	/* the token makes asking again safe */
 		else if (answer.outcome != CC_OUT_UNAVAILABLE)
+		{
+			concord_wait_end();
 			return answer;
+		}
 		(void) serve_interrupts(request);
 		if (is_late(request))
 		{
 			answer.outcome = request->is_commit && request->is_uncertain ? CC_OUT_UNKNOWN : CC_OUT_UNAVAILABLE;
+			concord_wait_end();
 			return answer;
 		}
-		wait_latch(RETRY_PAUSE_MS);
+		wait_latch(wait_of(request), RETRY_PAUSE_MS);
+		concord_count(CONCORD_COUNT_RETRIES, 1);
 	}
 }
 
@@ -201,6 +225,7 @@ concord_request_start_chunk(const void *data, size_t size, void (*done) (uint64 
 		.deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), concord_commit_timeout_ms)
 	};
 	chunk_handed_over = hand_over(&chunk);
+	concord_wait_end();
 	chunk_answered = false;
 	chunk_done = done;
 	chunk_started = true;
@@ -216,6 +241,7 @@ concord_request_finish_chunk(void)
 	if (chunk_answer.outcome != CC_COMMITTED)
 		concord_raise_outcome(&chunk_answer);
 	chunk_started = false;
+	concord_count(CONCORD_COUNT_CHUNKS, 1);
 	if (chunk_done != NULL)
 		chunk_done(chunk_answer.lsn);
 }
@@ -248,7 +274,10 @@ concord_request_read_lsn(void)
 		uint64		lsn = concord_page_committed();
 
 		if (lsn != 0)
+		{
+			concord_wait_end();
 			return lsn;			/* the leader is back */
+		}
 		if (cc_channel_connected(concord_channel))
 		{
 			TimestampTz slice = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 1000);
@@ -257,13 +286,16 @@ concord_request_read_lsn(void)
 
 			attempt(&request, false, &answer);
 			if (answer.outcome == CC_COMMITTED)
+			{
+				concord_wait_end();
 				return answer.lsn;
+			}
 		}
 		CHECK_FOR_INTERRUPTS();
 		concord_check_trouble();
 		if (GetCurrentTimestamp() >= deadline)
 			concord_raise_unavailable("no adjudicator confirmed a read LSN within concord.read_timeout");
-		wait_latch(RETRY_PAUSE_MS);
+		wait_latch(CONCORD_WAIT_READ_LSN, RETRY_PAUSE_MS);
 	}
 }
 
@@ -281,9 +313,35 @@ concord_fetch_status(void)
 		return NULL;
 	settle_chunk();
 	attempt(&request, false, &answer);
+	concord_wait_end();
 	if (answer.outcome != CC_COMMITTED)
 		return NULL;
 	return pnstrdup(cc_channel_text(concord_channel, my_slot()), answer.text_size);
+}
+
+/* The table that the verdict's hash stands for is counted and named. */
+static void
+raise_conflict(const CcAnswer *answer)
+{
+	ConcordConflict conflict = concord_find_conflict(answer->conflict_hash);
+	char	   *table = OidIsValid(conflict.relid) ? get_rel_name(conflict.relid) : NULL;
+	char	   *index = OidIsValid(conflict.indexid) ? get_rel_name(conflict.indexid) : NULL;
+
+	concord_count_conflict(conflict.relid, conflict.indexid, conflict.kind);
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("change conflicts with another transaction (OC000)"),
+			 table == NULL ? 0 :
+			 index != NULL ?
+			 errdetail("It has taken or given up a key of unique index \"%s\" of table \"%s\" that this one takes or gives up.",
+					   index, table) :
+			 conflict.kind == CONCORD_CONFLICT_LOCK ?
+			 errdetail("It has changed a row of table \"%s\" that this one relies on.", table) :
+			 errdetail("It has changed or locked a row of table \"%s\" that this one changes or has locked.", table),
+			 errhint("Retry the transaction."),
+			 table == NULL ? 0 :
+			 err_generic_string(PG_DIAG_SCHEMA_NAME, get_namespace_name(get_rel_namespace(conflict.relid))),
+			 table == NULL ? 0 : err_generic_string(PG_DIAG_TABLE_NAME, table)));
 }
 
 void
@@ -292,7 +350,7 @@ concord_raise_outcome(const CcAnswer *answer)
 	switch (answer->outcome)
 	{
 		case CC_CONFLICT:
-			concord_raise_conflict(NULL);
+			raise_conflict(answer);
 			break;
 		case CC_OUT_TOO_OLD:
 			ereport(ERROR,

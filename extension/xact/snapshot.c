@@ -20,12 +20,14 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "storage/proc.h"
+#include "stats/stats.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "xact/request.h"
 
 static uint64 xact_read_lsn = 0;	/* REPEATABLE READ: of the transaction */
+static bool has_read = false;	/* Concord tables, in this transaction */
 static bool imported_without_lsn = false;	/* its snapshot is another session's, and that one's LSN is not known */
 static uint64 registered_lsn = 0;	/* what our slot of the channel says */
 static uint64 known_applied = 0;	/* the replica has applied at least this */
@@ -99,7 +101,10 @@ wait_applied(uint64 lsn)
 		if (status == CC_OK)
 			status = cc_replica_applied(&known_applied);
 		if (status == CC_OK && lsn <= known_applied)
+		{
+			concord_wait_end();
 			return;
+		}
 		if (status != CC_OK && status != CC_UNAVAILABLE)
 			concord_check(status);
 
@@ -111,6 +116,7 @@ wait_applied(uint64 lsn)
 			concord_raise_unavailable(status == CC_OK ?
 									  "the storage replica has not caught up within concord.read_timeout" :
 									  psprintf("the storage replica cannot be opened: %s", cc_error()));
+		concord_wait_begin(CONCORD_WAIT_APPLY, 0);
 		pgstat_report_wait_start(PG_WAIT_EXTENSION);
 		pg_usleep(nap_us);
 		pgstat_report_wait_end();
@@ -236,6 +242,7 @@ concord_read_point(Snapshot snapshot)
 		check_supported();
 		point.lsn = snapshot_lsn(snapshot, true);
 		point.curcid = snapshot->curcid;
+		has_read = true;
 		register_read_lsn(point.lsn);
 		wait_applied(point.lsn);
 		return point;
@@ -261,9 +268,16 @@ concord_read_point_for(Relation rel, Snapshot snapshot)
 	return point;
 }
 
+bool
+concord_snapshot_has_read(void)
+{
+	return has_read;
+}
+
 void
 concord_snapshot_at_xact_end(void)
 {
+	has_read = false;
 	imported_without_lsn = false;
 	if (xact_read_lsn != 0)
 		set_xact_read_lsn(0);

@@ -16,6 +16,8 @@
 #include "access/xact.h"
 #include "core/pause_points.h"
 #include "miscadmin.h"
+#include "portability/instr_time.h"
+#include "stats/stats.h"
 #include "storage/proc.h"
 #include "tcop/pquery.h"
 #include "utils/lsyscache.h"
@@ -144,6 +146,8 @@ commit_write_set(void)
 	const void *part;
 	size_t		size;
 	bool		is_write_set = false;
+	instr_time	sent;
+	instr_time	waited;
 
 	renew_ahead();
 	cc_ws_encode_begin(concord_xact_token(), concord_committed_lsn(), chunks_ahead);
@@ -159,7 +163,11 @@ commit_write_set(void)
 	concord_request_finish_chunk();
 	cc_pause(CC_PAUSE_BACKEND_ENCODED);
 	concord_note_commit_phase(CONCORD_COMMIT_SENT, 0);
+	INSTR_TIME_SET_CURRENT(sent);
 	answer = concord_request(CC_REQ_COMMIT, part, size, true);
+	INSTR_TIME_SET_CURRENT(waited);
+	INSTR_TIME_SUBTRACT(waited, sent);
+	concord_count_verdict(answer.outcome, INSTR_TIME_GET_MICROSEC(waited));
 	if (answer.outcome == CC_OUT_UNKNOWN)
 		staged_chunks = false;	/* they may be part of a commit */
 	if (answer.outcome != CC_COMMITTED)
@@ -205,6 +213,7 @@ concord_commit_now(const void *write_set, size_t size)
 static void
 forget_all(void)
 {
+	concord_wait_end();			/* an error may have ended the wait */
 	wrote_concord = wrote_heap = InvalidSubTransactionId;
 	xact_has_token = false;
 	committed_lsn = 0;
@@ -242,6 +251,8 @@ concord_xact_callback(XactEvent event, void *arg)
 				settle_interrupts();
 				RESUME_INTERRUPTS();
 			}
+			else if (concord_snapshot_has_read())
+				concord_count(CONCORD_COUNT_READ_ONLY, 1);
 			concord_ddl_xact_end(true);
 			forget_all();
 			break;
@@ -285,6 +296,7 @@ concord_subxact_callback(SubXactEvent event, SubTransactionId subid, SubTransact
 			break;
 
 		case SUBXACT_EVENT_ABORT_SUB:
+			concord_wait_end();
 			cc_ws_sub_abort(subid);
 			concord_ddl_sub_end(false, subid, parent);
 			/* Ids grow, so whatever began at or after the aborted one is gone with it. */

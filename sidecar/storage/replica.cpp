@@ -4,10 +4,12 @@
 #include <spdlog/spdlog.h>
 
 #include <chrono>
+#include <cstdio>
 
 #include "core/bytes.h"
 #include "sidecar/storage/meta.h"
 #include "sidecar/storage/start_check.h"
+#include "sidecar/storage/storage_room.h"
 
 namespace concord {
 namespace {
@@ -17,6 +19,19 @@ constexpr size_t kPooledViews = 64;
 template <typename Clock>
 int64_t NowUs() {
   return std::chrono::duration_cast<std::chrono::microseconds>(Clock::now().time_since_epoch()).count();
+}
+
+// Reader slots that a read transaction holds now; me_numreaders is how many were ever used.
+uint64_t ReadersInUse(MDB_env* env) {
+  uint64_t count = 0;
+  const auto count_line = [](const char* line, void* to) {
+    int pid;
+    // The first line is a heading; a slot that is kept for its thread's next transaction shows "-" for its own.
+    if (sscanf(line, "%d", &pid) == 1) ++*static_cast<uint64_t*>(to);
+    return 0;
+  };
+  mdb_reader_list(env, count_line, &count);
+  return count;
 }
 
 }  // namespace
@@ -259,7 +274,12 @@ Status Replica::Statistics(ReplicaStatistics* out) {
   out->horizon = view.horizon();
   out->checkpoint = checkpoint();
   out->map_bytes = info.me_mapsize;
-  out->readers = info.me_numreaders;
+  MDB_stat environment;
+  if (Status s = lmdb::Error(mdb_env_stat(env_.get(), &environment), "LMDB stat"); !s.ok()) return s;
+  out->file_bytes = (info.me_last_pgno + 1) * environment.ms_psize;
+  if (Status s = StorageRoom::FreeBytes(env_.get(), &out->free_bytes); !s.ok()) return s;
+  out->readers = ReadersInUse(env_.get());
+  out->max_readers = info.me_maxreaders;
   out->mutations = mutations_.load();
   out->pruned = pruned_.load();
   return Status::Ok();

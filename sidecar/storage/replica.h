@@ -59,6 +59,7 @@ struct ReplicaOptions {
 struct ReplicaStatistics {
   Lsn applied, checkpoint, horizon;
   uint64_t map_bytes, used_bytes, versions, storages, storages_dropping, readers, mutations, pruned;
+  uint64_t file_bytes, free_bytes, max_readers;
 };
 
 class Replica;

@@ -22,11 +22,10 @@ class StorageRoom {
 
   // Ok, or kNoSpace: the disk is full (or its quota); kTooLarge: the map is. Anything else: LMDB's or the file's error.
   Status Check(MDB_env* env);
-
- private:
   // Bytes of the pages that LMDB may use again, sooner or later.
   static Status FreeBytes(MDB_env* env, uint64_t* bytes);
 
+ private:
   uint64_t allocated_end_ = 0;
 };
 

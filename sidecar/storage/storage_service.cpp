@@ -145,6 +145,9 @@ grpc::Status StorageService::GetStatus(grpc::ServerContext*, const proto::Storag
     to->set_lowest_read_lsn(lease.lowest);
     to->set_left_ms(lease.left_us / 1000);
   }
+  reply->set_file_bytes(statistics.file_bytes);
+  reply->set_free_bytes(statistics.free_bytes);
+  reply->set_max_readers(statistics.max_readers);
   return grpc::Status::OK;
 }
 

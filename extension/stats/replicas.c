@@ -1,0 +1,146 @@
+/*
+ * replicas.c
+ *		The storage replicas: concord.stat_replicas.
+ *
+ * One row for the replica that this server reads, also while the sidecar does not answer (then with what its file says), and
+ * one for each other that has a lease on the journal. An LSN is a time, so the difference of two is one.
+ */
+#include "stats/stats.h"
+
+#include "catalog/pg_authid.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
+#include "utils/pg_lsn.h"
+
+#include "worker/worker.h"
+
+PG_FUNCTION_INFO_V1(concord_stat_replicas);
+
+#define COLUMNS 19
+#define LEASES_SHOWN 8			/* as many as the gateway passes on */
+#define LOCAL_REPLICA "storage"	/* its name on the journal */
+#define LSN_PER_MS (UINT64CONST(4096) * 1000)
+
+typedef struct Row
+{
+	Datum		values[COLUMNS];
+	bool		nulls[COLUMNS];
+} Row;
+
+enum Column
+{
+	NAME, IS_LOCAL, ADDRESS, PATH, APPLIED, LAG, CHECKPOINT, CHECKPOINT_LAG, HORIZON, HORIZON_LAG,
+	USED, FREE, FILE_SIZE, FILE_SIZE_MAX, VERSIONS, READERS, READERS_MAX, LEASE_CHECKPOINT, LEASE_LEFT
+};
+
+static void
+set(Row *row, enum Column column, Datum value)
+{
+	row->values[column] = value;
+	row->nulls[column] = false;
+}
+
+static void
+set_number(Row *row, enum Column column, const char *text, const char *name)
+{
+	uint64		value;
+
+	if (concord_status_value(text, name, &value))
+		set(row, column, UInt64GetDatum(value));
+}
+
+/* How far an LSN of the text is behind the newest commit. */
+static void
+set_lag(Row *row, enum Column column, const char *text, const char *name)
+{
+	uint64		committed;
+	uint64		value;
+
+	if (concord_status_value(text, "adjudicator.committed_lsn", &committed) && concord_status_value(text, name, &value))
+		set(row, column, UInt64GetDatum(committed > value ? (committed - value) / LSN_PER_MS : 0));
+}
+
+static void
+begin_row(Row *row, const char *name, int length, bool is_local)
+{
+	memset(row->values, 0, sizeof(row->values));
+	memset(row->nulls, true, sizeof(row->nulls));
+	set(row, NAME, PointerGetDatum(cstring_to_text_with_len(name, length)));
+	set(row, IS_LOCAL, BoolGetDatum(is_local));
+}
+
+static void
+fill_local(Row *row, const char *text)
+{
+	uint64		applied;
+
+	if (cc_replica_open(concord_replica_path()) == CC_OK && cc_replica_applied(&applied) == CC_OK)
+		set(row, APPLIED, LSNGetDatum(applied));
+	/* As data_directory, paths are not for everybody. */
+	if (has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_SETTINGS))
+	{
+		set(row, ADDRESS, CStringGetTextDatum(concord_effective_address()));
+		set(row, PATH, CStringGetTextDatum(concord_replica_path()));
+	}
+	set_number(row, APPLIED, text, "storage.applied_lsn");
+	set_lag(row, LAG, text, "storage.applied_lsn");
+	set_number(row, CHECKPOINT, text, "storage.checkpoint_lsn");
+	set_lag(row, CHECKPOINT_LAG, text, "storage.checkpoint_lsn");
+	set_number(row, HORIZON, text, "storage.horizon_lsn");
+	set_lag(row, HORIZON_LAG, text, "storage.horizon_lsn");
+	set_number(row, USED, text, "storage.used_bytes");
+	set_number(row, FREE, text, "storage.free_bytes");
+	set_number(row, FILE_SIZE, text, "storage.file_bytes");
+	set_number(row, FILE_SIZE_MAX, text, "storage.map_bytes");
+	set_number(row, VERSIONS, text, "storage.versions");
+	set_number(row, READERS, text, "storage.readers");
+	set_number(row, READERS_MAX, text, "storage.max_readers");
+}
+
+static void
+fill_lease(Row *row, const char *text, int number)
+{
+	char		name[64];
+
+	snprintf(name, sizeof(name), "journal.leases.%d.checkpoint_lsn", number);
+	set_number(row, LEASE_CHECKPOINT, text, name);
+	snprintf(name, sizeof(name), "journal.leases.%d.left_ms", number);
+	set_number(row, LEASE_LEFT, text, name);
+}
+
+Datum
+concord_stat_replicas(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	char	   *text;
+	Row			local;
+
+	concord_require_usable();
+	InitMaterializedSRF(fcinfo, 0);
+	text = concord_fetch_status();
+	begin_row(&local, LOCAL_REPLICA, strlen(LOCAL_REPLICA), true);
+	fill_local(&local, text);
+	for (int number = 0; number < LEASES_SHOWN; number++)
+	{
+		char		name[64];
+		const char *replica;
+		int			length;
+		Row			other;
+
+		snprintf(name, sizeof(name), "journal.leases.%d.replica_id", number);
+		if (!concord_status_text(text, name, &replica, &length))
+			break;
+		if (length == strlen(LOCAL_REPLICA) && strncmp(replica, LOCAL_REPLICA, length) == 0)
+		{
+			fill_lease(&local, text, number);
+			continue;
+		}
+		begin_row(&other, replica, length, false);
+		fill_lease(&other, text, number);
+		tuplestore_putvalues(result->setResult, result->setDesc, other.values, other.nulls);
+	}
+	tuplestore_putvalues(result->setResult, result->setDesc, local.values, local.nulls);
+	return (Datum) 0;
+}
