@@ -122,6 +122,7 @@ for part in "${parts[@]}"; do
     unit) run_unit build-asan address,undefined ;;
     threads) run_unit build-tsan thread ;;
     regress) unlisted sql sql regress_schedule
+      scripts/documented_errors.pl || count 0 1
       run_suite regress $pgtest/regress/pg_regress regress_schedule ;;
     isolation) unlisted specs spec isolation_schedule
       run_suite isolation $pgtest/isolation/pg_isolation_regress isolation_schedule ;;

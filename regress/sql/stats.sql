@@ -1,0 +1,41 @@
+-- Views of statistics, after known commits.
+CREATE TABLE stt (a int PRIMARY KEY, b int);
+SELECT concord.stat_reset();
+SELECT commits, read_only, conflicts, too_old, refused, unknown, wait_us_avg, wait_us_max, connected FROM concord.stat_commits;
+SELECT count(*) FROM concord.stat_conflicts;
+SELECT sum(commits) FROM concord.stat_commit_waits;
+INSERT INTO stt SELECT g, g FROM generate_series(1, 10) g;
+UPDATE stt SET b = 0 WHERE a = 1;
+SELECT count(*) FROM stt;
+BEGIN;
+INSERT INTO stt VALUES (11, 11);
+ROLLBACK;
+SELECT commits, read_only, conflicts, too_old, refused, unknown, messages >= 2 AS messages, bytes > 0 AS bytes,
+  wait_us_total >= 2 * wait_us_avg AS total, wait_us_max >= wait_us_avg AS max, stats_reset <= now() AS reset FROM concord.stat_commits;
+SELECT sum(commits) FROM concord.stat_commit_waits;
+SELECT count(*), min(from_us), count(below_us) FROM concord.stat_commit_waits;
+-- storage
+SELECT concord.current_lsn() IS NOT NULL AS applied;
+SELECT relation, kind, rows, bytes > 0 AS bytes, storage_id > 0 AS id FROM concord.stat_storage
+  WHERE relation IN ('stt'::regclass, 'stt_pkey'::regclass) ORDER BY relation::text;
+CREATE TABLE stt_empty (a int);
+SELECT relation, kind, rows, bytes FROM concord.stat_storage WHERE relation = 'stt_empty'::regclass;
+-- replicas
+SELECT name, is_local, address LIKE 'unix:%' AS address, path LIKE '%/storage' AS path, applied_lsn <= concord.current_lsn() AS applied,
+  lag_ms >= 0 AS lag, checkpoint_lsn <= applied_lsn AS checkpoint, horizon_lsn <= applied_lsn AS horizon, used_bytes > 0 AS used,
+  free_bytes < file_bytes AS free, file_bytes BETWEEN used_bytes AND file_bytes_max AS file, versions >= 20 AS versions,
+  readers BETWEEN 0 AND readers_max AS readers, lease_checkpoint_lsn <= applied_lsn AS lease, lease_left_ms > 0 AS left
+  FROM concord.stat_replicas;
+-- nobody waits while all is well
+SELECT count(*) FROM concord.stat_activity WHERE pid = pg_backend_pid();
+-- who may see what
+CREATE ROLE stt_role;
+SET ROLE stt_role;
+SELECT name, address, path, applied_lsn IS NULL AS applied FROM concord.stat_replicas;
+SELECT count(*) > 0 AS storage FROM concord.stat_storage;
+SELECT commits >= 0 AS commits FROM concord.stat_commits;
+SELECT count(*) FROM concord.stat_conflicts;
+SELECT concord.stat_reset();
+RESET ROLE;
+DROP ROLE stt_role;
+DROP TABLE stt, stt_empty;
