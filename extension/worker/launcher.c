@@ -124,12 +124,17 @@ start_sidecar(void)
 	{
 		ereport(WARNING,
 				(errcode_for_file_access(),
-				 errmsg("could not create directory \"%s\": %m", concord_effective_directory())));
+				 errmsg("could not create directory \"%s\": %m", concord_effective_directory()),
+				 errdetail("The sidecar keeps everything there, so it is not started; it is tried again within 10 seconds."),
+				 errhint("Check that concord.directory's parent is there and can be written to.")));
 		return -1;
 	}
 	if (pipe2(ends, O_CLOEXEC) != 0)
 	{
-		ereport(WARNING, (errcode_for_file_access(), errmsg("could not create the sidecar's lifeline: %m")));
+		ereport(WARNING,
+				(errcode_for_file_access(),
+				 errmsg("could not create the sidecar's lifeline: %m"),
+				 errdetail("This is a pipe. The sidecar is not started; it is tried again within 10 seconds.")));
 		return -1;
 	}
 	if (pipe2(report_ends, O_CLOEXEC | O_NONBLOCK) != 0)
@@ -149,7 +154,10 @@ start_sidecar(void)
 	{
 		close(ends[1]);
 		close(report_ends[0]);
-		ereport(WARNING, (errmsg("could not fork the sidecar: %m")));
+		ereport(WARNING,
+				(errmsg("could not fork the sidecar: %m"),
+				 errdetail("It is tried again within 10 seconds."),
+				 errhint("Look at the limits of processes and memory of the server's user.")));
 		return -1;
 	}
 	lifeline = ends[1];
@@ -231,7 +239,9 @@ stop_sidecar(pid_t pid)
 			return;
 		pg_usleep(POLL_MS * 1000L);
 	}
-	ereport(WARNING, (errmsg("concord sidecar, PID %d, did not end in time and is killed", (int) pid)));
+	ereport(WARNING,
+			(errmsg("concord sidecar, PID %d, did not end in time and is killed", (int) pid),
+			 errdetail("Nothing is lost: its next start replays the journal.")));
 	kill(pid, SIGKILL);
 	(void) waitpid(pid, NULL, 0);
 }

@@ -81,8 +81,6 @@ class JournalNode {
   uint64_t Room() const { return log_->Room(); }
   std::vector<LeaseTable::Listed> Leases() const;
 
-  std::vector<LeaseTable::Listed> Leases() const;
-
   SegmentLog::State state() const;  // committed_lsn: as far as this node knows, not only what is on disk
 
   // Wakes all waiters; whatever waits or comes later ends with kShutdown. Reading and Status go on.
