@@ -144,6 +144,7 @@ TEST_F(SegmentLogTest, ReadRespectsAfterLimitAndSize) {
   options_.cache_bytes_max = 0;
   for (const size_t cache : {size_t{0}, size_t{1} << 20}) {
     options_.cache_bytes_max = cache;
+    log_.reset();
     fs::remove_all(options_.directory);
     model_.clear();
     ASSERT_TRUE(Open().ok());
@@ -197,6 +198,7 @@ TEST_F(SegmentLogTest, RefusesGapsAndFallingEpochs) {
 
 TEST_F(SegmentLogTest, TornTailIsCutAtEveryByteOfTheLastGroup) {
   for (const int frames : {1, 3}) {
+    log_.reset();
     fs::remove_all(options_.directory);
     model_.clear();
     ASSERT_TRUE(Open().ok());
