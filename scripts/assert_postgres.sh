@@ -7,6 +7,7 @@ umask 022
 major=15 package=postgresql-15
 if [ "$(id -u)" = 0 ]; then cache=/var/cache/concord; else cache=${XDG_CACHE_HOME:-$HOME/.cache}/concord; fi
 cache=${CONCORD_CACHE:-$cache}
+# Debian's makefiles install libraries over those of the system where the prefix has neither "postgres" nor "pgsql" in it.
 dest=$cache/postgres-$major-assert
 log=$cache/postgres-$major-assert.log
 # As Debian's where it shows in a test: ICU, XML, OpenSSL, the system's time zones. No LLVM, no documentation.
