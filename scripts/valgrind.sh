@@ -11,13 +11,11 @@ export PGBIN BUILD=build-valgrind
 # Memcheck keeps a node for each 64 kB of a mapping beyond 128 GB of addresses: 4 GB of map instead of 1 TB.
 cmake -G Ninja -S . -B $BUILD -DCMAKE_BUILD_TYPE=RelWithDebInfo -DPG_CONFIG="$PGBIN/pg_config" -DCONCORD_MAP_BITS=32 >/dev/null
 logs=$(scratch_directory valgrind)
-cp scripts/valgrind.supp "$logs/concord.supp"
-cp "$PGBIN/../share/valgrind.supp" "$logs/postgres.supp"
 cat >"$logs/postgres" <<SH
 #!/bin/sh
 exec valgrind --quiet --vgdb=no --leak-check=no --num-callers=30 --gen-suppressions=all --error-markers=VALGRIND-BEGIN,VALGRIND-END \\
-  --trace-children=yes '--trace-children-skip=*/concordd,*/sh' --suppressions=$logs/postgres.supp \\
-  --suppressions=$logs/concord.supp --log-file=$logs/%p.log $PGBIN/postgres "\$@"
+  --trace-children=yes '--trace-children-skip=*/concordd,*/sh' --suppressions=$PGBIN/../share/valgrind.supp \\
+  --log-file=$logs/%p.log $PGBIN/postgres "\$@"
 SH
 chmod 755 "$logs/postgres"
 
