@@ -34,7 +34,8 @@ inline constexpr char kMetaEpoch[] = "epoch";
 inline constexpr char kMetaCounter = 'c';
 inline constexpr char kMetaDropping = 'd';
 
-// The map's size: address space, not disk. Both sides open with it. Another build may have another one; valgrind needs a small one.
+// The map's size: address space, not disk. Both sides open with it. Another build may have another one; valgrind needs
+// a small one.
 #ifndef CONCORD_MAP_BITS
 #define CONCORD_MAP_BITS 40
 #endif

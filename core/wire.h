@@ -69,8 +69,8 @@ struct Mutation {
 // Appends one mutation to an encoded stream. `explicit_lsn` of kNoLsn leaves the field out.
 void AppendMutation(std::string* to, MutationOp op, std::string_view key, std::string_view value,
                     Lsn explicit_lsn = kNoLsn);
-// Appends what makes a storage go, rows or index entries and the counter of rowids; returns the number of mutations. Which
-// of the two it was does not matter: its id was given out once.
+// Appends what makes a storage go, rows or index entries and the counter of rowids; returns the number of mutations.
+// Which of the two it was does not matter: its id was given out once.
 uint32_t AppendStorageDrop(std::string* to, uint32_t storage_id);
 // Appends one check.
 void AppendCheck(std::string* to, const Check& check);

@@ -414,8 +414,8 @@ int Run(int argc, char** argv) {
   if (status.ok()) status = lock.Acquire(options.directory, options.lock_wait_ms);
   if (status.ok()) status = lock.Tell(options.listen);
   if (status.ok())
-    status = OpenIdentity(options.directory, options.expect_cluster, options.owner, options.Has("journal"),
-                                         &cluster_id);
+    status =
+        OpenIdentity(options.directory, options.expect_cluster, options.owner, options.Has("journal"), &cluster_id);
   if (!status.ok()) {
     end.Send(status);
     log->critical("cannot open dir=\"{}\" reason=\"{}\"", options.directory, status.message());

@@ -381,9 +381,8 @@ void cc_lease_forget(CcChannel* channel, uint32_t key) {
 }
 
 void cc_channel_stats(CcChannel* channel, CcChannelStats* stats) {
-  *stats = {channel->commits.load(), channel->conflicts.load(),  channel->chunks.load(),
-            channel->batches.load(), channel->reconnects.load(), channel->sessions.load(),
-            channel->bytes.load(),   channel->resent.load()};
+  *stats = {channel->commits.load(),    channel->conflicts.load(), channel->chunks.load(), channel->batches.load(),
+            channel->reconnects.load(), channel->sessions.load(),  channel->bytes.load(),  channel->resent.load()};
 }
 
 uint64_t cc_page_committed(const void* page) { return ReadCommitted(*static_cast<const LsnPage*>(page)); }

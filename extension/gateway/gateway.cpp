@@ -377,8 +377,8 @@ void CcGateway::Keep() {
 void CcGateway::ReportReaders() {
   proto::ReportReadersRequest request;
   request.set_qp_id(qp_id_);
-  // The page first: who registers too late for this report reads the page after that, and so at this LSN or above. Up to
-  // there nothing goes before the next report, however late it is.
+  // The page first: who registers too late for this report reads the page after that, and so at this LSN or above. Up
+  // to there nothing goes before the next report, however late it is.
   const concord::Lsn newest = page_ != nullptr ? concord::ReadCommitted(*page_) : concord::kNoLsn;
   const uint64_t lowest = cc_channel_lowest_read_lsn(&channel_, max_age_ms_);
   request.set_lowest_read_lsn(lowest == 0 || (newest != concord::kNoLsn && newest < lowest) ? newest : lowest);

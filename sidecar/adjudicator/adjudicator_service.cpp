@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "core/pause_points.h"
 #include "core/key.h"
+#include "core/pause_points.h"
 #include "sidecar/rpc/clock.h"
 #include "sidecar/rpc/status.h"
 

@@ -13,7 +13,8 @@
 //  - Verdicts of commits leave in LSN order on each stream.
 //  - When an append fails, what is in flight and not durable gets IN_DOUBT: the journal alone knows, and the next term,
 //    this process's own or another's, reads it there by the token.
-//  - Where the journal is this process's own, nobody else can commit. So a full disk and a failed sync end the commits, and
+//  - Where the journal is this process's own, nobody else can commit. So a full disk and a failed sync end the commits,
+//  and
 //    not the word that this process gives for the newest committed LSN: reads go on (Vouching).
 #pragma once
 
@@ -154,13 +155,13 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   bool stopped_ = false;
   bool started_ = false;
   uint64_t epoch_ = 0;
-  uint64_t epoch_above_ = 0;           // what a journal node is sealed at
-  Lsn committed_ = kNoLsn;             // released: published, verdicts up to it are queued
-  Lsn durable_ = kNoLsn;               // on the write quorum
-  Lsn overdue_ = kNoLsn;               // durable at the last tick of the leading thread
-  bool local_replica_ = false;         // there is a replica in this process, and
-  Lsn local_applied_ = kNoLsn;         // it has applied this
-  Code trouble_ = Code::kOk;           // kNoSpace, kIoError (of our own journal): why the last term ended
+  uint64_t epoch_above_ = 0;    // what a journal node is sealed at
+  Lsn committed_ = kNoLsn;      // released: published, verdicts up to it are queued
+  Lsn durable_ = kNoLsn;        // on the write quorum
+  Lsn overdue_ = kNoLsn;        // durable at the last tick of the leading thread
+  bool local_replica_ = false;  // there is a replica in this process, and
+  Lsn local_applied_ = kNoLsn;  // it has applied this
+  Code trouble_ = Code::kOk;    // kNoSpace, kIoError (of our own journal): why the last term ended
   const char* replica_full_ = nullptr;
   bool replica_stuck_ = false;
   std::unique_ptr<Adjudicator> core_;  // while starting or leading; in kDown only with trouble_

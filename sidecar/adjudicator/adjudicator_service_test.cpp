@@ -423,8 +423,8 @@ TEST_P(RealJournalTest, AFullDiskIsToldAndPasses) {
   while (outcome == proto::COMMITTED && token < 20)
     outcome = gateway.Commit(MakeWriteSet(++token, {}, kBytes)).outcome();
   EXPECT_EQ(outcome, proto::NO_SPACE);
-  // Who asked is told, and not that it might ask again. With a journal of another process, each one ends a term; with our
-  // own, reads go on.
+  // Who asked is told, and not that it might ask again. With a journal of another process, each one ends a term; with
+  // our own, reads go on.
   EXPECT_TRUE(!GetParam() || process.service.WaitUntilLeading(0));
   for (int i = 0; i < 10; i++) ASSERT_EQ(gateway.Commit(MakeWriteSet(++token, {}, kBytes)).outcome(), proto::NO_SPACE);
   journal.SetFull(false);

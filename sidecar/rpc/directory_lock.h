@@ -18,8 +18,8 @@ class DirectoryLock {
   DirectoryLock& operator=(const DirectoryLock&) = delete;
 
   // Refuses a directory that others can reach (CheckPrivate).
-  // Makes the directory (mode 0700) if it is not there, and durable. kUnavailable if another process holds the lock and does not
-  // give it up within wait_ms; the message names its pid.
+  // Makes the directory (mode 0700) if it is not there, and durable. kUnavailable if another process holds the lock and
+  // does not give it up within wait_ms; the message names its pid.
   Status Acquire(const std::string& directory, int wait_ms);
 
   // Adds a line to the lock's file, for who looks into it while the lock is held: where this process listens.

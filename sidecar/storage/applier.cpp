@@ -185,7 +185,9 @@ void Applier::ReportLoop() {
     request.set_checkpoint_lsn(replica_->checkpoint());
     request.set_lease_ms(static_cast<uint64_t>(options_.lease_ms));
     const grpc::Status s = stub_->ReportCheckpoint(context.get(), request, &reply);
-    if (!s.ok() && !std::exchange(told, true)) spdlog::info("the journal was not told of the checkpoint and keeps its records until it is: {}", s.error_message());
+    if (!s.ok() && !std::exchange(told, true))
+      spdlog::info("the journal was not told of the checkpoint and keeps its records until it is: {}",
+                   s.error_message());
     if (s.ok()) told = false;
   } while (Sleep(options_.report_interval_us));
 }

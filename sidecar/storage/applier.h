@@ -34,8 +34,8 @@ struct ApplierOptions {
   std::function<void(const Status&)> on_failure;
   // Everything up to the LSN is visible to readers. Called from the applier's thread after each batch; must be quick.
   std::function<void(Lsn)> on_applied;
-  // The replica's room has changed: why it is full (a literal), or null; `stuck`: it cannot apply what it has. Called from
-  // the applier's thread; must be quick.
+  // The replica's room has changed: why it is full (a literal), or null; `stuck`: it cannot apply what it has. Called
+  // from the applier's thread; must be quick.
   std::function<void(const char* full_reason, bool stuck)> on_room;
 };
 

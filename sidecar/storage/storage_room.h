@@ -1,8 +1,8 @@
 // Space in hand for a replica, so that what is decided can be applied although the disk has become full meanwhile.
 //
-// The file of the environment is allocated ahead of the pages in use. When that cannot be done any more and little is left,
-// the replica is full: the adjudicator then takes no more commits, those on their way are applied to what is in hand, and
-// readers find what was acknowledged. Free pages inside the file count as well: dropped tables make room.
+// The file of the environment is allocated ahead of the pages in use. When that cannot be done any more and little is
+// left, the replica is full: the adjudicator then takes no more commits, those on their way are applied to what is in
+// hand, and readers find what was acknowledged. Free pages inside the file count as well: dropped tables make room.
 //
 // Not thread-safe: the writer's, between its transactions.
 #pragma once
