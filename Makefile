@@ -48,8 +48,7 @@ check-valgrind:  ## the regress tests, with the server's processes under valgrin
 
 check-long: check check-assert check-valgrind  ## check, then more kills and larger loads
 	@CONCORD_KILLS=50 CONCORD_SECONDS=30 CONCORD_CRASH_SEEDS=200 CONCORD_SERVER_CRASHES=10 CONCORD_MATRIX=full \
-		CONCORD_TORTURE_KILLS=60 scripts/check.sh tap threads
-	@! command -v clang++ >/dev/null || scripts/fuzz.sh 60
+		CONCORD_TORTURE_KILLS=60 scripts/check.sh tap
 
 torture: install ## kill -9 under load for MINUTES=n, until KILLS=n (200 if neither is given); SEED=n
 	@cmake --build $(BUILD) -j $(JOBS) --target torture >/dev/null
