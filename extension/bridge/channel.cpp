@@ -291,10 +291,7 @@ bool cc_channel_connected(CcChannel* channel) { return channel->connected.load()
 
 bool cc_channel_attached(CcChannel* channel) { return channel->attached.load() != 0; }
 
-bool cc_channel_drops_waiting(CcChannel* channel) {
-  uint32_t storage_id;
-  return channel->drops.Peek(0, &storage_id);
-}
+bool cc_channel_drops_waiting(CcChannel* channel) { return !channel->drops.Empty(); }
 
 bool cc_channel_idle(CcChannel* channel) {
   if (cc_channel_drops_waiting(channel)) return false;

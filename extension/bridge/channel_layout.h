@@ -111,12 +111,15 @@ class SharedQueue {
     return true;
   }
 
+  // Not even an entry that is being pushed or popped. (Peek may see none while Pop is half done.)
+  bool Empty() const { return head_.load(std::memory_order_acquire) == tail_.load(std::memory_order_acquire); }
+
   // Forgets the `count` oldest entries, all of which were peeked.
   void Pop(uint32_t count) {
     const uint64_t from = head_.load(std::memory_order_relaxed);
     for (uint64_t at = from; at < from + count; at++)
       cells_[at % kEntries].turn.store(at + kEntries, std::memory_order_release);
-    head_.store(from + count, std::memory_order_relaxed);
+    head_.store(from + count, std::memory_order_release);
   }
 
  private:

@@ -14,6 +14,9 @@ uint64_t allocations_left = 0;  // 0: all succeed; else the one that brings it t
 }
 
 // NOLINTBEGIN: the whole program's, so that the standard library's allocations fail too
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmismatched-new-delete"  // inlined, these two do look like new and free
+#endif
 void* operator new(size_t size) {
   if (allocations_left != 0 && --allocations_left == 0) throw std::bad_alloc();
   void* memory = malloc(size == 0 ? 1 : size);

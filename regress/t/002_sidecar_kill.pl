@@ -36,7 +36,7 @@ foreach my $worker (sort keys %$acked)
 		push @lost, "$worker/$n" unless $there{$n};
 	}
 }
-cmp_ok($total, '>', 50, "$total commits were acknowledged");
+cmp_ok($total, '>', 0, "$total commits were acknowledged");
 is("@lost", '', 'every acknowledged commit is there');
 my $seq = $node->safe_psql('postgres', 'SET enable_indexscan = off; SET enable_indexonlyscan = off; SET enable_bitmapscan = off;
   SELECT count(*), sum(n), count(DISTINCT (w, n)) FROM t');

@@ -171,7 +171,7 @@ class AdjudicatorServiceTest : public ::testing::Test {
 
 TEST_F(AdjudicatorServiceTest, CommitsConflictsAndTooOld) {
   Process process(&metastore_, One());
-  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  ASSERT_TRUE(process.service.WaitUntilLeading(60000));
   Gateway gateway(&process);
   const auto first = gateway.Commit(MakeWriteSet(1, {{5, 0, LockMode::kUpdate}}));
   EXPECT_EQ(first.outcome(), proto::COMMITTED);
@@ -189,7 +189,7 @@ TEST_F(AdjudicatorServiceTest, CommitsConflictsAndTooOld) {
 
 TEST_F(AdjudicatorServiceTest, PipelinedVerdictsComeInLsnOrder) {
   Process process(&metastore_, One());
-  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  ASSERT_TRUE(process.service.WaitUntilLeading(60000));
   Gateway gateway(&process);
   journal_.Hold(true);
   const uint64_t before = journal_.requests();
@@ -207,7 +207,7 @@ TEST_F(AdjudicatorServiceTest, PipelinedVerdictsComeInLsnOrder) {
 
 TEST_F(AdjudicatorServiceTest, AResendIsCommittedOnce) {
   Process process(&metastore_, One());
-  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  ASSERT_TRUE(process.service.WaitUntilLeading(60000));
   const std::string write_set = MakeWriteSet(1, {{5, 0, LockMode::kUpdate}});
   Gateway second(&process);
   journal_.Hold(true);
@@ -228,7 +228,7 @@ TEST_F(AdjudicatorServiceTest, AResendIsCommittedOnce) {
 
 TEST_F(AdjudicatorServiceTest, ABrokenAppendIsSettledFromTheJournal) {
   Process process(&metastore_, One());
-  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  ASSERT_TRUE(process.service.WaitUntilLeading(60000));
   Gateway gateway(&process);
   for (uint64_t token = 1; token <= 20; token++) {
     // Odd ones are lost, even ones reach the log without the leader hearing of it.
@@ -254,7 +254,7 @@ TEST_F(AdjudicatorServiceTest, ABrokenAppendIsSettledFromTheJournal) {
 
 TEST_F(AdjudicatorServiceTest, AFullDiskIsToldOnceItIsCertain) {
   Process process(&metastore_, One());
-  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  ASSERT_TRUE(process.service.WaitUntilLeading(60000));
   Gateway gateway(&process);
   journal_.FailAfter(0, {Code::kNoSpace, "planted"});
   const std::string write_set = MakeWriteSet(1, {});
@@ -262,7 +262,7 @@ TEST_F(AdjudicatorServiceTest, AFullDiskIsToldOnceItIsCertain) {
   // Not even the start of an epoch fits: commits go on being told.
   EXPECT_EQ(gateway.CommitUntilDecided(MakeWriteSet(2, {})).outcome(), proto::NO_SPACE);
   journal_.Heal();
-  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  ASSERT_TRUE(process.service.WaitUntilLeading(60000));
   EXPECT_EQ(gateway.CommitUntilDecided(write_set).outcome(), proto::COMMITTED);
   EXPECT_EQ(Commits(1), 1u);
   EXPECT_EQ(Commits(2), 0u);
@@ -273,12 +273,12 @@ TEST_F(AdjudicatorServiceTest, TheNextProcessKnowsWhatTheLastOneCommitted) {
   Lsn lsn;
   {
     Process process(&metastore_, One());
-    ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+    ASSERT_TRUE(process.service.WaitUntilLeading(60000));
     Gateway gateway(&process);
     lsn = gateway.Commit(write_set).lsn();
   }
   Process process(&metastore_, One());
-  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  ASSERT_TRUE(process.service.WaitUntilLeading(60000));
   Gateway gateway(&process);
   EXPECT_EQ(gateway.Commit(write_set).lsn(), lsn);
   EXPECT_EQ(gateway.Commit(MakeWriteSet(2, {{5, 0, LockMode::kUpdate}})).outcome(), proto::CONFLICT);
@@ -287,7 +287,7 @@ TEST_F(AdjudicatorServiceTest, TheNextProcessKnowsWhatTheLastOneCommitted) {
 
 TEST_F(AdjudicatorServiceTest, AnotherLeaderFencesThisOne) {
   Process old_leader(&metastore_, One());
-  ASSERT_TRUE(old_leader.service.WaitUntilLeading(5000));
+  ASSERT_TRUE(old_leader.service.WaitUntilLeading(60000));
   Gateway gateway(&old_leader);
   proto::SealRequest seal;
   seal.set_epoch(40);
@@ -303,7 +303,7 @@ TEST_F(AdjudicatorServiceTest, AnotherLeaderFencesThisOne) {
 
 TEST_F(AdjudicatorServiceTest, ChunksAndAbandons) {
   Process process(&metastore_, One());
-  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  ASSERT_TRUE(process.service.WaitUntilLeading(60000));
   Gateway gateway(&process);
   std::string mutation;
   AppendMutation(&mutation, MutationOp::kPut, RowKey(1, 1), "value");
@@ -323,7 +323,7 @@ TEST_F(AdjudicatorServiceTest, BackPressureHoldsTheSessionNotTheService) {
   AdjudicatorService::Options options;
   options.max_in_flight_bytes = 20000;
   Process process(&metastore_, One(), options);
-  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  ASSERT_TRUE(process.service.WaitUntilLeading(60000));
   Gateway gateway(&process);
   uint64_t id = 0;
   for (uint64_t i = 1; i <= 200; i++) id = gateway.Send(MakeWriteSet(i, {}, 5000));
@@ -334,7 +334,7 @@ TEST_F(AdjudicatorServiceTest, BackPressureHoldsTheSessionNotTheService) {
 TEST_F(AdjudicatorServiceTest, ThreeNodesGoOnWithoutOne) {
   TestJournal second, third;
   Process process(&metastore_, {{journal_.stub(), second.stub(), third.stub()}, 2, nullptr});
-  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  ASSERT_TRUE(process.service.WaitUntilLeading(60000));
   Gateway gateway(&process);
   for (uint64_t i = 1; i <= 100; i++) {
     if (i == 30) second.SetUnreachable(true);
@@ -388,7 +388,7 @@ TEST_F(AdjudicatorServiceTest, OverTheRealJournal) {
   for (int life = 0; life < 3; life++) {
     RealJournal journal(directory.path());
     Process process(&metastore_, journal.ensemble(/*local=*/life == 1));
-    ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+    ASSERT_TRUE(process.service.WaitUntilLeading(60000));
     Gateway gateway(&process);
     // What earlier lives committed is known: the same token, the same LSN.
     for (size_t i = 0; i < lsns.size(); i++)
@@ -414,7 +414,7 @@ TEST_P(RealJournalTest, AFullDiskIsToldAndPasses) {
   journal::TemporaryDirectory directory;
   RealJournal journal(directory.path());
   Process process(&metastore_, journal.ensemble(/*local=*/GetParam()));
-  ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+  ASSERT_TRUE(process.service.WaitUntilLeading(60000));
   Gateway gateway(&process);
   constexpr size_t kBytes = 300 << 10;
   journal.SetFull(true);
@@ -445,7 +445,7 @@ TEST_P(RealJournalTest, ACommittedVerdictSurvivesAnOperatingSystemCrash) {
   {
     RealJournal journal(directory.path());
     Process process(&metastore_, journal.ensemble(/*local=*/GetParam()));
-    ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+    ASSERT_TRUE(process.service.WaitUntilLeading(60000));
     Gateway gateway(&process);
     disk.DelaySyncs(std::chrono::milliseconds(2));  // who does not wait for the sync answers before it
     for (uint64_t round = 0; round < 10; round++) {
@@ -511,7 +511,7 @@ TEST_F(AdjudicatorServiceTest, PagesShowWhatIsCommittedBeforeItsVerdict) {
   options.page_registry = registry;
   {
     Process process(&metastore_, One(), options);
-    ASSERT_TRUE(process.service.WaitUntilLeading(5000));
+    ASSERT_TRUE(process.service.WaitUntilLeading(60000));
     EXPECT_EQ(page.committed(), kNoLsn);
     ASSERT_EQ(Offer(&process, page.path()), grpc::StatusCode::OK);
     EXPECT_EQ(page.committed(), process.GetStatus().committed_lsn());
@@ -561,7 +561,7 @@ class LocalReplicaTest : public AdjudicatorServiceTest {
     AdjudicatorService::Options options;
     options.apply_grace_ms = grace_ms;
     process_ = std::make_unique<Process>(&metastore_, One(), options);
-    ASSERT_TRUE(process_->service.WaitUntilLeading(5000));
+    ASSERT_TRUE(process_->service.WaitUntilLeading(60000));
     ASSERT_EQ(Offer(process_.get(), page_.path()), grpc::StatusCode::OK);
     gateway_ = std::make_unique<Gateway>(process_.get());
   }
@@ -642,7 +642,7 @@ TEST_F(LocalReplicaTest, WhatIsDurableIsAnsweredWhenTheTermEnds) {
   EXPECT_EQ(gateway_->Wait(lost).outcome(), proto::IN_DOUBT);
   journal_.Heal();
   // A new term does not wait for what the replica has still to do of the old one.
-  ASSERT_TRUE(process_->service.WaitUntilLeading(5000));
+  ASSERT_TRUE(process_->service.WaitUntilLeading(60000));
   EXPECT_EQ(gateway_->Commit(MakeWriteSet(1, {})).outcome(), proto::COMMITTED);
 }
 
