@@ -72,7 +72,8 @@ Status ReplaceFile(const std::string& path, std::string_view content) {
 std::string WithCheckLine(std::string content) {
   char line[16];
   snprintf(line, sizeof line, "crc %08x\n", Crc32c(content));
-  return content + line;
+  content += line;
+  return content;
 }
 
 Status CheckTextFile(const std::string& path, std::string_view name, uint64_t version, std::string_view content) {

@@ -189,8 +189,8 @@ Status Replica::CheckpointIfDue(bool force) {
                     (changed_bytes_ > 0 || !checkpointer_->status().ok()));
   if (!due && !force) return Status::Ok();
   const Status last = checkpointer_->status();
-  if (Status s = last; !s.ok() && s.message() != told_checkpoint_)
-    spdlog::warn("storage replica {}: the last checkpoint was not taken: {}", directory(), s.ToString());
+  if (!last.ok() && last.message() != told_checkpoint_)
+    spdlog::warn("storage replica {}: the last checkpoint was not taken: {}", directory(), last.ToString());
   told_checkpoint_ = last.message();
   if (Status s = checkpointer_->Begin(applied()); !s.ok()) return s;
   checkpoint_begun_us_ = now_us;

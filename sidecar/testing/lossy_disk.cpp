@@ -116,19 +116,22 @@ void LossyDisk::Image(const std::string& to, std::mt19937_64* random) {
   fs::remove_all(to);
   fs::create_directory(to);
   const Entries now = List(directory_);
+  std::string path;
   for (const auto& [name, inode] : random != nullptr && (*random)() % 2 == 0 ? now : entries_) {
     const auto synced = files_.find(inode);
     std::string bytes = synced != files_.end() ? synced->second.bytes : "";
     if (random != nullptr) {
+      path.assign(directory_).append("/").append(name);
       FileDescriptor unsynced;
       if (synced != files_.end()) {
         bytes = Mix(bytes, ReadAll(synced->second.fd.get()), random);
-      } else if (const auto entry = now.find(name); entry != now.end() && entry->second == inode &&
-                                                    OpenFile(directory_ + "/" + name, O_RDONLY, &unsynced).ok()) {
+      } else if (const auto entry = now.find(name);
+                 entry != now.end() && entry->second == inode && OpenFile(path, O_RDONLY, &unsynced).ok()) {
         bytes = Mix(bytes, ReadAll(unsynced.get()), random);
       }
     }
-    std::ofstream(to + "/" + name, std::ios::binary) << bytes;
+    path.assign(to).append("/").append(name);
+    std::ofstream(path, std::ios::binary) << bytes;
   }
 }
 
