@@ -351,7 +351,7 @@ bool cc_lease_take(CcChannel* channel, uint32_t key, uint64_t count, uint64_t* f
   return true;
 }
 
-bool cc_lease_add(CcChannel* channel, uint32_t key, uint64_t first, uint64_t count) {
+bool cc_lease_add(CcChannel* channel, uint32_t key, uint64_t first, uint64_t count, uint64_t taken) {
   LeasePartition& partition = PartitionOf(*channel, key);
   const SpinGuard guard(partition.lock);
   Lease* lease = FindLease(partition, key);
@@ -360,7 +360,7 @@ bool cc_lease_add(CcChannel* channel, uint32_t key, uint64_t first, uint64_t cou
     lease = std::find_if(partition.leases, end, [](const Lease& candidate) { return !candidate.used; });
     if (lease == end) return false;
   }
-  *lease = {key, true, first, first + count, count};
+  *lease = {key, true, first + taken, first + count, count};
   return true;
 }
 

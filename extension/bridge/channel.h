@@ -102,8 +102,11 @@ void		cc_channel_publish_views(CcChannel *channel, int slot);
 /* Takes `count` consecutive ids of a counter from the lease; returns false if the lease has not that many left (then the
  * caller leases more, under a lock of its own, and adds it). key: storage id for rowids, 0 for storage ids. */
 bool		cc_lease_take(CcChannel *channel, uint32_t key, uint64_t count, uint64_t *first);
-/* Replaces the lease: ids first..first+count-1. Returns false if the lease table is full (then the ids are the caller's own). */
-bool		cc_lease_add(CcChannel *channel, uint32_t key, uint64_t first, uint64_t count);
+/*
+ * Replaces the lease by the ids first..first+count-1, of which the caller has taken the first `taken`. Returns false if the lease
+ * table is full (then the ids are the caller's own).
+ */
+bool		cc_lease_add(CcChannel *channel, uint32_t key, uint64_t first, uint64_t count, uint64_t taken);
 /* The size last leased for the key, 0 if none: leases double up to a limit. */
 uint64_t	cc_lease_last_size(CcChannel *channel, uint32_t key);
 void		cc_lease_forget(CcChannel *channel, uint32_t key);

@@ -323,7 +323,7 @@ TEST(Lease, NoIdIsGivenTwice) {
   EXPECT_FALSE(cc_lease_take(channel, 7, 1, &first));
   EXPECT_EQ(cc_lease_last_size(channel, 7), 0u);
   constexpr int kThreads = 4, kEach = 20000;
-  ASSERT_TRUE(cc_lease_add(channel, 7, 1000, kThreads * kEach * 2));
+  ASSERT_TRUE(cc_lease_add(channel, 7, 1000, kThreads * kEach * 2, 0));
   std::vector<std::vector<uint64_t>> taken(kThreads);
   std::vector<std::thread> threads;
   for (int t = 0; t < kThreads; t++)
@@ -343,10 +343,22 @@ TEST(Lease, NoIdIsGivenTwice) {
   EXPECT_EQ(cc_lease_last_size(channel, 7), 0u);
 }
 
+TEST(Lease, OneTakenAsAWholeIsRememberedBySize) {
+  Block block(1);
+  uint64_t first;
+  ASSERT_TRUE(cc_lease_add(block.get(), 7, 1000, 500, 500));
+  EXPECT_FALSE(cc_lease_take(block.get(), 7, 1, &first));
+  EXPECT_EQ(cc_lease_last_size(block.get(), 7), 500u);
+  ASSERT_TRUE(cc_lease_add(block.get(), 7, 1500, 1000, 400));
+  ASSERT_TRUE(cc_lease_take(block.get(), 7, 600, &first));
+  EXPECT_EQ(first, 1900u);
+  EXPECT_EQ(cc_lease_last_size(block.get(), 7), 1000u);
+}
+
 TEST(Lease, FullTableSaysSo) {
   Block block(1);
   uint32_t key = 0;
-  while (cc_lease_add(block.get(), key, key * 10ul, 10)) key++;
+  while (cc_lease_add(block.get(), key, key * 10ul, 10, 0)) key++;
   EXPECT_GT(key, 2000u);
   uint64_t first;
   for (uint32_t k = 0; k < key; k++) {
@@ -354,7 +366,7 @@ TEST(Lease, FullTableSaysSo) {
     EXPECT_EQ(first, k * 10ul);
   }
   cc_lease_forget(block.get(), key - 1);
-  EXPECT_TRUE(cc_lease_add(block.get(), key - 1, 0, 1));
+  EXPECT_TRUE(cc_lease_add(block.get(), key - 1, 0, 1, 0));
 }
 
 TEST(LsnPage, VouchesOnlyWhileTheLeaseLasts) {

@@ -143,7 +143,8 @@ concord_lease(uint32 lease_key, const void *name, size_t name_size, uint64 want)
 		uint64		count = block_size(lease_key, want);
 
 		first = advance(lease_key, name, name_size, count);
-		if (count > want && !cc_lease_add(concord_channel, lease_key, first + want, count - want))
+		/* Also if nothing is left of it: its size tells how busy the counter is. */
+		if (!cc_lease_add(concord_channel, lease_key, first, count, want))
 		{
 			private_lease.key = lease_key;
 			private_lease.next = first + want;

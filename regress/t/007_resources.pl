@@ -27,6 +27,12 @@ stop_workers($workers);
 is(join('', map { $_->{err} } @sessions), '', 'no session ran out of reader slots');
 is(scalar(grep { $_->{out} =~ /finished/ } @sessions), 18, 'all sessions have read all of their cursors');
 
+# A load takes its rowids in blocks that double, so it asks the adjudicator for a few of them only.
+sub commits { return $node->safe_psql('postgres', 'SELECT commits FROM concord.status'); }
+my $commits = commits();
+$node->safe_psql('postgres', "CREATE TABLE loaded (a int); COPY loaded FROM PROGRAM 'seq 1 100000'");
+cmp_ok(commits() - $commits, '<', 20, 'a load of 100 batches makes few commits of its own');
+
 # Drops that wait when the server is stopped.
 sub storages { return $node->safe_psql('postgres', 'SELECT storages + dropping FROM concord.status'); }
 my $before = storages();

@@ -128,7 +128,8 @@ void AdjudicatorService::HandleChunk(const SessionPtr& session, const proto::Chu
   const Lsn prev = core_->last_lsn();
   const auto [decision, fresh] = core_->Chunk(chunk, NowUnixUs());
   if (!fresh) return Answer(waiter, decision);
-  Send(RecordType::kChunk, request.chunk(), prev, decision.lsn, waiter, {});
+  Send(RecordType::kChunk, request.chunk(), prev, decision.lsn, {}, {});
+  chunks_.emplace_back(decision.lsn, waiter);
 }
 
 void AdjudicatorService::HandleAbandon(const SessionPtr&, const proto::AbandonRequest& request) {

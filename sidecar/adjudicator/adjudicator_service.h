@@ -131,6 +131,8 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   void OnCommitted(uint64_t epoch, Lsn lsn);
   // What may be told now, of what is durable.
   Lsn Releasable() const;
+  // Answers the chunks that are durable; adds their sessions to those to be flushed.
+  void AnswerChunks(std::vector<SessionPtr>* touched);
   // Publishes and answers up to `lsn`. Returns the sessions to be flushed once the lock is given back.
   std::vector<SessionPtr> Release(Lsn lsn);
   // Releases what the local replica did not apply in time.
@@ -169,6 +171,8 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   Status down_reason_{Code::kUnavailable, "not started"};
   std::deque<InFlight> in_flight_;  // in LSN order
   size_t in_flight_bytes_ = 0;
+  // Who waits for chunks in flight, in LSN order. Nobody reads a chunk before its commit, so they wait for no replica.
+  std::deque<std::pair<Lsn, Waiter>> chunks_;
   std::multimap<Lsn, Waiter> attached_;  // resends of commits in flight
   std::deque<InFlight> parked_;          // in flight when the disk was found full; settled at the next takeover
   std::set<SessionPtr> sessions_;

@@ -200,6 +200,7 @@ void AdjudicatorService::OnCommitted(uint64_t epoch, Lsn lsn) {
     if (epoch != epoch_ || state_ == State::kDown || lsn <= durable_) return;
     durable_ = lsn;
     touched = Release(Releasable());
+    AnswerChunks(&touched);
   }
   for (const SessionPtr& session : touched) session->Flush();
 }
@@ -214,6 +215,7 @@ void AdjudicatorService::OnLocalApplied(Lsn lsn) {
       // A journal node hands out only what is committed.
       if (lsn <= core_->last_lsn()) durable_ = std::max(durable_, lsn);
       touched = Release(Releasable());
+      AnswerChunks(&touched);
     }
   }
   for (const SessionPtr& session : touched) session->Flush();
@@ -242,6 +244,15 @@ std::vector<AdjudicatorService::SessionPtr> AdjudicatorService::ReleaseOverdue()
   auto touched = Release(overdue_);
   overdue_ = durable_;
   return touched;
+}
+
+void AdjudicatorService::AnswerChunks(std::vector<SessionPtr>* touched) {
+  for (; !chunks_.empty() && chunks_.front().first <= durable_; chunks_.pop_front()) {
+    const auto& [lsn, waiter] = chunks_.front();
+    Answer(waiter, {.code = Code::kOk, .lsn = lsn});
+    if (std::find(touched->begin(), touched->end(), waiter.session) == touched->end())
+      touched->push_back(waiter.session);
+  }
 }
 
 std::vector<AdjudicatorService::SessionPtr> AdjudicatorService::Release(Lsn lsn) {
@@ -299,6 +310,7 @@ void AdjudicatorService::StepDown(const Status& reason) {
       if (!Vouching()) pages_.Withdraw();
       // What is durable is committed, whoever leads next; only the local replica was still waited for.
       touched = Release(durable_);
+      AnswerChunks(&touched);
       // With it, what was never in flight can be told from what was.
       if (trouble_ == Code::kOk || (!ours && state_ != State::kStarting)) core_.reset();
       if (state_ == State::kStarting && Vouching()) pages_.Lead(epoch_, committed_);
@@ -306,6 +318,7 @@ void AdjudicatorService::StepDown(const Status& reason) {
       down_reason_ = reason.code() == Code::kShutdown || full
                          ? reason
                          : Status(Code::kUnavailable, "the adjudicator stepped down: " + reason.ToString());
+      for (const auto& [lsn, waiter] : chunks_) in_flight_.push_back({lsn, 0, waiter, {}});
       for (InFlight& lost : in_flight_) {
         if (lost.waiter.session == nullptr) continue;
         if (full) {
@@ -315,6 +328,7 @@ void AdjudicatorService::StepDown(const Status& reason) {
           touched.push_back(lost.waiter.session);
         }
       }
+      chunks_.clear();
       for (const auto& [lsn, waiter] : attached_) {
         Answer(waiter, failed ? kLost : kInDoubt);
         touched.push_back(waiter.session);
