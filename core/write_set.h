@@ -3,9 +3,10 @@
 //
 //   storages   prefix -> ordered map of key body -> chain of versions, newest first; the map's nodes, values and bodies
 //              lie in an arena, and nothing in it is ever destroyed: a load of a million rows is forgotten at once
-//   checks     key hash -> (mode, observed LSN), in order of first use; checks of one key merge
-//   unsent     what may go to the journal before the commit, while the transaction still runs: keys with a new version
-//              that nothing but the end of the transaction can take back
+//   checks     key hash -> (mode, observed LSN), in order of first use; checks of one key merge, but for the first one
+//              of a key that came with its first version: a load has one for each row, and they are not looked for again
+//   unsent     per storage, what may go to the journal before the commit, while the transaction still runs: keys with a
+//              new version that nothing but the end of the transaction can take back
 //   undo       what open subtransactions did, newest last; a subtransaction is a mark in it and in the arena
 //
 // Invariants: a chain in a map is never empty. Versions of one key are made in order of time with command ids that
@@ -20,6 +21,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstdlib>
 #include <map>
 #include <memory>
 #include <memory_resource>
@@ -56,10 +58,15 @@ class Arena : public std::pmr::memory_resource {
   void do_deallocate(void*, size_t, size_t) override {}
   bool do_is_equal(const memory_resource& other) const noexcept override { return this == &other; }
 
+  struct Free {
+    void operator()(char* bytes) const { free(bytes); }
+  };
+  using Bytes = std::unique_ptr<char[], Free>;
   struct Block {
-    std::unique_ptr<char[]> bytes;
+    Bytes bytes;
     size_t size;
   };
+  static Bytes MakeBlock(size_t size);
   std::vector<Block> blocks_;
   size_t offset_ = 0;  // in the last block
   size_t used_ = 0;
@@ -111,6 +118,8 @@ class WriteSet {
   // gets none. kTooLarge over the limit, or for a key or value that no record may carry.
   Status Put(uint64_t prefix, std::string_view body, std::string_view value, uint32_t cid, bool base_absent,
              uint64_t* alias);
+  // Puts what was observed absent at `observed`, with the check that it still is. The value gets no alias.
+  Status PutAbsent(uint64_t prefix, std::string_view body, std::string_view value, uint32_t cid, Lsn observed);
   Status Delete(uint64_t prefix, std::string_view body, uint32_t cid);
   Status AddCheck(uint64_t prefix, std::string_view body, LockMode mode, Lsn observed);
 
@@ -129,6 +138,8 @@ class WriteSet {
   void EncodeAhead(const Token& token, uint32_t sequence, std::string* chunk);
   // Nothing counts as sent any more: all of it goes with the commit, under another token.
   void ForgetSent();
+  // True if every version has been sent, for sure.
+  bool AllSent() const { return unsent_keys_ == 0 && !untracked_; }
 
   bool empty() const { return key_count_ == 0 && checks_.empty(); }
   bool has_writes() const { return key_count_ != 0; }
@@ -140,6 +151,7 @@ class WriteSet {
     Lsn observed;
     LockMode mode;
     Space space;
+    bool indexed;  // in check_index_
     StorageId storage;
 
     Check check() const { return {key_hash, observed, mode}; }
@@ -165,18 +177,16 @@ class WriteSet {
   friend class WriteSetEncoder;
 
   struct Storage {
-    Storage(uint64_t of, std::pmr::memory_resource* arena) : prefix(of), keys(arena) {}
+    Storage(uint64_t of, std::pmr::memory_resource* arena, std::pmr::memory_resource* storage_arena)
+        : prefix(of), keys(arena), unsent(storage_arena) {}
 
     uint64_t prefix;
     KeyMap keys;
+    std::pmr::vector<const KeyMap::value_type*> unsent;
   };
   struct VersionUndo {
     Storage* storage;
     KeyMap::iterator key;
-  };
-  struct Unsent {
-    Storage* storage;
-    const KeyMap::value_type* key;
   };
   struct CheckUndo {
     size_t index;
@@ -199,11 +209,15 @@ class WriteSet {
     Version* version;  // nullptr: gone
   };
 
+  // `observed`: of a key that was found absent, to be checked; else nullptr.
   Status Add(uint64_t prefix, std::string_view body, const std::string_view* value, uint32_t cid, bool base_absent,
-             uint64_t* alias);
+             uint64_t* alias, const Lsn* observed = nullptr);
+  Status MergeCheck(uint64_t prefix, uint64_t hash, LockMode mode, Lsn observed);
+  Status AppendCheck(uint64_t prefix, uint64_t hash, LockMode mode, Lsn observed, bool indexed);
   Status CheckLimit(size_t more) const;
   Storage* FindStorage(uint64_t prefix) const;
   Storage* MakeStorage(uint64_t prefix);
+  bool EncodeUnsent(Storage* storage, std::string* chunk);
   uint32_t FindCheck(uint64_t hash) const;
   void UndoVersion(const VersionUndo& undo);
   void UndoCheck(const CheckUndo& undo);
@@ -216,8 +230,9 @@ class WriteSet {
   std::vector<OwnCheck> checks_;
   FlatIndex check_index_;       // numbers in checks_, by key hash
   std::vector<Alias> aliases_;  // alias n at n - 1
-  std::vector<Unsent> unsent_;
+  size_t unsent_keys_ = 0;
   size_t unsent_bytes_ = 0;
+  bool untracked_ = false;  // there are versions not sent that stand in no `unsent`: made in a subtransaction
   std::vector<Undo> undo_;
   std::vector<Subtransaction> subs_;
   size_t key_count_ = 0;

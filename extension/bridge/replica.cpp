@@ -67,10 +67,14 @@ CcStatus Get(Lsn lsn, std::string_view key, CcView* view, std::string_view* valu
     rc = mdb_cursor_get(point->cursor, &mdb_key, &mdb_value, MDB_SET_RANGE);
   }
   point->stands_on = nullptr;
-  if (rc == MDB_NOTFOUND) return CC_END;
-  if (rc != 0) return LmdbError(rc, "read of the storage replica");
-  if (mdb_key.mv_size != key.size() + kVersionSize || memcmp(mdb_key.mv_data, key.data(), key.size()) != 0)
+  if (rc != 0 && rc != MDB_NOTFOUND) return LmdbError(rc, "read of the storage replica");
+  if (rc == MDB_NOTFOUND || mdb_key.mv_size != key.size() + kVersionSize ||
+      memcmp(mdb_key.mv_data, key.data(), key.size()) != 0) {
+    std::string_view next;
+    if (rc == 0) next = {static_cast<const char*>(mdb_key.mv_data), mdb_key.mv_size - kVersionSize};
+    Replica::Get().absent().Learn(DatabaseOf(KeyPrefix(key)), key, next, view->horizon, view->applied);
     return CC_END;
+  }
   if (mdb_key.mv_size == kVersionedRowKey) {
     point->stands_on = static_cast<const char*>(mdb_key.mv_data);
     walking ? point->page_ahead.Passed(mdb_key.mv_data) : point->page_ahead.Start(mdb_key.mv_data);
@@ -166,11 +170,13 @@ extern "C" CcStatus cc_replica_get(uint64_t lsn, const void* key, size_t key_siz
   return Guard([&] {
     if (key_size < kPrefixSize || key_size > kMaxKey) return Fail(CC_TOO_LARGE, "no such key can be stored");
     Replica& replica = Replica::Get();
+    const std::string_view sought{static_cast<const char*>(key), key_size};
+    if (replica.absent().Covers(DatabaseOf(KeyPrefix(sought)), sought, lsn)) return CC_END;
     CcView* pinned;
     CcStatus status = replica.Acquire(lsn, &pinned);
     if (status != CC_OK) return status;
     std::string_view found;
-    status = Get(lsn, {static_cast<const char*>(key), key_size}, pinned, &found, version_lsn);
+    status = Get(lsn, sought, pinned, &found, version_lsn);
     if (status != CC_OK) {
       replica.Unpin(pinned);
       return status;

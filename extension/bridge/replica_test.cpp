@@ -51,6 +51,35 @@ TEST(ReplicaTest, ReadsAsOf) {
   EXPECT_EQ(applied, 50u);
 }
 
+TEST(ReplicaTest, WhatWasAbsentIsAskedAnewWhenMoreIsApplied) {
+  TestReplica replica;
+  replica.Apply({{kRows, RowBody(1), 10, "one"}, {kRows, RowBody(9), 10, "nine"}, {kRows, RowBody(4), 30, "four"}}, 20, 5);
+  ASSERT_EQ(cc_replica_open(replica.path()), CC_OK);
+  const auto expect_none = [](Lsn lsn, uint64_t from, uint64_t to) {
+    for (uint64_t row = from; row <= to; row++) EXPECT_EQ(Get(lsn, RowKey(5, row)), std::nullopt);
+  };
+  expect_none(20, 2, 8);
+  EXPECT_EQ(Get(20, RowKey(5, 9)), "nine");
+  EXPECT_EQ(Get(20, RowKey(5, 1)), "one");
+  expect_none(20, 10, 12);
+  expect_none(20, 2, 8);
+  EXPECT_EQ(Get(4, RowKey(5, 5), CC_TOO_OLD), std::nullopt);
+  EXPECT_EQ(Get(21, RowKey(5, 5), CC_NOT_APPLIED), std::nullopt);
+  replica.Apply({{kRows, RowBody(5), 40, "five"}}, 50, 5);
+  EXPECT_EQ(Get(20, RowKey(5, 5)), std::nullopt);
+  EXPECT_EQ(Get(50, RowKey(5, 5)), "five");
+  EXPECT_EQ(Get(30, RowKey(5, 4)), "four");
+  expect_none(50, 2, 3);
+  expect_none(50, 6, 8);
+  // Another space of the same numbers.
+  replica.Apply({{Prefix(Space::kEntry, 5), RowBody(7), 50, "entry"}}, 60, 55);
+  expect_none(60, 6, 8);
+  std::string entry;
+  AppendBe64(&entry, Prefix(Space::kEntry, 5));
+  EXPECT_EQ(Get(60, entry + RowBody(7)), "entry");
+  EXPECT_EQ(Get(50, RowKey(5, 7), CC_TOO_OLD), std::nullopt);  // learned at 60, when all below 55 may have gone
+}
+
 TEST(ReplicaTest, Counters) {
   TestReplica replica;
   replica.Write([](TestReplica::Writer& writer) {

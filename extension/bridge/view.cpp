@@ -175,6 +175,7 @@ void Replica::CloseEnvironment() {
   env_ = nullptr;
   stale_ = slots_lost_ = false;
   known_txn_id_ = 0;
+  absent_.Forget();
 }
 
 void Replica::Close() {

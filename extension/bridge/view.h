@@ -21,6 +21,7 @@
 #include <string>
 #include <vector>
 
+#include "bridge/absent_range.h"
 #include "bridge/error.h"
 #include "bridge/page_ahead.h"
 #include "core/key.h"
@@ -97,6 +98,9 @@ class Replica {
   CcStatus TakeCursor(CcView* view, int database, MDB_cursor** cursor);
   void GiveCursor(int database, MDB_cursor* cursor);
 
+  // Keys of which nothing needs to be asked.
+  AbsentRange& absent() { return absent_; }
+
   // A value of the meta database; CC_END if it is not there.
   CcStatus ReadMeta(const CcView& view, std::string_view key, std::string_view* value) const;
   // The entries of the meta database from `from` on whose key begins with the same byte, until `take` returns false.
@@ -134,6 +138,7 @@ class Replica {
   std::vector<CcView*> active_;  // oldest first
   std::vector<CcView*> idle_;
   std::vector<MDB_cursor*> spare_cursors_[kVersionedDatabases];
+  AbsentRange absent_;
   // applied and horizon of the newest LMDB transaction seen
   size_t known_txn_id_ = 0;
   Lsn known_applied_ = kNoLsn;

@@ -59,6 +59,15 @@ extern "C" CcStatus cc_ws_put(uint64_t prefix, const void* body, size_t body_siz
   });
 }
 
+extern "C" CcStatus cc_ws_put_absent(uint64_t prefix, const void* body, size_t body_size, const void* value,
+                                     size_t value_size, uint32_t cid, uint64_t observed_lsn) {
+  return Guard([&] {
+    if (broken) return Broken();
+    return FromStatus(OwnWrites().PutAbsent(prefix, Bytes(body, body_size), Bytes(value, value_size), cid,
+                                            observed_lsn));
+  });
+}
+
 extern "C" CcStatus cc_ws_delete(uint64_t prefix, const void* body, size_t body_size, uint32_t cid) {
   return Guard([&] { return FromStatus(OwnWrites().Delete(prefix, Bytes(body, body_size), cid)); });
 }

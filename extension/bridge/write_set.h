@@ -45,6 +45,9 @@ typedef struct CcOwn
  */
 CcStatus	cc_ws_put(uint64_t prefix, const void *body, size_t body_size, const void *value, size_t value_size,
 					  uint32_t cid, bool base_absent, bool want_alias, uint64_t *alias);
+/* Adds the first version of what was observed absent at an LSN, with the check that it still is when we commit. */
+CcStatus	cc_ws_put_absent(uint64_t prefix, const void *body, size_t body_size, const void *value, size_t value_size,
+							 uint32_t cid, uint64_t observed_lsn);
 CcStatus	cc_ws_delete(uint64_t prefix, const void *body, size_t body_size, uint32_t cid);
 /* Checks of one key merge: the stronger mode, the older observation. */
 CcStatus	cc_ws_check(uint64_t prefix, const void *body, size_t body_size, CcLockMode mode, uint64_t observed_lsn);

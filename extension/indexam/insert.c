@@ -172,7 +172,13 @@ insert_unique(Insertion *in, IndexUniqueCheck check_unique, const uint8 *value, 
 	}
 	if (found && same)
 		return true;
-	if (!found || rowid != in->rowid)
+	if (!found && !concord_storage_is_new(in->index))
+	{
+		concord_check(cc_ws_put_absent(in->prefix, in->body.bytes, in->body.key.size, value, size,
+									   GetCurrentCommandId(true), in->newest.lsn));
+		return true;
+	}
+	if (found && rowid != in->rowid)
 		check_absent(in);
 	put(in, value, size, !found);
 	return true;

@@ -106,6 +106,19 @@ abandon(void)
 		cc_channel_cancel(concord_channel, MyProc->pgprocno);
 }
 
+static void
+send_chunk_ahead(void)
+{
+	const void *chunk;
+	size_t		size;
+
+	concord_check(cc_ws_encode_ahead(concord_xact_token(), chunks_ahead, &chunk, &size));
+	staged_chunks = true;
+	if (chunks_ahead++ == 0)
+		ahead_since = GetCurrentTimestamp();
+	concord_request_start_chunk(chunk, size, NULL);
+}
+
 /*
  * A large transaction does not keep all of its work for the commit: what nothing but its own end can take back goes to the journal
  * while it runs, as staged chunks.
@@ -113,16 +126,8 @@ abandon(void)
 void
 concord_send_ahead(void)
 {
-	const void *chunk;
-	size_t		size;
-
-	if (cc_ws_unsent_bytes() < AHEAD_BYTES)
-		return;
-	concord_check(cc_ws_encode_ahead(concord_xact_token(), chunks_ahead, &chunk, &size));
-	staged_chunks = true;
-	if (chunks_ahead++ == 0)
-		ahead_since = GetCurrentTimestamp();
-	concord_request_start_chunk(chunk, size, NULL);
+	if (cc_ws_unsent_bytes() >= AHEAD_BYTES)
+		send_chunk_ahead();
 }
 
 /* Staged chunks are forgotten after an hour. A transaction that takes so long sends them again at its commit. */
@@ -150,6 +155,9 @@ commit_write_set(void)
 	instr_time	waited;
 
 	renew_ahead();
+	/* Then there is nothing left to look for among all that was written. */
+	while (chunks_ahead > 0 && cc_ws_unsent_bytes() > 0)
+		send_chunk_ahead();
 	cc_ws_encode_begin(concord_xact_token(), concord_committed_lsn(), chunks_ahead);
 	for (;;)
 	{

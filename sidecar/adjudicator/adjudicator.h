@@ -64,6 +64,7 @@ class Adjudicator {
   const TokenTable& tokens() const { return tokens_; }
 
  private:
+  void Prefetch(const WriteSetView& write_set, uint32_t check) const;
   Decision Judge(const WriteSetView& write_set) const;
   void Enter(const WriteSetView& write_set, Lsn lsn);
 

@@ -28,6 +28,9 @@ class ConflictWindow {
   // Forgets everything; nothing is known of commits at or below `start`.
   void Reset(Lsn start);
 
+  // Begins to load what Probe or Record of this key will look at.
+  void Prefetch(uint64_t key_hash) const { index_.Prefetch(key_hash); }
+
   enum class Result : uint8_t { kFree, kConflict, kTooOld };
   // Whether a commit in a conflicting mode came after the observed LSN.
   Result Probe(const Check& check) const;

@@ -36,14 +36,14 @@ void TokenTable::Insert(const Token& token, const Decision& decision) {
   while (entries_.size() >= max_tokens_ && !Pending(entries_.front().decision)) EvictOldest();
   const auto slot = static_cast<uint32_t>((first_ + entries_.size()) % kSlots);
   entries_.push_back({token, decision});
-  index_.Insert(slot, [this](uint32_t s) { return Hash(at(s).token); });
+  index_.Insert(slot, Hash(token));
 }
 
 void TokenTable::EvictOldest() {
   const Decision& oldest = entries_.front().decision;
   // A refused token that comes again is decided again, which is as good; only a commit must not be forgotten unseen.
   if (oldest.code == Code::kOk) floor_ = std::max(floor_, oldest.lsn);
-  index_.Erase(first_, [this](uint32_t s) { return Hash(at(s).token); });
+  index_.Erase(first_, Hash(entries_.front().token));
   entries_.pop_front();
   first_ = (first_ + 1) % kSlots;
 }

@@ -33,7 +33,7 @@ namespace concord::journal {
 struct SegmentLogOptions {
   std::string directory;  // created if it is not there; its parent must be
   uint64_t segment_bytes = 16u << 20;
-  size_t spare_segments_max = 8;
+  size_t spare_segments_max = 16;
   size_t cache_bytes_max = 16u << 20;
   // Replaced by tests, to fail. Both as the system calls: an errno; 0 or -1 with errno set.
   AllocateFunction allocate = AllocateFile;

@@ -24,10 +24,9 @@ Status Damaged(Lsn lsn, const std::string& what) {
   return {Code::kCorruption, place + what};
 }
 
-// Eight pieces fill a page of LMDB's, and seven stay there when the ninth comes: a split at the end moves the last
-// node. A chunk in one piece would need hundreds of pages in a row, and LMDB's search for those took more time than all
-// that was then done with them.
-constexpr size_t kStagedPieceBytes = 474;
+// Two pieces fill a page of LMDB's. A chunk in one piece would need hundreds of pages in a row, and LMDB's search for
+// those took more time than all that was then done with them.
+constexpr size_t kStagedPieceBytes = 2004;
 
 std::string StagedKey(const Token& token, uint32_t sequence, uint32_t piece) {
   std::string key(reinterpret_cast<const char*>(token.data()), token.size());
@@ -190,10 +189,14 @@ Status Replica::ApplyChunk(std::string_view body, Lsn lsn, Batch* batch) {
   lmdb::Cursor cursor;
   if (Status s = cursor.Open(batch->txn.get(), dbs_.staged); !s.ok()) return s;
   std::string_view rest = chunk.mutations;
+  // At the end, as of the only large transaction there is, pages fill up whole; anywhere else a full one is split.
+  unsigned place = MDB_APPEND;
   for (uint32_t piece = 0; piece == 0 || !rest.empty(); piece++) {
     const std::string key = StagedKey(chunk.token, chunk.sequence, piece);
     MDB_val k = lmdb::Val(key), v = lmdb::Val(rest.substr(0, kStagedPieceBytes));
-    if (Status s = lmdb::Error(mdb_cursor_put(cursor.get(), &k, &v, 0), "stage"); !s.ok()) return s;
+    int rc = mdb_cursor_put(cursor.get(), &k, &v, place);
+    if (rc == MDB_KEYEXIST) rc = mdb_cursor_put(cursor.get(), &k, &v, place = 0);
+    if (Status s = lmdb::Error(rc, "stage"); !s.ok()) return s;
     rest.remove_prefix(v.mv_size);
   }
   return Status::Ok();
@@ -246,7 +249,9 @@ Status Replica::CountStaged(const Token& token, Batch* batch, uint32_t* count) {
 }
 
 Status Replica::DeleteStaged(const Token& token, Batch* batch) {
-  staged_.erase(token);
+  if (staged_.erase(token) == 0) return Status::Ok();
+  // Of the only one all goes at once, page by page.
+  if (staged_.empty()) return lmdb::Error(mdb_drop(batch->txn.get(), dbs_.staged, 0), "delete staged chunks");
   lmdb::Cursor cursor;
   if (Status s = cursor.Open(batch->txn.get(), dbs_.staged); !s.ok()) return s;
   const std::string key = StagedKey(token, 0, 0);
