@@ -8,9 +8,12 @@
 //             "applied"                         u64le applied LSN
 //             "horizon"                         u64le no version that a read at or above it needs has been pruned
 //             "epoch"                           u64le epoch of the last applied record
+//             "staged_from"                     u64le LSN: what undecided transactions have staged above it is in the
+//                                               journal only; kNothingStaged if there is no such
 //             "c" storage prefix (8 bytes)      counters: rows u64le, bytes u64le (live keys and values, unversioned)
 //             "d" storage prefix (8 bytes)      drop under way (empty value); the range is deleted in slices
-//   staged    token 16 B, sequence, piece u32be mutations of an undecided large transaction, cut into pieces
+//   staged    token 16 B, sequence, piece u32be mutations of an undecided large transaction, cut into pieces; those
+//                                               that came lately are not here, see "staged_from"
 //
 // All of meta changes in the same LMDB transaction as the versions it speaks of, so one read transaction sees a
 // consistent (versions, applied, horizon). Rows are 8-aligned inside pages because every node of `rows` is a multiple
@@ -21,7 +24,7 @@
 
 namespace concord {
 
-inline constexpr uint32_t kReplicaFormat = 2;
+inline constexpr uint32_t kReplicaFormat = 3;
 inline constexpr int kReplicaDatabases = 4;
 inline constexpr char kDbRows[] = "rows";
 inline constexpr char kDbEntries[] = "entries";
@@ -31,6 +34,8 @@ inline constexpr char kMetaFormat[] = "format";
 inline constexpr char kMetaApplied[] = "applied";
 inline constexpr char kMetaHorizon[] = "horizon";
 inline constexpr char kMetaEpoch[] = "epoch";
+inline constexpr char kMetaStagedFrom[] = "staged_from";
+inline constexpr uint64_t kNothingStaged = UINT64_MAX;
 inline constexpr char kMetaCounter = 'c';
 inline constexpr char kMetaDropping = 'd';
 

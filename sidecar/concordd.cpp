@@ -320,7 +320,7 @@ class Concordd {
   Status CompareWithJournal() const {
     const Lsn applied = storage_->replica()->applied();
     const journal::SegmentLog::State journal = journal_node_->state();
-    if (applied < journal.base_lsn) {
+    if (storage_->replica()->replay_from() < journal.base_lsn) {
       return {Code::kCorruption, options_.directory + "/storage is missing or too old: it has applied " +
                                      LsnText(applied) + ", and the journal begins after " + LsnText(journal.base_lsn) +
                                      ". Restore a backup of the whole Concord directory (docs/failures/damage.md)"};

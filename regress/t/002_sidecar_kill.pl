@@ -46,6 +46,34 @@ is($idx, $seq, 'index and table agree');
 my ($rows, undef, $distinct) = split /\|/, $seq;
 is($rows, $distinct, 'nothing is there twice');
 
+# Transactions that are large enough to be in the journal in part, and are not decided yet. What a dead sidecar had in memory of
+# them is found again, also when checkpoints have come between; and the one that is given up leaves nothing.
+$node->safe_psql('postgres', 'CREATE TABLE large (w int, n int, PRIMARY KEY (w, n))');
+my $dir = PostgreSQL::Test::Utils::tempdir();
+my @loads;
+foreach my $w (1 .. 3)
+{
+	push @loads, start_session($node, "load$w", "BEGIN; COPY large FROM PROGRAM 'seq -f $w,%.0f 1 60000' (FORMAT csv);
+\\! touch $dir/loaded$w; until [ -e $dir/go$w ]; do sleep 0.02; done
+" . ($w == 2 ? 'ROLLBACK;' : 'COMMIT;'));
+	ok(wait_until(sub { -e "$dir/loaded$w" }, 60), "load $w waits for its end");
+	$node->safe_psql('postgres', "INSERT INTO large VALUES (0, $w)");
+	kill 'KILL', sidecar_pid($node);
+	ok(wait_ready($node), 'it commits again');
+}
+my $log_end = -s $node->logfile;
+foreach my $w (1 .. 3)
+{
+	append_to_file("$dir/go$w", '');
+	$loads[$w - 1]{handle}->finish;
+	is($loads[$w - 1]{err}, '', "load $w has ended as it was told");
+}
+is($node->safe_psql('postgres', 'SELECT w, count(*), sum(n) FROM large GROUP BY w ORDER BY w'),
+	"0|3|6\n1|60000|1800030000\n3|60000|1800030000", 'the loads are there, whole');
+is($node->safe_psql('postgres', 'SELECT w, count(*), sum(n) FROM large WHERE w > 0 AND n > 0 GROUP BY w ORDER BY w'),
+	"1|60000|1800030000\n3|60000|1800030000", 'so is their index');
+unlike(slurp_file($node->logfile, $log_end), qr/critical|corrupt/i, 'no damage was seen');
+
 # A dead sidecar is an error with a hint, and the backend lives on.
 $node->append_conf('postgresql.conf', "concord.read_timeout = '300ms'\nconcord.commit_timeout = '300ms'");
 $node->reload;

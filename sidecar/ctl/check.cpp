@@ -33,7 +33,7 @@ Status CheckStorage(const std::string& data, const StoppedDirectory& found, Repo
   status = CheckReplica(data, options, &checkpoint);
   if (!status.ok()) return status;
   for (const std::string& problem : checkpoint.problems) report->Problem("the checkpoint's state: " + problem);
-  if (checkpoint.problems.empty() && checkpoint.applied != found.saved.lsn)
+  if (checkpoint.problems.empty() && checkpoint.replay_from() != found.saved.lsn)
     report->Problem(data + ": the checkpoint's state has applied " + LsnText(checkpoint.applied) +
                     ", meta.saved says " + LsnText(found.saved.lsn));
   return Status::Ok();

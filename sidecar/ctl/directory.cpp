@@ -178,8 +178,8 @@ void Compare(const std::string& directory, const StoppedDirectory& found, Report
   const Lsn applied = found.replica.applied;
   if (!found.has_journal || !found.has_storage || !found.journal_status.ok() || !found.replica.problems.empty()) return;
   const journal::SegmentScanner::State& journal = found.journal;
-  if (applied < journal.base_lsn)
-    report->Problem("the replica has applied " + LsnText(applied) +
+  if (found.replica.replay_from() < journal.base_lsn)
+    report->Problem("the replica goes on after " + LsnText(found.replica.replay_from()) +
                     ", and the journal has trimmed what follows: it begins after " + LsnText(journal.base_lsn));
   else if (applied > journal.last_lsn)
     report->Problem(directory + "/journal ends at " + LsnText(journal.last_lsn) +

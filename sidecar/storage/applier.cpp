@@ -65,7 +65,7 @@ void Applier::Run() {
   int64_t backoff_us = kBackoffMinUs;
   while (!stopping()) {
     const Lsn before = replica_->applied();
-    const auto tail = OpenTail(before);
+    const auto tail = OpenTail(replica_->resume_from());
     if (tail == nullptr) return;
     const Status status = Follow(tail.get());
     Status ended;

@@ -3,6 +3,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 
@@ -110,6 +111,7 @@ Status Replica::OpenDatabases(bool fresh) {
     for (const char* name : {kMetaApplied, kMetaHorizon, kMetaEpoch}) {
       if (Status s = WriteMeta(txn.get(), dbs_.meta, name, uint64_t{0}); !s.ok()) return s;
     }
+    if (Status s = WriteMeta(txn.get(), dbs_.meta, kMetaStagedFrom, kNothingStaged); !s.ok()) return s;
     if (Status s = WriteMeta(txn.get(), dbs_.meta, kMetaFormat, kReplicaFormat); !s.ok()) return s;
   }
   return txn.Commit();  // of a read transaction too: that is what keeps the database handles
@@ -127,7 +129,9 @@ Status Replica::LoadState() {
   if (Status s = ReadMeta(txn.get(), dbs_.meta, kMetaApplied, &applied); !s.ok()) return s;
   if (Status s = ReadMeta(txn.get(), dbs_.meta, kMetaHorizon, &published_horizon_); !s.ok()) return s;
   if (Status s = ReadMeta(txn.get(), dbs_.meta, kMetaEpoch, &epoch_); !s.ok()) return s;
+  if (Status s = ReadMeta(txn.get(), dbs_.meta, kMetaStagedFrom, &staged_from_); !s.ok()) return s;
   applied_.store(applied);
+  collected_ = staged_from_ < applied ? staged_from_ : kNothingStaged;
   leases_ = std::make_unique<ReaderLeases>(published_horizon_, options_.steady_us() + options_.restart_hold_us);
   txn.Abort();
   if (Status s = LoadDropping(); !s.ok()) return s;
@@ -152,33 +156,13 @@ Status Replica::LoadDropping() {
   return rc == 0 || rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "read drops");
 }
 
-Status Replica::LoadStaged() {
-  lmdb::Txn txn;
-  if (Status s = txn.Begin(env_.get(), MDB_RDONLY); !s.ok()) return s;
-  lmdb::Cursor cursor;
-  if (Status s = cursor.Open(txn.get(), dbs_.staged); !s.ok()) return s;
-  Token token;
-  std::string past;  // every chunk of the last token
-  MDB_val k, v;
-  int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_FIRST);
-  for (; rc == 0; rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE)) {
-    if (k.mv_size < token.size()) return {Code::kCorruption, directory() + ": a staged chunk without a token"};
-    memcpy(token.data(), k.mv_data, token.size());
-    // When a chunk came is not kept; that it was no later than now is enough.
-    staged_.try_emplace(token, applied());
-    past.assign(static_cast<const char*>(k.mv_data), token.size()).append(5, '\xff');
-    k = lmdb::Val(past);
-  }
-  return rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "read staged chunks");
-}
-
 Status Replica::Close() {
   StopWaiting();
   if (closed_) return Status::Ok();
   closed_ = true;
   // The one under way may be of an older state.
   if (Status s = FinishCheckpoint(); !s.ok() && checkpointer_->failed()) return s;
-  if (Status s = checkpointer_->Begin(applied()); !s.ok()) return s;
+  if (Status s = checkpointer_->Begin(replay_from()); !s.ok()) return s;
   return checkpointer_->MarkClean();
 }
 

@@ -6,6 +6,7 @@
 //   - meta.applied, meta.horizon and the counters change in the LMDB transaction of the versions they speak of.
 //   - A record is applied once: frames at or below the applied LSN are skipped; a large one may take several LMDB
 //     transactions, of which only the last moves the applied LSN, and may be begun again after a crash.
+//   - Staged chunks are in LMDB, or in the journal above replay_from() and, once that has been read again, in memory.
 //   - Nothing is written before a checkpoint exists that can be gone back to.
 //   - After an error nothing of the failed transaction remains, in the file or in memory: the same frames may be tried
 //   again.
@@ -14,6 +15,7 @@
 // be called from any thread.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
@@ -21,6 +23,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -32,6 +35,7 @@
 #include "sidecar/storage/checkpoint.h"
 #include "sidecar/storage/lmdb.h"
 #include "sidecar/storage/reader_leases.h"
+#include "sidecar/storage/staging_area.h"
 #include "sidecar/storage/storage_room.h"
 #include "sidecar/storage/version_writer.h"
 
@@ -50,6 +54,9 @@ struct ReplicaOptions {
   int64_t garbage_interval_us = 5'000'000;              // between rounds of collection, if little has piled up
   uint64_t transaction_bytes = 64u << 20;               // mutations in one LMDB transaction, about
   int64_t staged_lifetime_us = kStagedChunkLifetimeUs;  // another one for tests only
+  // A staged chunk goes to LMDB when so much of the journal has come behind it, or after so long.
+  uint64_t staging_bytes = 256u << 20;
+  int64_t staging_us = 10'000'000;
   // For tests; the machine's own if empty.
   std::string boot_id;
   std::function<int64_t()> unix_us;
@@ -94,6 +101,10 @@ class Replica {
 
   // ---- the writer ----
 
+  // After which record of the journal Apply goes on. Below applied() while staged chunks are to be found again.
+  Lsn resume_from() const { return std::min(applied(), collected_); }
+  // After which record the journal is needed, to start again from the present state.
+  Lsn replay_from() const { return std::min(applied(), staged_from_); }
   // Applies whole frames, in order. kNoSpace: nothing is lost, free space and try again. kCorruption: a gap, or bytes
   // that no adjudicator lets through; going on would make a wrong state.
   Status Apply(std::string_view frames);
@@ -148,11 +159,19 @@ class Replica {
   Status ApplyFrames(std::string_view frames, Batch* batch);
   Status ApplyRecord(const Frame& frame, Batch* batch);
   Status ApplyCommit(std::string_view body, Lsn lsn, Batch* batch);
-  Status ApplyChunk(std::string_view body, Lsn lsn, Batch* batch);
+  Status ApplyChunk(std::string_view body, const Frame& frame, Batch* batch);
+  void Stage(const ChunkView& chunk, const Frame& frame);
+  Status CollectStaged(const Frame& frame);
+  // The LSN from which the journal has what the staging area holds once the batch is committed.
+  Lsn StagedFrom(const Batch& batch) const;
   Status ApplyStaged(const Token& token, uint32_t count, Lsn lsn, Batch* batch);
-  Status ReadStaged(const Token& token, uint32_t* from, Batch* batch, std::string* mutations);
-  Status CountStaged(const Token& token, Batch* batch, uint32_t* count);
+  Status AddSpilledSequences(const Token& token, Batch* batch, std::set<uint32_t>* sequences);
+  Status ReadSpilled(const Token& token, uint32_t sequence, Batch* batch, std::string* mutations);
   Status DeleteStaged(const Token& token, Batch* batch);
+  bool IsToBeSpilled(Lsn lsn, const StagingArea::Chunk& chunk) const;
+  // Writes to LMDB what has been in the staging area for long.
+  Status SpillStaged();
+  Status Spill(const StagingArea::Chunk& chunk, Batch* batch);
   // Forgets the chunks of transactions that can no longer commit.
   Status ExpireStaged();
   Status ApplyMutations(std::string_view mutations, Lsn lsn, Batch* batch);
@@ -190,6 +209,11 @@ class Replica {
   int64_t garbage_round_us_ = 0;
   std::map<StorageId, Lsn> dropping_;  // LSN of the drop: reads below it are still served
   std::map<Token, Lsn> staged_;        // newest chunk of each undecided token, or later
+  std::set<Token> spilled_;            // those of them that have chunks in LMDB
+  StagingArea staging_;
+  Lsn staged_from_ = kNothingStaged;  // as committed
+  Lsn collected_ = kNothingStaged;    // below applied(): the journal is being read again, and has been up to here
+  uint64_t journal_bytes_ = 0;        // applied by this process
   std::map<uint64_t, Lsn> building_;   // prefix -> record that last wrote versions older than itself there
   bool sweeping_ = true;               // a new process knows nothing about garbage: look at everything once
   bool sweep_again_ = false;           // something was missed while the sweep was under way

@@ -18,32 +18,13 @@ namespace {
 constexpr uint64_t kPageBytes = 4096;
 constexpr uint64_t kCommitBytes = 8 * kPageBytes;  // what a small LMDB transaction writes besides its leaves, about
 
+}  // namespace
+
 Status Damaged(Lsn lsn, const std::string& what) {
   char place[32];
   snprintf(place, sizeof place, "record %" PRIX64 ": ", lsn);
   return {Code::kCorruption, place + what};
 }
-
-// Two pieces fill a page of LMDB's. A chunk in one piece would need hundreds of pages in a row, and LMDB's search for
-// those took more time than all that was then done with them.
-constexpr size_t kStagedPieceBytes = 2004;
-
-std::string StagedKey(const Token& token, uint32_t sequence, uint32_t piece) {
-  std::string key(reinterpret_cast<const char*>(token.data()), token.size());
-  char numbers[8];
-  StoreBe32(numbers, sequence);
-  StoreBe32(numbers + 4, piece);
-  return key.append(numbers, sizeof numbers);
-}
-
-bool IsOfToken(const MDB_val& key, const Token& token) {
-  return key.mv_size == token.size() + 8 && memcmp(key.mv_data, token.data(), token.size()) == 0;
-}
-
-uint32_t StagedSequence(const MDB_val& key) { return LoadBe32(static_cast<const char*>(key.mv_data) + sizeof(Token)); }
-uint32_t StagedPiece(const MDB_val& key) { return LoadBe32(static_cast<const char*>(key.mv_data) + sizeof(Token) + 4); }
-
-}  // namespace
 
 Status Replica::Apply(std::string_view frames) {
   if (closed_) return {Code::kShutdown, "the storage replica is closed"};
@@ -62,6 +43,7 @@ Status Replica::BeginBatch(Batch* batch) {
   batch->epoch = epoch_;
   batch->mutations = 0;
   batch->bytes = 0;
+  batch->unstaged.clear();
   if (Status s = batch->txn.Begin(env_.get(), 0); !s.ok()) return s;
   batch->writer.emplace(batch->txn.get(), dbs_, &counters_, &garbage_);
   return Status::Ok();
@@ -79,6 +61,10 @@ Status Replica::CommitBatch(Batch* batch) {
   if (batch->epoch != epoch_) {
     if (Status s = WriteMeta(txn, dbs_.meta, kMetaEpoch, batch->epoch); !s.ok()) return s;
   }
+  const Lsn staged_from = StagedFrom(*batch);
+  if (staged_from != staged_from_) {
+    if (Status s = WriteMeta(txn, dbs_.meta, kMetaStagedFrom, staged_from); !s.ok()) return s;
+  }
   const uint64_t changed_bytes = batch->writer->changed_bytes() + kCommitBytes;
   const uint64_t pruned = batch->writer->pruned();
   batch->writer.reset();
@@ -88,6 +74,8 @@ Status Replica::CommitBatch(Batch* batch) {
 
   published_horizon_ = batch->horizon;
   epoch_ = batch->epoch;
+  staged_from_ = staged_from;
+  for (const Lsn lsn : batch->unstaged) staging_.Remove(lsn);
   changed_bytes_ += changed_bytes;
   Publish(batch->applied);
   mutations_.fetch_add(batch->mutations, std::memory_order_relaxed);
@@ -138,7 +126,10 @@ Status Replica::ApplyFrames(std::string_view frames, Batch* batch) {
     if (Status s = ParseFrame(frames, &frame, &consumed); !s.ok())
       return {Code::kCorruption, "frames from the journal: " + s.message()};
     frames.remove_prefix(consumed);
-    if (frame.lsn <= batch->applied) continue;
+    if (frame.lsn <= batch->applied) {
+      if (Status s = CollectStaged(frame); !s.ok()) return s;
+      continue;
+    }
     if (frame.prev_lsn != batch->applied) {
       char text[96];
       snprintf(text, sizeof text, "gap: it follows %" PRIX64 ", applied is %" PRIX64, frame.prev_lsn, batch->applied);
@@ -146,6 +137,7 @@ Status Replica::ApplyFrames(std::string_view frames, Batch* batch) {
     }
     if (frame.epoch < batch->epoch) return Damaged(frame.lsn, "its epoch is lower than the one before it");
     if (Status s = ApplyRecord(frame, batch); !s.ok()) return s;
+    journal_bytes_ += consumed;
     batch->applied = frame.lsn;
     batch->epoch = frame.epoch;
     if (Status s = ContinueBatch(batch); !s.ok()) return s;
@@ -158,11 +150,10 @@ Status Replica::ApplyRecord(const Frame& frame, Batch* batch) {
   switch (static_cast<RecordType>(frame.record[0])) {
     case RecordType::kEpochStart: return Status::Ok();
     case RecordType::kCommit: return ApplyCommit(body, frame.lsn, batch);
-    case RecordType::kChunk: return ApplyChunk(body, frame.lsn, batch);
+    case RecordType::kChunk: return ApplyChunk(body, frame, batch);
     case RecordType::kAbandon: {
       Token token;
-      if (body.size() != token.size()) return Damaged(frame.lsn, "abandon record of a wrong size");
-      memcpy(token.data(), body.data(), token.size());
+      if (Status s = ParseAbandon(body, frame.lsn, &token); !s.ok()) return s;
       return DeleteStaged(token, batch);
     }
   }
@@ -178,110 +169,6 @@ Status Replica::ApplyCommit(std::string_view body, Lsn lsn, Batch* batch) {
   }
   if (Status s = ApplyMutations(write_set.mutations(), lsn, batch); !s.ok()) return s;
   return staged ? DeleteStaged(write_set.token(), batch) : Status::Ok();
-}
-
-Status Replica::ApplyChunk(std::string_view body, Lsn lsn, Batch* batch) {
-  ChunkView chunk;
-  if (Status s = ChunkView::Parse(body, &chunk); !s.ok()) return Damaged(lsn, s.message());
-  if ((chunk.flags & kChunkImmediate) != 0) return ApplyMutations(chunk.mutations, lsn, batch);
-  batch->bytes += chunk.mutations.size();
-  staged_[chunk.token] = lsn;
-  lmdb::Cursor cursor;
-  if (Status s = cursor.Open(batch->txn.get(), dbs_.staged); !s.ok()) return s;
-  std::string_view rest = chunk.mutations;
-  // At the end, as of the only large transaction there is, pages fill up whole; anywhere else a full one is split.
-  unsigned place = MDB_APPEND;
-  for (uint32_t piece = 0; piece == 0 || !rest.empty(); piece++) {
-    const std::string key = StagedKey(chunk.token, chunk.sequence, piece);
-    MDB_val k = lmdb::Val(key), v = lmdb::Val(rest.substr(0, kStagedPieceBytes));
-    int rc = mdb_cursor_put(cursor.get(), &k, &v, place);
-    if (rc == MDB_KEYEXIST) rc = mdb_cursor_put(cursor.get(), &k, &v, place = 0);
-    if (Status s = lmdb::Error(rc, "stage"); !s.ok()) return s;
-    rest.remove_prefix(v.mv_size);
-  }
-  return Status::Ok();
-}
-
-// The chunks stay until the last LMDB transaction of the commit, so that it can begin again after a crash. What is
-// written before lies above the applied LSN, where nobody reads.
-Status Replica::ApplyStaged(const Token& token, uint32_t count, Lsn lsn, Batch* batch) {
-  uint32_t staged;
-  if (Status s = CountStaged(token, batch, &staged); !s.ok()) return s;
-  if (staged != count)
-    return Damaged(lsn, std::to_string(count) + " chunks announced, " + std::to_string(staged) + " staged");
-  uint32_t from = 0;
-  std::string mutations;
-  for (uint32_t i = 0; i < count; i++) {
-    if (Status s = ReadStaged(token, &from, batch, &mutations); !s.ok()) return s;
-    if (Status s = ApplyMutations(mutations, lsn, batch); !s.ok()) return s;
-    if (Status s = ContinueBatch(batch); !s.ok()) return s;
-  }
-  return Status::Ok();
-}
-
-// The first chunk from sequence `*from` on, copied: LMDB's memory is not ours to keep while we write.
-Status Replica::ReadStaged(const Token& token, uint32_t* from, Batch* batch, std::string* mutations) {
-  mutations->clear();
-  lmdb::Cursor cursor;
-  if (Status s = cursor.Open(batch->txn.get(), dbs_.staged); !s.ok()) return s;
-  const std::string key = StagedKey(token, *from, 0);
-  MDB_val k = lmdb::Val(key), v;
-  int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE);
-  if (rc == 0) *from = StagedSequence(k);
-  for (; rc == 0 && IsOfToken(k, token) && StagedSequence(k) == *from;
-       rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_NEXT))
-    mutations->append(lmdb::View(v));
-  ++*from;
-  return rc == 0 || rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "read staged chunk");
-}
-
-Status Replica::CountStaged(const Token& token, Batch* batch, uint32_t* count) {
-  *count = 0;
-  lmdb::Cursor cursor;
-  if (Status s = cursor.Open(batch->txn.get(), dbs_.staged); !s.ok()) return s;
-  const std::string key = StagedKey(token, 0, 0);
-  MDB_val k = lmdb::Val(key), v;
-  int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE);
-  for (; rc == 0 && IsOfToken(k, token); rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_NEXT)) {
-    if (StagedPiece(k) == 0) ++*count;
-  }
-  return rc == 0 || rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "count staged chunks");
-}
-
-Status Replica::DeleteStaged(const Token& token, Batch* batch) {
-  if (staged_.erase(token) == 0) return Status::Ok();
-  // Of the only one all goes at once, page by page.
-  if (staged_.empty()) return lmdb::Error(mdb_drop(batch->txn.get(), dbs_.staged, 0), "delete staged chunks");
-  lmdb::Cursor cursor;
-  if (Status s = cursor.Open(batch->txn.get(), dbs_.staged); !s.ok()) return s;
-  const std::string key = StagedKey(token, 0, 0);
-  MDB_val k = lmdb::Val(key), v;
-  int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE);
-  for (; rc == 0 && IsOfToken(k, token); rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_NEXT)) {
-    if (Status s = lmdb::Error(mdb_cursor_del(cursor.get(), 0), "delete staged chunk"); !s.ok()) return s;
-  }
-  return rc == 0 || rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "delete staged chunk");
-}
-
-Status Replica::ExpireStaged() {
-  std::vector<Token> expired;
-  for (const auto& [token, newest] : staged_) {
-    if (StagedChunkExpired(newest, applied(), options_.staged_lifetime_us)) expired.push_back(token);
-  }
-  for (const Token& token : expired) {
-    Batch batch;
-    Status s = BeginBatch(&batch);
-    if (s.ok()) s = DeleteStaged(token, &batch);
-    if (s.ok()) s = CommitBatch(&batch);
-    if (!s.ok()) {
-      AbortBatch(&batch);
-      return s;
-    }
-  }
-  if (!expired.empty())
-    spdlog::info("storage replica {}: forgot the chunks of {} transactions that never ended", directory(),
-                 expired.size());
-  return Status::Ok();
 }
 
 Status Replica::ApplyMutations(std::string_view mutations, Lsn lsn, Batch* batch) {

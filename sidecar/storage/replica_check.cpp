@@ -76,7 +76,7 @@ class Checker {
     Version(database == kDbRows, key, value);
   }
   // After the meta database.
-  bool MetaIsWhole() const { return have_.size() == 4; }
+  bool MetaIsWhole() const { return have_.size() == 5; }
   void Finish();
 
  private:
@@ -129,7 +129,8 @@ void Checker::MetaEntry(std::string_view key, const StoredValue& value) {
     have_.insert(name);
     return true;
   };
-  if (number(kMetaApplied, &out_->applied) || number(kMetaHorizon, &out_->horizon) || number(kMetaEpoch, &out_->epoch))
+  if (number(kMetaApplied, &out_->applied) || number(kMetaHorizon, &out_->horizon) || number(kMetaEpoch, &out_->epoch) ||
+      number(kMetaStagedFrom, &out_->staged_from))
     return;
   if (key == kMetaFormat) {
     have_.insert(kMetaFormat);
@@ -358,12 +359,12 @@ Status CheckReplica(const std::string& path, const ReplicaCheckOptions& options,
     out->problems = out->pages.problems;
     return Status::Ok();
   }
-  if (!checker.MetaIsWhole()) {
-    out->problems.push_back(path + ": meta lacks one of its fields");
-  } else if (out->format != kReplicaFormat) {
+  if (out->format != 0 && out->format != kReplicaFormat) {
     out->problems.clear();
     out->unsupported = {Code::kInvalid, path + " has format " + std::to_string(out->format) + ", this program reads " +
                                             std::to_string(kReplicaFormat)};
+  } else if (!checker.MetaIsWhole()) {
+    out->problems.push_back(path + ": meta lacks one of its fields");
   } else {
     checker.Finish();
   }

@@ -9,6 +9,7 @@
 // The replica must be stopped. Memory: eight bytes for each row and entry. Not thread-safe.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -17,6 +18,7 @@
 
 #include "core/key.h"
 #include "core/lsn.h"
+#include "core/replica_layout.h"
 #include "core/status.h"
 #include "sidecar/storage/page_walk.h"
 
@@ -37,6 +39,7 @@ struct ReplicaContents {
   uint32_t format = 0;
   Lsn applied = kNoLsn;
   Lsn horizon = kNoLsn;
+  Lsn staged_from = kNothingStaged;
   uint64_t epoch = 0;
   uint64_t versions = 0;
   uint64_t rows = 0;     // live ones, of all tables
@@ -48,6 +51,9 @@ struct ReplicaContents {
   std::vector<std::string> problems;  // of the pages first
   // kInvalid: of another format; nothing else was looked at.
   Status unsupported;
+
+  // After which record the journal is needed, to start from this state.
+  Lsn replay_from() const { return std::min(applied, staged_from); }
 };
 
 // An error only if `path` (data.mdb) cannot be read.

@@ -99,8 +99,11 @@ class ReplicaCheckTest : public testing::Test {
     ReplicaOptions options;
     options.directory = path_;
     options.map_bytes = uint64_t{1} << 30;
+    options.staging_bytes = 0;
     ASSERT_TRUE(Replica::Open(options, &replica).ok());
     ASSERT_TRUE(replica->Apply(log_.Frames(from, log_.size())).ok());
+    bool more;
+    ASSERT_TRUE(replica->Maintain(0, &more).ok());
     ASSERT_TRUE(replica->Close().ok());
   }
   ReplicaContents Check(const std::string& meta_pages = {}) {

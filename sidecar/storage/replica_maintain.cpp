@@ -59,6 +59,7 @@ Status Replica::Maintain(size_t budget, bool* more) {
     if (dead > 0) spdlog::info("storage replica {}: cleared {} slots of dead readers", directory(), dead);
     if (Status s = ExpireStaged(); !s.ok()) return s;
   }
+  if (Status s = SpillStaged(); !s.ok()) return s;
   if (garbage_.TakeOverflowed()) StartSweep();
   if (sweeping_ && !garbage_.Full()) {
     if (Status s = Sweep(budget); !s.ok()) return s;
@@ -192,7 +193,7 @@ Status Replica::CheckpointIfDue(bool force) {
   if (!last.ok() && last.message() != told_checkpoint_)
     spdlog::warn("storage replica {}: the last checkpoint was not taken: {}", directory(), last.ToString());
   told_checkpoint_ = last.message();
-  if (Status s = checkpointer_->Begin(applied()); !s.ok()) return s;
+  if (Status s = checkpointer_->Begin(replay_from()); !s.ok()) return s;
   checkpoint_begun_us_ = now_us;
   changed_bytes_ = 0;
   return Status::Ok();

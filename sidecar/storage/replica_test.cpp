@@ -21,6 +21,8 @@ class ReplicaTest : public testing::Test {
     options.unix_us = [this] { return now_us_; };
     options.steady_us = [this] { return now_us_; };
     options.transaction_bytes = transaction_bytes_;
+    options.staging_bytes = staging_bytes_;
+    options.staging_us = staging_us_;
     return options;
   }
   void Open() {
@@ -53,6 +55,8 @@ class ReplicaTest : public testing::Test {
   int64_t now_us_ = kLsnEpochUnixUs;  // LSN 0: the horizon stands at 0
   int64_t restart_hold_us_ = 0;
   uint64_t transaction_bytes_ = 64u << 20;
+  uint64_t staging_bytes_ = 256u << 20;
+  int64_t staging_us_ = 10'000'000;
   std::unique_ptr<Replica> replica_;
 };
 
@@ -127,6 +131,65 @@ TEST_F(ReplicaTest, StagedChunksAppearWithTheirCommitOnly) {
   EXPECT_EQ(replica_->Apply(log.Frames(applied, log.size())).code(), Code::kCorruption);
 }
 
+// Chunks of transactions that were undecided when the process ended come from the journal again, those that had gone to
+// LMDB do not.
+TEST_F(ReplicaTest, StagedChunksAreFoundAgain) {
+  for (const uint64_t staging_bytes : {uint64_t{1} << 20, uint64_t{0}}) {
+    SCOPED_TRACE(staging_bytes);
+    staging_bytes_ = staging_bytes;
+    std::filesystem::remove_all(Options().directory);
+    Open();
+    FrameLog log;
+    const Token decided{1}, abandoned{2}, open{3};
+    const auto stage = [&](const Token& token, uint32_t sequence, uint64_t rowid) {
+      std::string piece;
+      AppendMutation(&piece, MutationOp::kPut, RowKey(1, rowid), "piece" + std::to_string(sequence));
+      log.Append(RecordType::kChunk, EncodeChunk(token, sequence, 0, piece));
+    };
+    log.Put(RowKey(1, 1), "first");
+    stage(decided, 0, 10);
+    stage(open, 0, 20);
+    stage(abandoned, 0, 30);
+    log.Commit("", 0, kNoLsn, decided, 1);
+    log.Append(RecordType::kAbandon,
+               std::string_view(reinterpret_cast<const char*>(abandoned.data()), abandoned.size()));
+    stage(open, 1, 21);
+    Apply(log.All());
+    bool more;
+    ASSERT_TRUE(replica_->Maintain(100, &more).ok());
+    const Lsn applied = replica_->applied();
+    EXPECT_EQ(replica_->replay_from(), staging_bytes == 0 ? applied : log.lsn(1));
+    ASSERT_TRUE(replica_->CheckpointIfDue(true).ok());
+    ASSERT_TRUE(replica_->FinishCheckpoint().ok());
+    EXPECT_EQ(replica_->checkpoint(), replica_->replay_from());
+
+    Open();
+    EXPECT_EQ(replica_->applied(), applied);
+    EXPECT_EQ(replica_->resume_from(), staging_bytes == 0 ? applied : log.lsn(1));
+    if (staging_bytes != 0) {
+      EXPECT_EQ(replica_->Apply(log.Frames(3, 5)).code(), Code::kCorruption);
+      Apply(log.Frames(2, 4));
+      ASSERT_TRUE(replica_->Maintain(100, &more).ok());
+      EXPECT_EQ(replica_->replay_from(), log.lsn(1));  // half read
+      EXPECT_EQ(replica_->resume_from(), log.lsn(3));
+      Open();
+    }
+    stage(open, 2, 22);
+    const Lsn commit = log.Commit("", 0, kNoLsn, open, 3);
+    Apply(log.Frames(2, log.size()));
+    std::string value;
+    for (const uint64_t row : {20, 21, 22}) {
+      ASSERT_TRUE(Visible(RowKey(1, row), commit, &value));
+      EXPECT_EQ(value, "piece" + std::to_string(row - 20));
+      EXPECT_FALSE(Visible(RowKey(1, row), commit - 1));
+    }
+    EXPECT_TRUE(Visible(RowKey(1, 10), commit));
+    EXPECT_FALSE(Visible(RowKey(1, 30), commit));
+    EXPECT_EQ(replica_->replay_from(), commit);
+    replica_.reset();
+  }
+}
+
 TEST_F(ReplicaTest, StagedChunksOfManyPiecesAreWholeAgainAndLaterOnesReplaceEarlierOnes) {
   Open();
   FrameLog log;
@@ -173,6 +236,7 @@ TEST_F(ReplicaTest, ACommitWithOtherChunksThanStagedIsDamage) {
 
 TEST_F(ReplicaTest, ChunksThatNobodyCommitsAreForgotten) {
   const Lsn lifetime = Lsn{kStagedChunkLifetimeUs} << kLsnCounterBits;
+  staging_bytes_ = 0;
   Open();
   FrameLog log;
   std::string piece;
@@ -473,12 +537,16 @@ TEST_P(ReplicaRandomTest, AgreesWithTheModel) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   RandomHistory history(seed);
   transaction_bytes_ = history.Random(2) == 0 ? 300 : 64u << 20;
+  staging_bytes_ = history.Random(2) == 0 ? 1000 : 64u << 20;
+  staging_us_ = history.Random(2) == 0 ? 5000 : 10'000'000;
   now_us_ = history.now_us;
   Open();
   size_t applied = 0;
   Lsn lease = kNoLsn;
   const auto catch_up = [&] {
     now_us_ = history.now_us;
+    // After a start some of it is needed again.
+    while (applied > 0 && history.log.lsn(applied - 1) > replica_->resume_from()) applied--;
     while (applied < history.log.size()) {
       const size_t to = std::min<size_t>(history.log.size(), applied + 1 + history.Random(6));
       Apply(history.log.Frames(applied - std::min<size_t>(applied, history.Random(3)), to));
@@ -532,7 +600,7 @@ TEST_P(ReplicaRandomTest, AgreesWithTheModel) {
         }
         Open();
         if (lease != kNoLsn) replica_->ReportReaders("qp", lease, 1'000'000'000);
-        Apply(history.log.Frames(0, applied));  // all of it known
+        if (history.Random(2) == 0) Apply(history.log.Frames(0, applied));  // all of it known
         break;
       }
       default: history.Commit(); break;

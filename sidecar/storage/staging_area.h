@@ -1,0 +1,72 @@
+// The chunks of undecided large transactions that came lately. They are in the journal already, so they are kept in
+// memory only: a replica that starts again reads the journal from the oldest of them on (Replica::replay_from). What
+// stays undecided for long goes to LMDB, so that the journal need not be kept for it.
+//
+// Not thread-safe, no I/O. Chunks are in LSN order; their bytes stay where they are until they are removed.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "core/lsn.h"
+#include "core/wire.h"
+
+namespace concord {
+
+class StagingArea {
+ public:
+  struct Chunk {
+    Token token;
+    uint32_t sequence;
+    Lsn prev_lsn;       // of the record before it
+    uint64_t position;  // bytes of the journal that had come before it
+    std::string mutations;
+  };
+  using Chunks = std::map<Lsn, Chunk>;
+
+  // A sequence number that comes again replaces its chunk.
+  void Add(Lsn lsn, Chunk chunk) {
+    auto& [at, sequences] = *tokens_.try_emplace(chunk.token).first;
+    if (const auto before = sequences.find(chunk.sequence); before != sequences.end() && before->second != lsn)
+      chunks_.erase(before->second);
+    sequences[chunk.sequence] = lsn;
+    chunks_.insert_or_assign(lsn, std::move(chunk));
+  }
+
+  // nullptr if it is not here.
+  const std::string* Find(const Token& token, uint32_t sequence) const {
+    const auto of_token = tokens_.find(token);
+    if (of_token == tokens_.end()) return nullptr;
+    const auto found = of_token->second.find(sequence);
+    return found == of_token->second.end() ? nullptr : &chunks_.at(found->second).mutations;
+  }
+
+  void AddSequences(const Token& token, std::set<uint32_t>* sequences) const {
+    if (const auto of_token = tokens_.find(token); of_token != tokens_.end())
+      for (const auto& [sequence, lsn] : of_token->second) sequences->insert(sequence);
+  }
+  void AddLsns(const Token& token, std::set<Lsn>* lsns) const {
+    if (const auto of_token = tokens_.find(token); of_token != tokens_.end())
+      for (const auto& [sequence, lsn] : of_token->second) lsns->insert(lsn);
+  }
+
+  void Remove(Lsn lsn) {
+    const auto chunk = chunks_.find(lsn);
+    if (chunk == chunks_.end()) return;
+    const auto of_token = tokens_.find(chunk->second.token);
+    of_token->second.erase(chunk->second.sequence);
+    if (of_token->second.empty()) tokens_.erase(of_token);
+    chunks_.erase(chunk);
+  }
+
+  const Chunks& chunks() const { return chunks_; }
+
+ private:
+  Chunks chunks_;
+  std::map<Token, std::map<uint32_t, Lsn>> tokens_;  // sequence -> LSN
+};
+
+}  // namespace concord
