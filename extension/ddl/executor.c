@@ -284,6 +284,38 @@ run(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
 		standard_ExecutorRun(query, direction, count, execute_once);
 }
 
+static bool merge_runs = false;
+
+bool
+concord_merge_runs(void)
+{
+	return merge_runs;
+}
+
+/* Of MERGE and of what its triggers and functions run, notes which it is. */
+static void
+run_writer(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
+{
+	bool		outer = merge_runs;
+	bool		merge = query->operation == CMD_MERGE;
+
+	if (merge == outer)
+	{
+		run(query, direction, count, execute_once);
+		return;
+	}
+	merge_runs = merge;
+	PG_TRY();
+	{
+		run(query, direction, count, execute_once);
+	}
+	PG_FINALLY();
+	{
+		merge_runs = outer;
+	}
+	PG_END_TRY();
+}
+
 /* What has to look like a btree while the query runs or finishes: partitioned targets, and indexes that EvalPlanQual opens. */
 static bool
 needs_spoof(QueryDesc *query, List **roots, List **indexes)
@@ -338,7 +370,7 @@ concord_executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bo
 		PG_TRY();
 		{
 			spoof_for_query(spoof, roots, indexes);
-			run(query, direction, count, execute_once);
+			run_writer(query, direction, count, execute_once);
 		}
 		PG_FINALLY();
 		{
@@ -347,7 +379,7 @@ concord_executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bo
 		PG_END_TRY();
 	}
 	else
-		run(query, direction, count, execute_once);
+		run_writer(query, direction, count, execute_once);
 	note_routed_writes(query->estate);
 }
 

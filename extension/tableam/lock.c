@@ -9,6 +9,10 @@
  * READ COMMITTED may lock a version newer than its statement's snapshot (after EvalPlanQual, or ON CONFLICT DO UPDATE). What
  * was locked so is remembered until the end of the transaction: the write that follows has the same old snapshot, and must not
  * take the row for changed again.
+ *
+ * Heap tells the caller by another TID that a lock has followed a row to a newer version; here a row keeps its TID. MERGE depends on
+ * it: when a BEFORE trigger's lock has followed a row, MERGE locks it itself, evaluates the row anew, and has the trigger lock it
+ * once more, by the TID of what it now knows. So in MERGE the third lock of one version has followed nothing.
  */
 #include "tableam/tableam.h"
 
@@ -18,6 +22,7 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
+#include "ddl/ddl.h"
 #include "xact/intent.h"
 
 typedef struct LockedKey
@@ -32,6 +37,7 @@ typedef struct LockedRow
 	uint64		lsn;			/* the version was current at it */
 	CommandId	cid;			/* only the command that locked it goes on with the newer version */
 	bool		direct;			/* ON CONFLICT asked for the newest version in the first place */
+	int			followed;		/* how often locks of the command have followed the row to this version */
 } LockedRow;
 
 /* In TopTransactionContext; NULL if nothing has been remembered. */
@@ -44,7 +50,7 @@ forget_locked_rows(void *arg)
 }
 
 static void
-remember_locked(const ConcordTarget *target, uint64 lsn, CommandId cid, bool direct)
+remember_locked(const ConcordTarget *target, uint64 version_lsn, uint64 lsn, CommandId cid, bool direct)
 {
 	LockedKey	key = {target->prefix, target->rowid};
 	LockedRow  *row;
@@ -61,9 +67,26 @@ remember_locked(const ConcordTarget *target, uint64 lsn, CommandId cid, bool dir
 		MemoryContextRegisterResetCallback(TopTransactionContext, callback);
 	}
 	row = hash_search(locked_rows, &key, HASH_ENTER, &found);
+	row->followed = found && row->cid == cid && version_lsn <= row->lsn ? row->followed + 1 : 1;
 	row->lsn = found && row->cid == cid ? Max(row->lsn, lsn) : lsn;
 	row->cid = cid;
 	row->direct = direct;
+}
+
+/* True if MERGE has evaluated the row anew since a lock followed it to this version; true once. */
+static bool
+merge_knows(const ConcordTarget *target, uint64 version_lsn, CommandId cid)
+{
+	LockedKey	key = {target->prefix, target->rowid};
+	LockedRow  *row;
+
+	if (!concord_merge_runs() || locked_rows == NULL)
+		return false;
+	row = hash_search(locked_rows, &key, HASH_FIND, NULL);
+	if (row == NULL || row->cid != cid || version_lsn > row->lsn || row->followed < 2)
+		return false;
+	row->followed = 0;
+	return true;
 }
 
 uint64
@@ -180,9 +203,9 @@ concord_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableS
 	}
 	if (!is_new && !IsolationUsesXactSnapshot())
 	{
-		tmfd->traversed = follow && visible.entry.lsn > known;
+		tmfd->traversed = follow && visible.entry.lsn > known && !merge_knows(&target, visible.entry.lsn, cid);
 		if (tmfd->traversed || !follow)
-			remember_locked(&target, observed, cid, !follow);
+			remember_locked(&target, visible.entry.lsn, observed, cid, !follow);
 	}
 	if (IsolationUsesXactSnapshot())
 		observed = Min(observed, known);
