@@ -142,10 +142,13 @@ bool PeekPiece(CcChannel& channel, int index, Piece* piece) {
   ChannelSlot& slot = channel.slot(index);
   const SlotState state = LoadState(slot);
   if (state.phase != Phase::kPiece) return false;
-  const size_t size = std::min<uint64_t>(slot.piece, channel.buffer_bytes);
-  *piece = {state.sequence, static_cast<CcRequestKind>(slot.kind), slot.total, slot.put, {channel.buffer(index), size}};
+  const size_t size = std::min<uint64_t>(slot.piece.load(std::memory_order_acquire), channel.buffer_bytes);
+  *piece = {.sequence = state.sequence,
+            .kind = static_cast<CcRequestKind>(slot.kind.load(std::memory_order_acquire)),
+            .total = slot.total.load(std::memory_order_acquire),
+            .end = slot.put.load(std::memory_order_acquire),
+            .bytes = {channel.buffer(index), size}};
   // The fields are of one request if that is still there.
-  std::atomic_thread_fence(std::memory_order_acquire);
   return slot.state.load(std::memory_order_relaxed) == state.word();
 }
 
@@ -225,11 +228,10 @@ void cc_channel_begin(CcChannel* channel, int index, CcRequestKind kind, size_t 
   const SlotState filling = {LoadState(slot).sequence + 1, Phase::kFilling};
   // First take the slot away from the request before, then change what that one's pieces were told by.
   slot.state.store(SlotState{filling.sequence, Phase::kIdle}.word(), std::memory_order_seq_cst);
-  std::atomic_thread_fence(std::memory_order_seq_cst);
-  slot.kind = kind;
-  slot.total = total;
-  slot.put = 0;
-  slot.piece = 0;
+  slot.kind.store(kind, std::memory_order_release);
+  slot.total.store(total, std::memory_order_release);
+  slot.put.store(0, std::memory_order_release);
+  slot.piece.store(0, std::memory_order_release);
   slot.taken.store(0, std::memory_order_relaxed);
   slot.state.store(filling.word(), std::memory_order_release);
   if (total == 0) HandOver(*channel, index, filling);
@@ -240,21 +242,24 @@ size_t cc_channel_put(CcChannel* channel, int index, const void* data, size_t si
   const SlotState state = LoadState(slot);
   if (state.phase == Phase::kAnswered) return size;  // refused or lost half-way: the answer tells
   if (state.phase != Phase::kFilling) return 0;
-  if (slot.piece == channel->buffer_bytes) slot.piece = 0;  // the gateway has emptied it
-  const size_t taken = std::min({size, slot.total - slot.put, channel->buffer_bytes - slot.piece});
-  memcpy(channel->buffer(index) + slot.piece, data, taken);
-  slot.piece += taken;
-  slot.put += taken;
-  const bool complete = slot.put == slot.total;
-  if (complete && slot.kind == CC_REQ_ABANDON) {
+  const uint64_t total = slot.total.load(std::memory_order_relaxed);
+  uint64_t put = slot.put.load(std::memory_order_relaxed);
+  uint64_t piece = slot.piece.load(std::memory_order_relaxed);
+  if (piece == channel->buffer_bytes) piece = 0;  // the gateway has emptied it
+  const size_t taken = std::min({size, total - put, channel->buffer_bytes - piece});
+  memcpy(channel->buffer(index) + piece, data, taken);
+  slot.piece.store(piece += taken, std::memory_order_release);
+  slot.put.store(put += taken, std::memory_order_release);
+  const bool complete = put == total;
+  if (complete && slot.kind.load(std::memory_order_relaxed) == CC_REQ_ABANDON) {
     AbandonedToken token;
-    if (slot.piece == sizeof token.bytes) {
+    if (piece == sizeof token.bytes) {
       memcpy(token.bytes, channel->buffer(index), sizeof token.bytes);
       // When the queue is full the chunks of this token stay until the adjudicator forgets it by itself.
       if (channel->abandons.Push(token)) BumpWork(*channel);
     }
     Advance(slot, state, Phase::kIdle);
-  } else if (taken > 0 && (complete || slot.piece == channel->buffer_bytes)) {
+  } else if (taken > 0 && (complete || piece == channel->buffer_bytes)) {
     HandOver(*channel, index, state);
   }
   return taken;

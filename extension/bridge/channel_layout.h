@@ -63,11 +63,12 @@ struct alignas(kCacheLine) ChannelSlot {
   std::atomic<int64_t> read_since_ms;  // as NowMs; of read_lsn
   std::atomic<int64_t> view_since_ms;  // of the oldest view pinned, 0 if there is none
   std::atomic<uint64_t> snapshot_lsn;
-  // Written by the backend while `filling`.
-  uint32_t kind;
-  uint64_t total;  // of the request
-  uint64_t put;    // bytes of it put so far
-  uint64_t piece;  // bytes of it in the buffer
+  // Written by the backend while `filling`. Stored with release and loaded by the gateway with acquire, so that one who
+  // has seen a value of the next request finds another sequence afterwards.
+  std::atomic<uint32_t> kind;
+  std::atomic<uint64_t> total;  // of the request
+  std::atomic<uint64_t> put;    // bytes of it put so far
+  std::atomic<uint64_t> piece;  // bytes of it in the buffer
   // Written by the gateway only.
   std::atomic<uint64_t> taken;  // bytes of the request that it has taken; set back by the backend in `begin`
   CcAnswer answer;
