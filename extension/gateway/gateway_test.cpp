@@ -43,13 +43,24 @@ std::string WriteSet(uint8_t id, std::string_view value = "v") {
 class FakeAdjudicator : public proto::Adjudicator::Service {
  public:
   // What to do with a commit: a verdict, or false to leave it unanswered.
-  std::function<bool(const proto::CommitRequest&, proto::Verdict*)> script;
+  using Script = std::function<bool(const proto::CommitRequest&, proto::Verdict*)>;
+  void Follow(Script script) {
+    const std::lock_guard lock(mutex_);
+    script_ = std::move(script);
+  }
+  // With their LSNs: of the commits decided.
+  std::map<std::string, uint64_t> tokens() {
+    const std::lock_guard lock(mutex_);
+    return tokens_;
+  }
+  // How many storages.
+  size_t drops() {
+    const std::lock_guard lock(mutex_);
+    return dropped_.size();
+  }
   std::atomic<bool> break_session = false;
   std::atomic<int> offers = 0, read_lsn_calls = 0, abandons = 0, commits_seen = 0;
   std::atomic<uint64_t> last_lsn = 100;
-  std::mutex mutex;
-  std::map<std::string, uint64_t> tokens;
-  std::set<uint32_t> dropped;
 
   grpc::Status Session(grpc::ServerContext*,
                        grpc::ServerReaderWriter<proto::SessionReply, proto::SessionRequest>* stream) override {
@@ -61,6 +72,7 @@ class FakeAdjudicator : public proto::Adjudicator::Service {
         commits_seen++;
         proto::Verdict verdict;
         verdict.set_request_id(commit.request_id());
+        const Script script = CurrentScript();
         if (script ? script(commit, &verdict) : Decide(commit.write_set(), &verdict)) *reply.add_verdicts() = verdict;
       }
       for (const auto& chunk : request.chunks()) {
@@ -81,11 +93,11 @@ class FakeAdjudicator : public proto::Adjudicator::Service {
       verdict->set_outcome(proto::INVALID);
       return true;
     }
-    const std::lock_guard lock(mutex);
+    const std::lock_guard lock(mutex_);
     MutationReader reader(view.mutations());
     for (Mutation mutation; !reader.AtEnd() && reader.Next(&mutation).ok();)
-      if (mutation.op == MutationOp::kDropStorage) dropped.insert(KeyStorage(mutation.key));
-    uint64_t& lsn = tokens[std::string(view.token().begin(), view.token().end())];
+      if (mutation.op == MutationOp::kDropStorage) dropped_.insert(KeyStorage(mutation.key));
+    uint64_t& lsn = tokens_[std::string(view.token().begin(), view.token().end())];
     if (lsn == 0) lsn = ++last_lsn;
     verdict->set_outcome(proto::COMMITTED);
     verdict->set_lsn(lsn);
@@ -107,6 +119,17 @@ class FakeAdjudicator : public proto::Adjudicator::Service {
     reply->set_epoch(7);
     return grpc::Status::OK;
   }
+
+ private:
+  Script CurrentScript() {
+    const std::lock_guard lock(mutex_);
+    return script_;
+  }
+
+  std::mutex mutex_;
+  Script script_;
+  std::map<std::string, uint64_t> tokens_;
+  std::set<uint32_t> dropped_;
 };
 
 class FakeStorage : public proto::Storage::Service {
@@ -227,7 +250,7 @@ TEST_F(GatewayTest, CommitsOfManySlots) {
     });
   for (auto& backend : backends) backend.join();
   EXPECT_EQ(committed, kSlots * 50);
-  EXPECT_EQ(adjudicator_.tokens.size(), static_cast<size_t>(kSlots * 50));
+  EXPECT_EQ(adjudicator_.tokens().size(), static_cast<size_t>(kSlots * 50));
   EXPECT_GT(wakes[0].load(), 0);
   CcChannelStats stats;
   cc_channel_stats(channel(), &stats);
@@ -236,12 +259,12 @@ TEST_F(GatewayTest, CommitsOfManySlots) {
 }
 
 TEST_F(GatewayTest, VerdictsReachTheirSlots) {
-  adjudicator_.script = [](const proto::CommitRequest&, proto::Verdict* verdict) {
+  adjudicator_.Follow([](const proto::CommitRequest&, proto::Verdict* verdict) {
     verdict->set_outcome(proto::CONFLICT);
     verdict->set_conflict_hash(42);
     verdict->set_message(std::string(1000, 'm'));
     return true;
-  };
+  });
   StartServer();
   StartGateway();
   const CcAnswer answer = Commit(3, WriteSet(1));
@@ -277,19 +300,19 @@ TEST_F(GatewayTest, UnansweredCommitIsSentAgainWithItsToken) {
   const CcAnswer answer = Await(0);
   EXPECT_EQ(answer.outcome, CC_COMMITTED);
   EXPECT_GE(adjudicator_.commits_seen.load(), 2);
-  EXPECT_EQ(adjudicator_.tokens.size(), 1u);
-  EXPECT_EQ(answer.lsn, adjudicator_.tokens.begin()->second);
+  EXPECT_EQ(adjudicator_.tokens().size(), 1u);
+  EXPECT_EQ(answer.lsn, adjudicator_.tokens().begin()->second);
 }
 
 TEST_F(GatewayTest, ACommitInDoubtIsAskedForUntilItIsSettled) {
   std::atomic<int> seen = 0;
-  adjudicator_.script = [&](const proto::CommitRequest& commit, proto::Verdict* verdict) {
+  adjudicator_.Follow([&](const proto::CommitRequest& commit, proto::Verdict* verdict) {
     const int attempt = ++seen;
     if (attempt == 3) return adjudicator_.Decide(commit.write_set(), verdict);
     // Once it was in flight, "nothing was decided" says nothing of it.
     verdict->set_outcome(attempt == 1 ? proto::IN_DOUBT : proto::UNAVAILABLE);
     return true;
-  };
+  });
   StartServer();
   StartGateway();
   AwaitConnected();
@@ -299,13 +322,13 @@ TEST_F(GatewayTest, ACommitInDoubtIsAskedForUntilItIsSettled) {
 
 TEST_F(GatewayTest, UnavailableIsPassedOnOnlyIfNothingElseWasSent) {
   std::atomic<int> seen = 0;
-  adjudicator_.script = [&](const proto::CommitRequest& commit, proto::Verdict* verdict) {
+  adjudicator_.Follow([&](const proto::CommitRequest& commit, proto::Verdict* verdict) {
     if (++seen % 3 != 0) {
       verdict->set_outcome(proto::UNAVAILABLE);
       return true;
     }
     return adjudicator_.Decide(commit.write_set(), verdict);
-  };
+  });
   StartServer();
   StartGateway();
   AwaitConnected();
@@ -335,7 +358,7 @@ TEST_F(GatewayTest, ServerRestart) {
 }
 
 TEST_F(GatewayTest, GatewayRestartDisownsRequests) {
-  adjudicator_.script = [](const proto::CommitRequest&, proto::Verdict*) { return false; };
+  adjudicator_.Follow([](const proto::CommitRequest&, proto::Verdict*) { return false; });
   StartServer();
   StartGateway();
   Put(0, CC_REQ_COMMIT, WriteSet(1));
@@ -355,7 +378,7 @@ TEST_F(GatewayTest, CancelledRequestsAreForgotten) {
   }
   StartServer();
   EXPECT_EQ(Commit(1, WriteSet(200)).outcome, CC_COMMITTED);
-  EXPECT_EQ(adjudicator_.tokens.size(), 1u);
+  EXPECT_EQ(adjudicator_.tokens().size(), 1u);
 }
 
 TEST_F(GatewayTest, WithdrawnRequestIsNeverSent) {
@@ -365,9 +388,9 @@ TEST_F(GatewayTest, WithdrawnRequestIsNeverSent) {
   EXPECT_TRUE(cc_channel_withdraw(channel(), 0));
   StartServer();
   EXPECT_EQ(Commit(1, WriteSet(2)).outcome, CC_COMMITTED);
-  EXPECT_EQ(adjudicator_.tokens.size(), 1u);
+  EXPECT_EQ(adjudicator_.tokens().size(), 1u);
 
-  adjudicator_.script = [](const proto::CommitRequest&, proto::Verdict*) { return false; };
+  adjudicator_.Follow([](const proto::CommitRequest&, proto::Verdict*) { return false; });
   const int before = adjudicator_.commits_seen;
   Put(0, CC_REQ_COMMIT, WriteSet(3));
   ASSERT_TRUE(Eventually([&] { return adjudicator_.commits_seen > before; }));
@@ -381,8 +404,7 @@ TEST_F(GatewayTest, ManyDropsAreAllSentBeforeTheChannelIsIdle) {
   AwaitConnected();
   for (uint32_t id = 1; id <= kDrops; id++) ASSERT_TRUE(cc_channel_drop_storage(channel(), id));
   EXPECT_TRUE(Eventually([this] { return cc_channel_idle(channel()); }));
-  const std::lock_guard lock(adjudicator_.mutex);
-  EXPECT_EQ(adjudicator_.dropped.size(), kDrops);
+  EXPECT_EQ(adjudicator_.drops(), kDrops);
 }
 
 TEST_F(GatewayTest, DropsAbandonsReadersAndPage) {
@@ -391,10 +413,7 @@ TEST_F(GatewayTest, DropsAbandonsReadersAndPage) {
   Put(2, CC_REQ_ABANDON, "0123456789abcdef");
   cc_channel_set_read_lsn(channel(), 5, 77);
   StartServer();
-  EXPECT_TRUE(Eventually([this] {
-    const std::lock_guard lock(adjudicator_.mutex);
-    return adjudicator_.dropped.size() == 150;
-  }));
+  EXPECT_TRUE(Eventually([this] { return adjudicator_.drops() == 150; }));
   EXPECT_TRUE(Eventually([this] { return adjudicator_.abandons == 1; }));
   EXPECT_TRUE(Eventually([this] { return storage_.lowest == 77; }));
   // Nobody vouches for the page, so it is offered again and again.
