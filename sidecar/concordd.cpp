@@ -16,6 +16,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sidecar/adjudicator/adjudicator_service.h"
@@ -174,6 +175,18 @@ Status RemoveStaleSocket(const std::string& path) {
   return Status::Ok();
 }
 
+// Milliseconds since it was made, or since the last lap.
+class Stopwatch {
+ public:
+  int64_t Lap() {
+    const auto now = std::chrono::steady_clock::now();
+    return std::chrono::duration_cast<std::chrono::milliseconds>(now - std::exchange(from_, now)).count();
+  }
+
+ private:
+  std::chrono::steady_clock::time_point from_ = std::chrono::steady_clock::now();
+};
+
 // The roles of this process, started and ended in order.
 class Concordd {
  public:
@@ -200,6 +213,12 @@ class Concordd {
       return kExitOpen;
     }
     return kExitOk;
+  }
+
+  // What the start took; the storage replica tells by itself when it has caught up.
+  std::string StartTimes() const {
+    return "journal_ms=" + std::to_string(journal_ms_) + " storage_ms=" + std::to_string(storage_ms_) +
+           " leading_ms=" + std::to_string(leading_ms_);
   }
 
   // Also after a Start that failed half way.
@@ -235,6 +254,7 @@ class Concordd {
   }
 
   Status OpenRoles() {
+    Stopwatch watch;
     if (options_.Has("journal")) {
       journal::JournalNodeOptions node;
       node.log.directory = options_.directory + "/journal";
@@ -243,10 +263,12 @@ class Concordd {
       const Status status = journal::JournalNode::Open(std::move(node), &journal_node_);
       if (!status.ok()) return status;
       journal_ = std::make_unique<journal::JournalService>(journal_node_.get());
+      journal_ms_ = watch.Lap();
     }
     if (options_.Has("storage")) {
       const Status status = OpenStorage();
       if (!status.ok()) return status;
+      storage_ms_ = watch.Lap();
     }
     if (options_.Has("adjudicator")) {
       metastore_ = std::make_unique<FileMetastore>(options_.directory + "/metastore");
@@ -366,9 +388,11 @@ class Concordd {
     for (const auto& channel : journals) ensemble.nodes.push_back(proto::Journal::NewStub(channel));
     ensemble.write_quorum = options_.write_quorum;
     if (alone) ensemble.local_node = journal_node_.get();
+    Stopwatch watch;
     const Status status = adjudicator_->Start(ensemble);
     // "Ready" is to mean it, where that is a matter of moments; with journal nodes away it keeps trying by itself.
     if (status.ok()) adjudicator_->WaitUntilLeading(kLeadingWaitMs);
+    leading_ms_ = watch.Lap();
     return status;
   }
 
@@ -384,6 +408,7 @@ class Concordd {
   std::unique_ptr<FileMetastore> metastore_;
   std::unique_ptr<AdjudicatorService> adjudicator_;
   std::unique_ptr<grpc::Server> server_;
+  int64_t journal_ms_ = 0, storage_ms_ = 0, leading_ms_ = 0;
 };
 
 int Run(int argc, char** argv) {
@@ -411,7 +436,9 @@ int Run(int argc, char** argv) {
   DirectoryLock lock;
   std::string cluster_id;
   status = RequireDirectory(options.directory, options.expect_cluster);
+  Stopwatch watch;
   if (status.ok()) status = lock.Acquire(options.directory, options.lock_wait_ms);
+  const int64_t lock_ms = watch.Lap();
   if (status.ok()) status = lock.Tell(options.listen);
   if (status.ok())
     status =
@@ -428,7 +455,8 @@ int Run(int argc, char** argv) {
   Concordd concordd(options, cluster_id, &shutdown, &end);
   ExitCode code = concordd.Start();
   if (code == kExitOk) {
-    log->info("ready address={} dir=\"{}\" pid={}", options.listen, options.directory, getpid());
+    log->info("ready address={} dir=\"{}\" pid={} lock_ms={} {}", options.listen, options.directory, getpid(), lock_ms,
+              concordd.StartTimes());
     const std::string reason = shutdown.Wait(-1);
     if (shutdown.failed()) {
       end.Send(shutdown.failure());

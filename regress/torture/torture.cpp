@@ -17,6 +17,7 @@
 #include "checker.h"
 #include "client.h"
 #include "journal_tail.h"
+#include "recovery_log.h"
 #include "server.h"
 
 namespace torture {
@@ -26,7 +27,6 @@ constexpr int kRestartMs = 60000;
 constexpr int kCommitAgainMs = 60000;  // what takes longer is down
 constexpr int kClientEndMs = 90000;    // what takes longer hangs
 constexpr int64_t kNoticeUs = 30000;
-constexpr int64_t kLongUs = 5000000;  // said at once
 constexpr int64_t kPromisedUs = 2000000;
 
 struct Options {
@@ -54,7 +54,8 @@ struct Recovery {
 
 class Torture {
  public:
-  explicit Torture(const Options& options) : options_(options), random_(options.seed), server_(options.server) {
+  explicit Torture(const Options& options)
+      : options_(options), random_(options.seed), server_(options.server), log_(options.server.log) {
     for (int i = 1; i <= options.clients; i++)
       clients_.push_back(std::make_unique<Client>(
           i, options.conninfo + " application_name=torture_" + std::to_string(i), options.seed));
@@ -134,6 +135,7 @@ class Torture {
       std::rotate(victims_.begin(), victims_.end() - 1, victims_.end());  // not there at the moment
       return true;
     }
+    log_.Begin();
     const int64_t killed_us = NowUs();
     victims_.pop_back();
     kills_++;
@@ -164,13 +166,12 @@ class Torture {
         if (client->acknowledged_sent_us() <= noticed_us) continue;
         const int64_t took_us = NowUs() - killed_us;
         recoveries_[victim].Add(took_us, NowUs() - std::max(killed_us, connected_us));
-        // For whoever looks into the server's log for the reason.
-        if (took_us > kLongUs) {
-          const time_t now = time(nullptr);
-          char clock[16];
-          strftime(clock, sizeof clock, "%H:%M:%S", gmtime(&now));
-          printf("%s: %ld ms from kill -9 of %s to the next commit\n", clock, took_us / 1000, VictimName(victim));
-        }
+        // With the time of day, for whoever looks into the server's log for more.
+        const time_t now = time(nullptr);
+        char clock[16];
+        strftime(clock, sizeof clock, "%H:%M:%S", gmtime(&now));
+        printf("%s: kill -9 of %s, ms: %s, client connected %ld, committed %ld\n", clock, VictimName(victim),
+               log_.Steps().c_str(), connected_us == 0 ? 0 : (connected_us - killed_us) / 1000, took_us / 1000);
         return true;
       }
     }
@@ -192,6 +193,7 @@ class Torture {
   const Options options_;
   std::mt19937_64 random_;
   Server server_;
+  RecoveryLog log_;
   std::vector<std::unique_ptr<Client>> clients_;
   std::unique_ptr<JournalTail> journal_;
   Checker checker_;

@@ -27,6 +27,9 @@ int64_t SteadyUs() {
 void Applier::Start(std::shared_ptr<grpc::Channel> journal, journal::JournalNode* local) {
   local_ = local;
   stub_ = proto::Journal::NewStub(std::move(journal));
+  started_us_ = SteadyUs();
+  started_at_ = replica_->applied();
+  if (local_ != nullptr) replay_to_ = local_->state().last_lsn;
   thread_ = std::thread([this] { Run(); });
   reporter_ = std::thread([this] { ReportLoop(); });
 }
@@ -109,10 +112,19 @@ Status Applier::Follow(TailLink* tail) {
       if (stopping() || event == TailLink::Event::kEnd) return Status::Ok();
       wait_us = kMaintenancePauseUs;
       if (SteadyUs() - maintained_us_ < (more_maintenance_ ? kBusyBacklogUs : kBusyMaintenanceUs)) continue;
+    } else {
+      TellCaughtUp();
     }
     if (Status s = Maintain(); !s.ok()) return s;
     wait_us = more_maintenance_ ? kMaintenancePauseUs : kIdleTickUs;
   }
+}
+
+void Applier::TellCaughtUp() {
+  if (caught_up_ || replica_->applied() < replay_to_) return;
+  caught_up_ = true;
+  spdlog::info("storage replica {} has caught up with the journal from LSN {:#x} to {:#x} in {} ms",
+               replica_->directory(), started_at_, replica_->applied(), (SteadyUs() - started_us_) / 1000);
 }
 
 Status Applier::ApplyWithRetry(std::string_view frames) {

@@ -53,6 +53,8 @@ class Applier {
   // Until the stream ends, or an error that ends the applier.
   Status Follow(TailLink* tail);
   Status ApplyWithRetry(std::string_view frames);
+  // Says once how long the journal took to replay, up to where it ended at the start.
+  void TellCaughtUp();
   // One slice, and a checkpoint if due.
   Status Maintain();
   void ReportLoop();
@@ -72,6 +74,10 @@ class Applier {
   journal::JournalNode* local_ = nullptr;
   bool more_maintenance_ = true;
   int64_t maintained_us_ = 0;
+  int64_t started_us_ = 0;
+  Lsn started_at_ = kNoLsn;  // applied then
+  Lsn replay_to_ = kNoLsn;   // the local journal's end then
+  bool caught_up_ = false;
   Code room_ = Code::kOk;  // as told last: kNoSpace, kTooLarge, or Ok; logged once, not at every retry
   bool stuck_ = false;
 
