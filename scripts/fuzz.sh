@@ -1,11 +1,11 @@
 #!/bin/bash
 # fuzz.sh SECONDS: runs each fuzzer (fuzz/) that long with libFuzzer and the address and undefined behaviour sanitizers. What it learns
-# stays in build-fuzz/corpus; an input that fails is kept in build-fuzz/found and named. Needs clang.
+# stays in build-fuzz/corpus; an input that fails is kept in build-fuzz/found and named.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
 build=build-fuzz
-command -v clang++ >/dev/null || { echo "clang++ is needed: apt-get install clang libclang-rt-14-dev" >&2; exit 2; }
+scripts/deps.sh fuzz
 cmake -G Ninja -S . -B $build -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
   -DCONCORD_SANITIZE=address,undefined -DCONCORD_FUZZ=ON >/dev/null
 cmake --build $build --target fuzzers -j "$(nproc)" >$build/build.log 2>&1 || { tail -60 $build/build.log; exit 1; }
