@@ -73,7 +73,11 @@ void JournalTail::Record(concord::Lsn lsn, std::string_view record) {
     case concord::RecordType::kChunk: {
       concord::ChunkView chunk;
       if (!concord::ChunkView::Parse(body, &chunk).ok()) return Fail("a chunk that cannot be read");
-      if ((chunk.flags & concord::kChunkImmediate) == 0) Count(chunk.mutations, &staged_[chunk.token]);
+      if ((chunk.flags & concord::kChunkImmediate) != 0) return;
+      // One that was sent again, as its answer was lost, takes the place of the first.
+      Marks& staged = staged_[chunk.token][chunk.sequence];
+      staged.clear();
+      Count(chunk.mutations, &staged);
       return;
     }
     case concord::RecordType::kAbandon: {
@@ -87,7 +91,9 @@ void JournalTail::Record(concord::Lsn lsn, std::string_view record) {
       if (!concord::WriteSetView::Parse(body, &write_set).ok()) return Fail("a write set that cannot be read");
       const auto staged = staged_.find(write_set.token());
       if (staged != staged_.end()) {
-        if (write_set.chunk_count() > 0) marks = std::move(staged->second);
+        if (write_set.chunk_count() > 0)
+          for (const auto& [sequence, rows] : staged->second)
+            for (const auto& [id, count] : rows) marks[id] += count;
         staged_.erase(staged);
       }
       Count(write_set.mutations(), &marks);

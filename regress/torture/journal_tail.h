@@ -46,7 +46,8 @@ class JournalTail {
   void Fail(std::string text);
 
   const std::unique_ptr<concord::proto::Journal::Stub> journal_;
-  std::map<concord::Token, Marks> staged_;  // chunks of undecided transactions; the thread's own
+  std::map<concord::Token, std::map<uint32_t, Marks>>
+      staged_;  // the thread's own: chunks of undecided transactions, by their sequence numbers
 
   std::mutex mutex_;  // guards what follows
   std::shared_ptr<concord::TailLink> link_;
