@@ -29,7 +29,7 @@ uninstall:       ## remove what install put there
 	@SUDO="$(SUDO)" scripts/install.sh --remove $(BUILD) $(PGBIN)
 
 check:           ## install what is needed, build, run every test
-	@scripts/check.sh
+	@scripts/check.sh $(PARTS)
 
 check-unit:      ## unit tests with the address and undefined behaviour sanitizers
 	@scripts/check.sh unit
@@ -46,9 +46,14 @@ check-assert:    ## check, with a PostgreSQL that has assertions; builds it from
 check-valgrind:  ## the regress tests, with the server's processes under valgrind
 	@scripts/valgrind.sh
 
-check-long: check check-assert check-valgrind  ## check, then more kills and larger loads
+# Each proof once: check-assert leaves out the unit tests, which know no PostgreSQL.
+check-long:      ## all long proofs: check with more kills and larger loads, tsan, fuzz, check-assert, check-valgrind; about 90 min on 2 cores
 	@CONCORD_KILLS=50 CONCORD_SECONDS=30 CONCORD_CRASH_SEEDS=200 CONCORD_SERVER_CRASHES=10 CONCORD_MATRIX=full \
-		CONCORD_TORTURE_KILLS=60 scripts/check.sh tap
+		CONCORD_TORTURE_KILLS=60 scripts/check.sh
+	@$(MAKE) --no-print-directory tsan
+	@$(MAKE) --no-print-directory fuzz SECONDS=10
+	@$(MAKE) --no-print-directory check-assert PARTS="regress isolation tap"
+	@$(MAKE) --no-print-directory check-valgrind
 
 torture: install ## kill -9 under load for MINUTES=n, until KILLS=n (200 if neither is given); SEED=n
 	@cmake --build $(BUILD) -j $(JOBS) --target torture >/dev/null
@@ -75,7 +80,7 @@ format:          ## clang-format over the C++ sources
 
 tidy: $(BUILD)/build.ninja  ## clang-tidy over the C++ sources
 	@git ls-files 'core/*.cpp' 'sidecar/*.cpp' 'extension/bridge/*.cpp' 'extension/gateway/*.cpp' ':!:*_test.cpp' | \
-		xargs -P $(JOBS) -n 1 clang-tidy -p $(BUILD) --quiet
+		xargs -P $(JOBS) -n 1 clang-tidy -p $(BUILD) --quiet 2> >(grep -vE '^[0-9]+ warnings? generated\.$$' >&2)
 
 clean:           ## remove what was built
 	@rm -rf $(BUILD) build-asan build-assert build-tsan build-valgrind build-fuzz
