@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <thread>
@@ -92,25 +93,21 @@ std::vector<pid_t> Server::Find(Victim victim) const {
   return found;
 }
 
-bool Server::IsStartup(pid_t pid) {
-  return ReadAll("/proc/" + std::to_string(pid) + "/cmdline").find("postgres: startup") == 0;
-}
-
 // A startup process that has lost its checkpointer and then its postmaster waits a minute for the checkpointer
 // (RequestCheckpoint), and holds the shared memory meanwhile. This is PostgreSQL's own; it is done what its refusal to
 // start asks for.
-void Server::EndOrphanedStartup() {
-  if (startup_ > 0 && IsStartup(startup_)) kill(startup_, SIGKILL);
-  startup_ = 0;
+void Server::EndOrphanedStartup() const {
+  for (const Process& process : Processes()) {
+    std::error_code error;
+    if (process.command.starts_with("postgres: startup") &&
+        std::filesystem::equivalent("/proc/" + std::to_string(process.pid) + "/cwd", options_.data, error))
+      kill(process.pid, SIGKILL);
+  }
 }
 
 bool Server::Kill(Victim victim, unsigned pick) {
   std::vector<pid_t> found = Find(victim);
   if (found.empty()) return false;
-  if (victim == Victim::kPostmaster) {
-    for (const pid_t pid : Find(Victim::kOther))
-      if (IsStartup(pid)) startup_ = pid;
-  }
   if (victim != Victim::kAll) found = {found[pick % found.size()]};
   bool killed = false;
   for (const pid_t pid : found) killed |= kill(pid, SIGKILL) == 0;
@@ -143,7 +140,7 @@ bool Server::Restart(int timeout_ms) {
     if (posix_spawn(&pid, program.c_str(), &actions, nullptr, arguments.data(), environ) == 0) waitpid(pid, &status, 0);
     posix_spawn_file_actions_destroy(&actions);
     if (status == 0) return true;
-    EndOrphanedStartup();
+    if (!Running()) EndOrphanedStartup();
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   return false;

@@ -38,13 +38,11 @@ class Server {
     std::string command;
   };
   static std::vector<Process> Processes();
-  static bool IsStartup(pid_t pid);
-  void EndOrphanedStartup();
+  void EndOrphanedStartup() const;
   pid_t Postmaster() const;
   std::vector<pid_t> Find(Victim victim) const;
 
   const ServerOptions options_;
-  pid_t startup_ = 0;  // of the postmaster killed last, if it had one
 };
 
 }  // namespace torture
