@@ -58,6 +58,11 @@ class ReplicaCursor {
   void Move(const Position& position);
   // Up to `room` entries, all of one view, which the cursor holds until the next call. *count is at least 1 with CC_OK.
   CcStatus Next(bool backward, CcEntry* entries, size_t room, size_t* count);
+  // Gives the view back until the next call; the position stays.
+  void Rest() {
+    KeepPosition();
+    ReleaseView();
+  }
   // Not to be mixed with Next without a Move between.
   CcStatus NextVersion(CcEntry* entry);
 

@@ -36,9 +36,11 @@ class Scan : public CcScan, public Registered<Scan> {
 
   void Seek(std::string_view key, bool backward, bool prefix_match);
   CcStatus Next(bool backward, CcVisible* visible);
+  void Rest();
 
  private:
   void Place(bool backward);
+  void KeepPosition();
   void LookForOwn();
   void PlaceOwn();
   CcStatus Refill();
@@ -92,6 +94,20 @@ void Scan::Place(bool backwards) {
   base_ended_ = own_placed_ = false;
 }
 
+// The cursor may let the view go that the position's key lies in.
+void Scan::KeepPosition() {
+  if (position_.key.data() == key_.data()) return;
+  key_.assign(position_.key);
+  position_.key = key_;
+}
+
+void Scan::Rest() {
+  CatchUp();
+  KeepPosition();
+  Place(backward);
+  cursor_.Rest();
+}
+
 CcStatus Scan::Next(bool backwards, CcVisible* visible) {
   CatchUp();
   if (backwards != backward) Place(backwards);
@@ -141,11 +157,7 @@ const WriteSet::KeyMap::value_type* Scan::PeekOwn() const {
 
 // Reads the next batch, all of the last one having been returned.
 CcStatus Scan::Refill() {
-  // The cursor may let the view go that the position's key lies in.
-  if (position_.key.data() != key_.data()) {
-    key_.assign(position_.key);
-    position_.key = key_;
-  }
+  KeepPosition();
   next = end = accounted_ = batch_;
   size_t count = 0;
   const CcStatus status = cursor_.Next(backward, batch_, room_, &count);
@@ -233,6 +245,13 @@ extern "C" CcStatus cc_scan_seek(CcScan* scan, const void* key, size_t key_size,
 
 extern "C" CcStatus cc_scan_next(CcScan* scan, bool backward, CcVisible* visible) {
   return Guard([&] { return static_cast<Scan*>(scan)->Next(backward, visible); });
+}
+
+extern "C" CcStatus cc_scan_rest(CcScan* scan) {
+  return Guard([&] {
+    static_cast<Scan*>(scan)->Rest();
+    return CC_OK;
+  });
 }
 
 extern "C" void cc_scan_close(CcScan* scan) { delete static_cast<Scan*>(scan); }

@@ -5,6 +5,7 @@
 #include <random>
 
 #include "bridge/cursor.h"
+#include "bridge/live.h"
 #include "bridge/test_replica.h"
 #include "bridge/write_set.h"
 
@@ -149,6 +150,12 @@ TEST_P(ScanModelTest, SeesWhatTheModelSees) {
           position = TestPosition::Seek(key, backward, prefix_match);
         }
         if (Random(12) == 0) backward = !backward;
+        if (Random(10) == 0) {
+          ASSERT_EQ(cc_scan_rest(scan), CC_OK);
+          CcLive live;
+          cc_live(&live);
+          ASSERT_EQ(live.views, 0u);
+        }
         const auto visible = Visible(prefix, lsn, curcid);
         CcVisible row = {};
         const CcEntry* taken = Random(8) == 0 ? nullptr : cc_scan_take(scan, backward);

@@ -131,6 +131,11 @@ cc_scan_take(CcScan *scan, bool backward)
 		return NULL;			/* NOLINT(modernize-use-nullptr): C reads this too */
 	return scan->next++;
 }
+/*
+ * Gives up the view that the scan holds, and what is read ahead. The scan goes on from where it stands, in a fresh view; entries
+ * that it has returned stay good for those who have pinned their view.
+ */
+CcStatus	cc_scan_rest(CcScan *scan);
 void		cc_scan_close(CcScan *scan);
 /* One key; a mapped value comes with entry.view pinned for the caller. CC_END if nothing is visible. */
 CcStatus	cc_visible_get(uint64_t prefix, const void *body, size_t body_size, uint64_t lsn, uint32_t curcid,

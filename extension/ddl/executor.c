@@ -4,7 +4,8 @@
  *
  * ExecutorStart gives the snapshot its read LSN, marks heap writes, keeps bitmap scans from prefetching blocks that are numbers
  * only, and opens the indexes of ON CONFLICT while they look like btree's (spoof.c). What Postgres opens later (partitions,
- * re-evaluated plans) is spoofed through ExecutorRun and ExecutorFinish.
+ * re-evaluated plans) is spoofed through ExecutorRun and ExecutorFinish. After ExecutorRun, a query that stays open gives up what it
+ * has of the replica (tableam/rest.c).
  */
 #include "concord.h"
 
@@ -14,6 +15,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
+#include "tableam/tableam.h"
 #include "utils/memutils.h"
 #include "utils/relcache.h"
 
@@ -282,6 +284,10 @@ run(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
 		previous_run(query, direction, count, execute_once);
 	else
 		standard_ExecutorRun(query, direction, count, execute_once);
+
+	/* The extended protocol leaves the portal open after all of its rows were fetched too. */
+	if (concord_resource_live() > 0 && (!execute_once || query->dest->mydest == DestRemoteExecute))
+		concord_query_rest(query, count == 0 || query->estate->es_processed < count);
 }
 
 static bool merge_runs = false;

@@ -155,6 +155,8 @@ int64		concord_amgetbitmap(IndexScanDesc scan, TIDBitmap *tbm);
 void		concord_amendscan(IndexScanDesc scan);
 void		concord_ammarkpos(IndexScanDesc scan);
 void		concord_amrestrpos(IndexScanDesc scan);
+/* Of a scan that may not go on for long: gives its view of the replica up. */
+void		concord_index_rest(IndexScanDesc scan);
 
 /* ---- writes (insert.c, build.c, validate.c) ---- */
 bool		concord_aminsert(Relation index, Datum *values, bool *isnull, ItemPointer heap_tid, Relation table,

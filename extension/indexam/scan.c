@@ -91,6 +91,19 @@ concord_amendscan(IndexScanDesc scan)
 	pfree(self);
 }
 
+/* Gives the view up until the next fetch. */
+void
+concord_index_rest(IndexScanDesc scan)
+{
+	ConcordIndexScan self = scan->opaque;
+
+	if (!concord_resource_held(self->resource))
+		return;
+	if (self->last.valid && self->last.body != self->last_copy)
+		self->last.body = memcpy(self->last_copy, self->last.body, self->last.size);
+	concord_check(cc_scan_rest(self->cursor));
+}
+
 static void
 open_cursor(IndexScanDesc scan, ConcordIndexScan self)
 {

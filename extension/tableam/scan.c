@@ -52,6 +52,13 @@ ensure_open(ConcordScan scan)
 	scan->opened = true;
 }
 
+void
+concord_scan_rest(ConcordScan scan)
+{
+	if (concord_resource_held(scan->resource))
+		concord_check(cc_scan_rest(scan->scan));
+}
+
 TableScanDesc
 concord_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyData *key, ParallelTableScanDesc pscan,
 				   uint32 flags)

@@ -408,3 +408,9 @@ concord_slot_lsn(TupleTableSlot *slot)
 	ensure_tuple(slot);
 	return ((ConcordSlot *) slot)->lsn;
 }
+
+bool
+concord_slot_pinned(TupleTableSlot *slot)
+{
+	return slot->tts_ops == &slot_ops && concord_resource_held(((ConcordSlot *) slot)->pin);
+}

@@ -112,6 +112,8 @@ void		concord_slot_store_own(TupleTableSlot *slot, Relation rel, ItemPointer tid
 void		concord_slot_store_lazy(TupleTableSlot *slot, Relation rel, uint64 prefix, uint64 rowid, uint64 read_lsn);
 /* The slot's tuple has become an own version. */
 void		concord_slot_mark_own(TupleTableSlot *slot, Relation rel, ItemPointer tid, uint32 cid);
+/* Whether it is a slot of ours that has a view pinned. */
+bool		concord_slot_pinned(TupleTableSlot *slot);
 /* Commit LSN of the version in a slot of ours; 0 for an own version or another kind of slot. */
 uint64		concord_slot_lsn(TupleTableSlot *slot);
 
@@ -166,6 +168,14 @@ void		concord_scan_set_range(ConcordScan scan, uint64 low, uint64 high);
 uint64		concord_scan_row_end(ConcordScan scan);
 /* One row at the scan's read point. */
 bool		concord_scan_get(ConcordScan scan, uint64 rowid, TupleTableSlot *slot);
+
+/* Gives the view of the replica up until the next row is asked for. */
+void		concord_scan_rest(ConcordScan scan);
+
+/* ---- queries between two fetches (rest.c) ---- */
+struct QueryDesc;
+/* Gives up what the query has of the replica. `at_end`: it has no further row. */
+void		concord_query_rest(struct QueryDesc *query, bool at_end);
 
 /* ---- single rows (fetch.c) ---- */
 struct IndexFetchTableData *concord_index_fetch_begin(Relation rel);

@@ -2,9 +2,9 @@
  * readers.c
  *		Who reads, and for how long: the view concord.readers, and the gateway's watch over it.
  *
- * A transaction that reads keeps old row versions from being removed (its read LSN), and while it stands in the middle of a scan,
- * pages of the replica's file from being used again (its view). Both grow with what others write meanwhile, so both end at
- * concord.max_reader_age: nothing is kept for the read LSN any more (72000 if it is read at again), and who still holds a view
+ * A transaction that reads keeps old row versions from being removed (its read LSN), and while a query runs, or cannot let go
+ * (tableam/rest.c), pages of the replica's file from being used again (its view). Both grow with what others write meanwhile, so both
+ * end at concord.max_reader_age: nothing is kept for the read LSN any more (72000 if it is read at again), and who still holds a view
  * is cancelled, then terminated.
  */
 #include "worker/worker.h"

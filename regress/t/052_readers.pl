@@ -22,7 +22,8 @@ $node->safe_psql('postgres', 'CREATE TABLE t (a int PRIMARY KEY, b int); INSERT 
 
 my $old = start_session($node, 'old', "BEGIN ISOLATION LEVEL REPEATABLE READ;\nSELECT sum(b) FROM t;\nSELECT pg_sleep(18);\n"
 	  . "SELECT sum(b) FROM t;\nROLLBACK;\nSELECT 'alive', sum(b) > 0 FROM t;");
-my $holder = start_session($node, 'holder', "BEGIN;\nDECLARE c CURSOR FOR SELECT * FROM t;\nFETCH c;\n\\! sleep 60\nFETCH c;");
+# A function that returns a set holds on to its arguments between two fetches.
+my $holder = start_session($node, 'holder', "BEGIN;\nDECLARE c CURSOR FOR SELECT generate_series(1, 3), b FROM t;\nFETCH c;\n\\! sleep 60\nFETCH c;");
 ok(wait_until(sub { (sql("SELECT count(*) FROM concord.readers JOIN pg_stat_activity USING (pid) WHERE application_name IN ('old', 'holder')"))[0] eq '2' }),
 	'concord.readers shows both');
 my $old_pid = pid_of('old');
