@@ -1,19 +1,32 @@
-// Unary calls with a deadline that can all be ended at once. Thread-safe.
+// Unary calls with a deadline that can all be ended at once, to an address that is looked at before each: a call is
+// what makes gRPC connect. Thread-safe.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <mutex>
 #include <set>
+#include <string>
+#include <utility>
+
+#include "gateway/socket_check.h"
 
 namespace concord {
 
 class Calls {
  public:
+  explicit Calls(std::string address) : address_(std::move(address)) {}
+
+  // Why the address must not be connected to; empty if it may.
+  std::string Distrust() const { return SocketDistrust(address_, geteuid()); }
+
   // Runs `call` (grpc::ClientContext* -> grpc::Status).
   template <typename Call>
   grpc::Status Run(int timeout_ms, Call call) {
+    if (std::string reason = Distrust(); !reason.empty())
+      return {grpc::StatusCode::PERMISSION_DENIED, std::move(reason)};
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(timeout_ms));
     {
@@ -35,6 +48,7 @@ class Calls {
   }
 
  private:
+  const std::string address_;
   std::mutex mutex_;
   bool ended_ = false;
   std::set<grpc::ClientContext*> active_;

@@ -69,6 +69,7 @@ CcGateway::CcGateway(CcChannel& channel, const CcGatewayOptions& options)
       meet_(options.meet),
       wake_(options.wake),
       log_function_(options.log),
+      calls_(address_),
       outbox_(channel),
       grpc_channel_(MakeChannel(address_)),
       adjudicator_(proto::Adjudicator::NewStub(grpc_channel_)),
@@ -193,6 +194,15 @@ bool CcGateway::Send() {
 
 // ---- session ----
 
+// Said once for each reason.
+bool CcGateway::IsTrusted() {
+  std::string reason = calls_.Distrust();
+  if (!reason.empty() && reason != distrust_)
+    log_.Add(CC_LOG_WARNING, "does not connect to the sidecar at \"" + address_ + "\": " + reason);
+  distrust_ = std::move(reason);
+  return distrust_.empty();
+}
+
 // The channel being up is not enough: a leader must vouch for itself.
 bool CcGateway::IsLeaderThere() {
   const auto deadline = std::chrono::system_clock::now() + std::chrono::milliseconds(100);
@@ -223,7 +233,7 @@ bool CcGateway::IsOurCluster() {
 void CcGateway::KeepSession() {
   int pause_ms = kReconnectPauseMs;
   while (!stopping_) {
-    if (!IsLeaderThere() || !IsOurCluster()) {
+    if (!IsTrusted() || !IsLeaderThere() || !IsOurCluster()) {
       if (!Pause(pause_ms)) return;
       pause_ms = std::min(pause_ms * 2, kReconnectPauseMaxMs);
       continue;

@@ -62,6 +62,7 @@ struct CcGateway {
 
   // session
   void KeepSession();
+  bool IsTrusted();
   bool IsLeaderThere();
   bool IsOurCluster();
   void RunSession(const std::shared_ptr<Session>& session);
@@ -116,6 +117,7 @@ struct CcGateway {
   int64_t page_offered_us_ = 0;                  // keeper only
   uint64_t drop_sequence_ = 0;                   // of who set drops_in_flight_
   bool ever_connected_ = false;                  // session only
+  std::string distrust_;                         // session only: why the address is not connected to
   bool foreign_ = false;                         // session only: the sidecar was of another cluster
   std::vector<concord::OutRequestPtr> partial_;  // pump only: requests of which pieces are missing, by slot
 

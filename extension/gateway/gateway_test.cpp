@@ -3,6 +3,7 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -19,6 +20,7 @@
 #include "core/key.h"
 #include "core/lsn_page.h"
 #include "core/wire.h"
+#include "gateway/socket_check.h"
 #include "gateway/status_text.h"
 #include "proto/adjudicator.grpc.pb.h"
 #include "proto/storage.grpc.pb.h"
@@ -30,6 +32,7 @@ constexpr int kSlots = 8;
 constexpr size_t kBuffer = 4096;
 
 std::atomic<int> wakes[kSlots];
+std::vector<std::string> logged;  // by cc_gateway_drain_log
 
 std::string WriteSet(uint8_t id, std::string_view value = "v") {
   std::string mutations;
@@ -185,7 +188,7 @@ class GatewayTest : public testing::Test {
     options.qp_id = "test";
     options.report_ms = 20;
     options.wake = [](int slot) { wakes[slot]++; };
-    options.log = [](int, const char*) {};
+    options.log = [](int, const char* message) { logged.emplace_back(message); };
     gateway_ = cc_gateway_start(channel(), &options);
     ASSERT_NE(gateway_, nullptr);
   }
@@ -234,6 +237,53 @@ class GatewayTest : public testing::Test {
   std::unique_ptr<grpc::Server> server_;
   CcGateway* gateway_ = nullptr;
 };
+
+TEST_F(GatewayTest, ConnectsToNobodyWhoMayBeAnother) {
+  const auto distrust = [this](uid_t user) { return SocketDistrust(address_, user); };
+  EXPECT_EQ(distrust(geteuid()), "");  // not there yet
+  StartServer();
+  EXPECT_EQ(distrust(geteuid()), "");
+  EXPECT_EQ(SocketDistrust("unix://" + directory_ + "/socket", geteuid()), "");
+  EXPECT_EQ(SocketDistrust("127.0.0.1:4000", geteuid()), "");
+  EXPECT_NE(SocketDistrust("unix-abstract:socket", geteuid()), "");
+  if (geteuid() == 0) {
+    ASSERT_EQ(chown((directory_ + "/socket").c_str(), 4711, 0), 0);
+    EXPECT_NE(distrust(0).find("socket belongs to user 4711, and this server runs as user 0"), std::string::npos);
+    EXPECT_EQ(distrust(4711), "");
+    ASSERT_EQ(chown((directory_ + "/socket").c_str(), 0, 0), 0);
+    EXPECT_EQ(distrust(4711), "");  // root's
+    ASSERT_EQ(chown(directory_.c_str(), 4711, 0), 0);
+    EXPECT_NE(distrust(4712).find(directory_ + " belongs to user 4711"), std::string::npos);
+    ASSERT_EQ(chown(directory_.c_str(), 0, 0), 0);
+  } else {
+    EXPECT_NE(distrust(geteuid() + 1).find("belongs to user"), std::string::npos);
+  }
+  ASSERT_EQ(chmod(directory_.c_str(), 01777), 0);  // as /tmp: nobody can take another's socket away
+  EXPECT_EQ(distrust(geteuid()), "");
+  const std::string link = directory_ + ".link";
+  ASSERT_EQ(symlink(address_.substr(5).c_str(), link.c_str()), 0);
+  ASSERT_EQ(chmod(directory_.c_str(), 0720), 0);
+  EXPECT_NE(SocketDistrust("unix:" + link, geteuid()), "");
+  unlink(link.c_str());
+
+  logged.clear();
+  StartGateway();
+  Put(0, CC_REQ_READ_LSN, {});
+  EXPECT_TRUE(Eventually([&] {
+    cc_gateway_drain_log(gateway_);
+    return !logged.empty();
+  }));
+  usleep(600 * 1000);
+  cc_gateway_drain_log(gateway_);
+  ASSERT_EQ(logged.size(), 1u);  // it has tried again, and does not say so
+  EXPECT_NE(logged[0].find("does not connect to the sidecar at \"" + address_), std::string::npos) << logged[0];
+  EXPECT_NE(logged[0].find("may be written by others"), std::string::npos) << logged[0];
+  EXPECT_EQ(adjudicator_.read_lsn_calls, 0);
+
+  ASSERT_EQ(chmod(directory_.c_str(), 0700), 0);
+  AwaitConnected();
+  EXPECT_EQ(Await(0).outcome, CC_COMMITTED);
+}
 
 TEST_F(GatewayTest, CommitsOfManySlots) {
   StartServer();
