@@ -101,9 +101,9 @@ unlisted() { # unlisted DIRECTORY SUFFIX SCHEDULE
 
 run_tap() {
   prepare_sql
-  cmake --build "$BUILD" --target crash_tests torture -j "$(nproc)" >>"$BUILD.log" 2>&1 || { tail -60 "$BUILD.log"; die "the build failed"; }
+  cmake --build "$BUILD" --target crash_tests garbage torture -j "$(nproc)" >>"$BUILD.log" 2>&1 || { tail -60 "$BUILD.log"; die "the build failed"; }
   mkdir -p "$work/bin"
-  cp "$BUILD"/regress/crash/{os_crash,crash_recorder.so} "$work/bin"
+  cp "$BUILD"/regress/{crash/os_crash,crash/crash_recorder.so,garbage/garbage} "$work/bin"
   install -m 755 "$BUILD"/regress/torture/torture "$work/torture/"
   local test
   for test in "$work"/t/${TAP:-*}.pl; do

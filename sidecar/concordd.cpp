@@ -28,6 +28,7 @@
 #include "sidecar/rpc/directory_lock.h"
 #include "sidecar/rpc/end_report.h"
 #include "sidecar/rpc/log.h"
+#include "sidecar/rpc/refusal_interceptor.h"
 #include "sidecar/rpc/server.h"
 #include "sidecar/rpc/shutdown.h"
 #include "sidecar/rpc/sidecar_service.h"
@@ -363,6 +364,7 @@ class Concordd {
     }
     grpc::ServerBuilder builder;
     SetServerLimits(&builder);
+    LogRefusedCalls(&builder);
     int port = 0;
     builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port);
     builder.RegisterService(&sidecar_);

@@ -73,5 +73,37 @@ is($connected, 300, 'all of them were heard');
 is($node->safe_psql('postgres', 'INSERT INTO t VALUES (11); SELECT count(*) FROM t'), '11', 'it commits and reads');
 is(sidecar_pid($node), $pid, 'it is the same process');
 cmp_ok((-s $node->logfile) - $log_before, '<', 20000, 'its log has not grown with the garbage');
+# What gRPC takes: messages that cannot be parsed, too large ones, and sound ones that make no sense, in epochs that are over and in
+# the one that is. The tool speaks to every method of every service.
+foreach my $i (1, 2)
+{
+	kill 'KILL', sidecar_pid($node);
+	ok(wait_ready($node), "epoch $i is over");
+}
+$pid = sidecar_pid($node);
+$log_before = -s $node->logfile;
+sub garbage
+{
+	my $out = '';
+	ok(IPC::Run::run([ "$ENV{CONCORD_TEST_BIN}/garbage", "unix:$dir/concordd.sock", $_[0] ], '>', \$out), 'garbage is sent');
+	return $out;
+}
+my $out = garbage(1);
+cmp_ok(scalar(() = $out =~ /^refused /mg), '>=', 60, 'every kind of request is refused');
+is(join("\n", $out =~ /^(NOT .*)$/mg), '', 'none is not');
+my $log = slurp_file($node->logfile, $log_before);
+my @methods = map { qr/role=adjudicator refused method=$_ / } qw(Session Session.commit Session.chunk Session.abandon OfferPage);
+push @methods, map { qr/role=journal refused method=$_ / } qw(Seal Truncate Append ReportCheckpoint);
+push @methods, map { qr/role=storage refused method=$_ / } qw(Get Scan ReportReaders);
+push @methods, map { qr/role=rpc refused method=\S*$_ reason="[^"]*cannot be parsed/ } qw(Adjudicator/ReadLsn Journal/Seal Journal/Tail Storage/Scan Sidecar/GetInfo);
+is(join("\n", grep { $log !~ $_ } @methods), '', 'the log tells of each');
+my $lines = scalar(() = $log =~ /refused method=/g);
+$out = garbage(10);
+is(join("\n", $out =~ /^(NOT .*)$/mg), '', 'nor is it later');
+$log = slurp_file($node->logfile, $log_before);
+cmp_ok(scalar(() = $log =~ /refused method=/g), '<=', $lines + 3, 'causes are told once, not each message');
+is($node->safe_psql('postgres', 'INSERT INTO t VALUES (12); SELECT count(*) FROM t'), '12', 'it commits and reads');
+is(sidecar_pid($node), $pid, 'it is the same process');
+is($node->safe_psql('postgres', "SELECT count(*) FROM concord.check('t')"), '0', 'nothing of it is in the tables');
 $node->stop;
 done_testing();

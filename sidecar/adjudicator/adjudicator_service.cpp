@@ -6,6 +6,7 @@
 #include "core/pause_points.h"
 #include "sidecar/rpc/clock.h"
 #include "sidecar/rpc/status.h"
+#include "sidecar/rpc/stream_read.h"
 
 namespace concord {
 namespace {
@@ -55,7 +56,8 @@ grpc::Status AdjudicatorService::Session(grpc::ServerContext* context, SessionSt
     sessions_.insert(session);
   }
   proto::SessionRequest request;
-  while (stream->Read(&request)) {
+  bool unparsable;
+  while (ReadFrom(stream, &request, &unparsable)) {
     // Requests that come while others are in flight come from many backends, and the next is about to.
     bool busy = request.commits_size() + request.chunks_size() > 1;
     if (!busy) {
@@ -75,9 +77,14 @@ grpc::Status AdjudicatorService::Session(grpc::ServerContext* context, SessionSt
     if (writer != nullptr) writer->Flush(/*more_to_come=*/busy);
   }
   session->Close();
-  const std::lock_guard lock(mutex_);
-  sessions_.erase(session);
-  return grpc::Status::OK;
+  {
+    const std::lock_guard lock(mutex_);
+    sessions_.erase(session);
+  }
+  if (!unparsable) return grpc::Status::OK;
+  const Status status(Code::kInvalid, "a message that cannot be parsed");
+  refusals_.Note("Session", status);
+  return ToGrpc(status);
 }
 
 void AdjudicatorService::HandleCommit(const SessionPtr& session, const proto::CommitRequest& request) {
@@ -101,6 +108,7 @@ void AdjudicatorService::HandleCommit(const SessionPtr& session, const proto::Co
   const Lsn prev = core_->last_lsn();
   const auto [decision, fresh] = core_->Commit(write_set, NowUnixUs());
   if (fresh) Count(decision);
+  if (fresh && decision.code == Code::kInvalid) refusals_.Note("Session.commit", {decision.code, decision.reason});
   if (fresh && decision.code == Code::kOk) {
     cc_pause(CC_PAUSE_ADJUDICATOR_DECIDED);
     Send(RecordType::kCommit, bytes, prev, decision.lsn, waiter, write_set.token());
@@ -134,7 +142,9 @@ void AdjudicatorService::HandleChunk(const SessionPtr& session, const proto::Chu
 
 void AdjudicatorService::HandleAbandon(const SessionPtr&, const proto::AbandonRequest& request) {
   Token token;
-  if (request.token().size() != token.size()) return;
+  if (request.token().size() != token.size())
+    return refusals_.Note("Session.abandon",
+                          {Code::kInvalid, "a token of " + std::to_string(request.token().size()) + " bytes"});
   memcpy(token.data(), request.token().data(), token.size());
   std::unique_lock lock(mutex_);
   // Lost if nobody leads: it is no more than a hint that lets replicas forget sooner.

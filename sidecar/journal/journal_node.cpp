@@ -124,8 +124,11 @@ Status JournalNode::Check(AppendInput* input, BatchRef* batch) {
   if (input->frames.empty()) return Status::Ok();
   auto parsed = std::make_shared<Batch>();
   const Status status = Batch::Parse(std::move(input->frames), parsed.get());
-  if (status.ok()) *batch = std::move(parsed);
-  return status;
+  if (!status.ok()) return status;
+  // Replicas and the next leader would stop at it.
+  if (!parsed->known_types) return {Code::kInvalid, "a record of no known type"};
+  *batch = std::move(parsed);
+  return Status::Ok();
 }
 
 Status JournalNode::Enqueue(const AppendInput& input, BatchRef batch, uint64_t* drops) {

@@ -6,6 +6,7 @@
 
 #include "sidecar/rpc/log.h"
 #include "sidecar/rpc/status.h"
+#include "sidecar/rpc/stream_read.h"
 
 namespace concord::journal {
 namespace {
@@ -76,8 +77,11 @@ class JournalService::AppendStream {
   // False when the stream is over. Requests are submitted in their order, under the same lock as they are read.
   bool ReadOne(proto::AppendRequest* request) {
     const std::lock_guard lock(read_mutex_);
-    if (ended_ || !stream_->Read(request) || ended_) {  // asked again: the other thread may have failed meanwhile
+    bool unparsable = false;
+    if (ended_ || !ReadFrom(stream_, request, &unparsable) ||
+        ended_) {  // asked again: the other thread may have failed meanwhile
       ended_ = true;
+      if (unparsable) Fail({Code::kInvalid, "a message that cannot be parsed"});
       return false;
     }
     Status status;

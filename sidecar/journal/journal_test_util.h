@@ -26,11 +26,11 @@ class TemporaryDirectory {
   std::string path_;
 };
 
-// Frames with the LSNs first..last, each following the one before.
+// Frames with the LSNs first..last, each following the one before; their records are chunks, of no sense.
 inline std::string FrameRange(uint64_t epoch, Lsn first, Lsn last, size_t record_bytes = 20) {
   std::string frames;
   for (Lsn lsn = first; lsn <= last; lsn++) {
-    AppendFrame(&frames, epoch, lsn, lsn - 1, "R" + std::to_string(lsn) + std::string(record_bytes, 'x'));
+    AppendFrame(&frames, epoch, lsn, lsn - 1, "\x03" + std::to_string(lsn) + std::string(record_bytes, 'x'));
   }
   return frames;
 }

@@ -9,6 +9,7 @@
 
 #include "core/bytes.h"
 #include "core/pause_points.h"
+#include "core/wire.h"
 
 namespace concord::journal {
 namespace {
@@ -51,6 +52,11 @@ bool CopyFrames(std::string_view frames, Lsn after_lsn, Lsn limit_lsn, size_t by
   return more;
 }
 
+bool KnownType(std::string_view record) {
+  return !record.empty() && record[0] >= static_cast<char>(RecordType::kEpochStart) &&
+         record[0] <= static_cast<char>(RecordType::kAbandon);
+}
+
 }  // namespace
 
 Status Batch::Parse(std::string frames, Batch* out) {
@@ -64,6 +70,7 @@ Status Batch::Parse(std::string frames, Batch* out) {
     const Lsn expected = at == 0 ? frame.prev_lsn : batch.last_lsn;
     if (frame.prev_lsn != expected || frame.lsn <= frame.prev_lsn || frame.epoch < batch.last_epoch || frame.epoch == 0)
       return {Code::kInvalid, "frame at byte " + std::to_string(at) + " does not follow the one before it"};
+    batch.known_types = batch.known_types && KnownType(frame.record);
     if (at == 0) {
       batch.prev_lsn = frame.prev_lsn;
       batch.first_lsn = frame.lsn;

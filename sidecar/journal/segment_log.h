@@ -48,6 +48,7 @@ struct Batch {
   Lsn last_lsn = kNoLsn;
   uint64_t first_epoch = 0;
   uint64_t last_epoch = 0;
+  bool known_types = true;  // of all records
 
   // Checks each frame's checksum and the chain within. kInvalid for no frame, a torn one or a broken chain.
   static Status Parse(std::string frames, Batch* out);

@@ -14,6 +14,7 @@ constexpr uint64_t kMaxBatchBytes = 2u << 20;  // gRPC refuses messages over 4 M
 constexpr uint64_t kMaxWaitMs = 60'000;
 constexpr int kMaxBatchEntries = 10'000;  // so that a transaction stays short
 constexpr int64_t kMaxLeaseMs = 3'600'000;
+constexpr size_t kMaxIdBytes = 8192;  // a host's name and a path
 constexpr uint64_t kMaxGetBytes = 128u << 20;
 
 grpc::Status ToGrpc(const Status& s) {
@@ -33,7 +34,20 @@ grpc::Status ToGrpc(const Status& s) {
   return {code, s.message()};
 }
 
+// `what`: the key, or the bound, that is meant.
+Status CheckKey(const std::string& key, const char* what) {
+  if (key.size() < kPrefixSize || key.size() > kMaxKey)
+    return {Code::kInvalid, std::string(what) + " of " + std::to_string(key.size()) + " bytes"};
+  if (KeySpace(key) > Space::kEntry) return {Code::kInvalid, std::string(what) + " of an unknown space"};
+  return Status::Ok();
+}
+
 }  // namespace
+
+grpc::Status StorageService::Refuse(const char* method, const Status& status) {
+  refusals_.Note(method, status);
+  return ToGrpc(status);
+}
 
 grpc::Status StorageService::OpenAt(Lsn read_lsn, uint64_t wait_ms, ReplicaView* view) {
   const auto wait_us = static_cast<int64_t>(std::min(wait_ms, kMaxWaitMs)) * 1000;
@@ -48,6 +62,8 @@ grpc::Status StorageService::OpenAt(Lsn read_lsn, uint64_t wait_ms, ReplicaView*
 }
 
 grpc::Status StorageService::Get(grpc::ServerContext*, const proto::GetRequest* request, proto::GetReply* reply) {
+  for (const std::string& key : request->keys())
+    if (Status s = CheckKey(key, "a key"); !s.ok()) return Refuse("Get", s);
   ReplicaView view;
   if (grpc::Status s = OpenAt(request->read_lsn(), request->wait_ms(), &view); !s.ok()) return s;
   uint64_t bytes = 0;
@@ -61,15 +77,14 @@ grpc::Status StorageService::Get(grpc::ServerContext*, const proto::GetRequest* 
     value->set_lsn(version.lsn);
     value->set_value(version.value.data(), version.value.size());
     bytes += version.value.size();
-    if (bytes > kMaxGetBytes) return ToGrpc({Code::kTooLarge, "too many bytes in one Get; ask for fewer keys"});
+    if (bytes > kMaxGetBytes) return Refuse("Get", {Code::kTooLarge, "too many bytes in one Get; ask for fewer keys"});
   }
   return grpc::Status::OK;
 }
 
 grpc::Status StorageService::Scan(grpc::ServerContext* context, const proto::ScanRequest* request,
                                   grpc::ServerWriter<proto::ScanReply>* writer) {
-  if (request->lower().size() < kPrefixSize)
-    return ToGrpc({Code::kInvalid, "the lower bound of a scan must hold a storage's prefix"});
+  if (Status s = CheckKey(request->lower(), "a scan's lower bound"); !s.ok()) return Refuse("Scan", s);
   // One database holds rows, the other the rest: a range belongs to one of them, and ends with its space at the latest.
   const auto space = static_cast<uint8_t>(KeySpace(request->lower()));
   std::string upper = request->upper();
@@ -116,7 +131,9 @@ grpc::Status StorageService::Scan(grpc::ServerContext* context, const proto::Sca
 
 grpc::Status StorageService::ReportReaders(grpc::ServerContext*, const proto::ReportReadersRequest* request,
                                            proto::ReportReadersReply* reply) {
-  if (request->qp_id().empty()) return ToGrpc({Code::kInvalid, "a report needs the query processor's id"});
+  if (request->qp_id().empty() || request->qp_id().size() > kMaxIdBytes)
+    return Refuse("ReportReaders",
+                  {Code::kInvalid, "a query processor's id has 1 to " + std::to_string(kMaxIdBytes) + " bytes"});
   const auto lease_ms = static_cast<int64_t>(std::min<uint64_t>(request->lease_ms(), kMaxLeaseMs));
   reply->set_horizon_lsn(replica_->ReportReaders(request->qp_id(), request->lowest_read_lsn(), lease_ms * 1000));
   reply->set_applied_lsn(replica_->applied());

@@ -10,6 +10,7 @@
 #include <grpcpp/grpcpp.h>
 
 #include "proto/storage.grpc.pb.h"
+#include "sidecar/rpc/refusals.h"
 #include "sidecar/storage/replica.h"
 
 namespace concord {
@@ -27,10 +28,12 @@ class StorageService final : public proto::Storage::Service {
                          proto::StorageStatus* reply) override;
 
  private:
+  grpc::Status Refuse(const char* method, const Status& status);
   // A view that has applied `read_lsn` and still can be read at it.
   grpc::Status OpenAt(Lsn read_lsn, uint64_t wait_ms, ReplicaView* view);
 
   Replica* const replica_;
+  RefusalLog refusals_{"storage"};
 };
 
 }  // namespace concord

@@ -140,12 +140,13 @@ TEST_F(StorageServiceTest, GetWaitsForTheReadLsn) {
   EXPECT_EQ(Get(1, {RowKey(1, 1)}, &reply, 20).error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
   const Lsn first = Put(RowKey(1, 1), "one");
   const Lsn second = Put(RowKey(1, 1), "two");
-  ASSERT_TRUE(Get(second, {RowKey(1, 1), RowKey(1, 2), ""}, &reply).ok());
-  ASSERT_EQ(reply.values_size(), 3);
+  ASSERT_TRUE(Get(second, {RowKey(1, 1), RowKey(1, 2)}, &reply).ok());
+  ASSERT_EQ(reply.values_size(), 2);
   EXPECT_EQ(reply.values(0).value(), "two");
   EXPECT_EQ(reply.values(0).lsn(), second);
   EXPECT_FALSE(reply.values(1).found());
-  EXPECT_FALSE(reply.values(2).found());
+  for (const std::string& key : {std::string(), std::string(kPrefixSize - 1, '\1'), std::string(20, '\3')})
+    EXPECT_EQ(Get(second, {key}, &reply).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   reply.Clear();
   ASSERT_TRUE(Get(first, {RowKey(1, 1)}, &reply).ok());
   EXPECT_EQ(reply.values(0).value(), "one");
