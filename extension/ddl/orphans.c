@@ -254,9 +254,11 @@ add_files(IdSet *used, const Database *database, const ConcordFile *files, int c
 
 		if (file->kind == CONCORD_FILE_STORAGE)
 			add_id(used, file->storage_id);
+		else if (file->kind == CONCORD_FILE_COPY)
+			concord_storage_disown(file->node);
 		else if (file->kind == CONCORD_FILE_EMPTY && !is_known)
 			settled = false;
-		else if (file->kind == CONCORD_FILE_UNKNOWN || (file->kind != CONCORD_FILE_COPY && !file->is_index))
+		else if (file->kind == CONCORD_FILE_UNKNOWN || !file->is_index)
 			refuse_damaged(database, file);
 	}
 	return settled;

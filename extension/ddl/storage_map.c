@@ -32,7 +32,7 @@ typedef struct Metapage
 {
 	uint32		magic;
 	uint32		version;
-	Oid			database;		/* a copy of the file in another database (CREATE DATABASE) is no storage there */
+	Oid			database;		/* a copy of the file in another database (CREATE DATABASE) is no storage there; 0: disowned */
 	uint32		storage_id;
 	uint8		cluster[CLUSTER_BYTES];	/* whose storage it is: a sidecar of another cluster does not have it */
 } Metapage;
@@ -300,6 +300,24 @@ concord_storage_id_of_file(RelFileNode node)
 	if (concord_cluster_id() != NULL && !is_of_our_cluster(&meta))
 		return 0;
 	return meta.storage_id;
+}
+
+void
+concord_storage_disown(RelFileNode node)
+{
+	Buffer		buffer = ReadBufferWithoutRelcache(node, MAIN_FORKNUM, METAPAGE_BLOCK, RBM_NORMAL, NULL, true);
+	Metapage   *meta = PageGetMetapage(BufferGetPage(buffer));
+
+	LockBuffer(buffer, BUFFER_LOCK_EXCLUSIVE);
+	if (is_metapage(BufferGetPage(buffer)) && meta->database != node.dbNode && OidIsValid(meta->database))
+	{
+		START_CRIT_SECTION();
+		meta->database = InvalidOid;
+		MarkBufferDirty(buffer);
+		log_newpage_buffer(buffer, true);
+		END_CRIT_SECTION();
+	}
+	UnlockReleaseBuffer(buffer);
 }
 
 /* Copies the file's first page, if shared buffers hold it. */

@@ -48,6 +48,8 @@ typedef enum ConcordFileKind
  * meanwhile.
  */
 ConcordFileKind concord_file_kind(RelFileNode node, uint32 *storage_id);
+/* Makes a copy (CONCORD_FILE_COPY) one for good: also in a database that gets the OID of the one that it was copied from. */
+void		concord_storage_disown(RelFileNode node);
 
 /* ---- access methods (access_methods.c) ---- */
 /* True if the extension is created in this database and its library preloaded: the hooks have something to do. */

@@ -66,14 +66,17 @@ is($node->safe_psql('source', "SELECT count(*) FROM t; SET enable_seqscan = off;
 	"100\n100\nt", 'the rows that moved meanwhile are there');
 
 # A copy made without the library: nothing keeps Postgres from it then.
-$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "''");
-$node->adjust_conf('postgresql.conf', 'default_table_access_method', "'heap'");
-$node->restart;
+sub preload
+{
+	my ($library) = @_;
+	$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "'$library'");
+	$node->adjust_conf('postgresql.conf', 'default_table_access_method', $library eq '' ? "'heap'" : "'concord'");
+	$node->restart;
+}
+preload('');
 my $oid = $node->safe_psql('postgres', "SELECT oid FROM pg_database WHERE datname = 'copy'");
 $node->safe_psql('postgres', "CREATE DATABASE shared TEMPLATE copy; ");
-$node->adjust_conf('postgresql.conf', 'shared_preload_libraries', "'concord'");
-$node->adjust_conf('postgresql.conf', 'default_table_access_method', "'concord'");
-$node->restart;
+preload('concord');
 ok(wait_ready($node), 'it commits again');
 like(error_of('shared', 'SELECT * FROM t'), qr/0A000: .*copied from another database/, 'the copy has no rows');
 like(error_of('shared', 'INSERT INTO t VALUES (2)'), qr/0A000: .*copied from another database/, 'and takes none');
@@ -82,6 +85,27 @@ is(orphans(), 0, 'what the copy names is in use by the template');
 $node->safe_psql('shared', 'DROP TABLE t, u');
 $node->safe_psql('postgres', 'SELECT concord.sweep()');
 is($node->safe_psql('copy', 'SELECT (SELECT sum(a) FROM t), (SELECT sum(a) FROM u)'), '1|1', 'dropping there drops nothing here');
+
+# A copy of the copy, in a database that has the OID of the one that had the rows. The sweep has disowned what it names before it can
+# sweep that.
+$node->safe_psql('copy', 'CREATE TABLE kept (a int PRIMARY KEY); INSERT INTO kept VALUES (1)');
+preload('');
+$node->safe_psql('postgres', 'DROP DATABASE shared');
+$node->safe_psql('postgres', 'CREATE DATABASE shared TEMPLATE copy');
+preload('concord');
+ok(wait_ready($node), 'it commits again');
+$node->safe_psql('postgres', 'SELECT concord.sweep()');
+is($node->safe_psql('copy', 'SELECT a FROM kept'), '1', 'the rows are where they were');
+$node->safe_psql('postgres', 'DROP DATABASE copy');
+ok(wait_until(sub { orphans() == 0 }), 'and go with their database');
+preload('');
+$node->safe_psql('postgres', "CREATE DATABASE again TEMPLATE shared OID $oid");
+preload('concord');
+ok(wait_ready($node), 'it commits again');
+like(error_of('again', $_), qr/0A000: .*copied from another database/, "nothing is taken for its storage: $_")
+  foreach ('SELECT * FROM kept', 'INSERT INTO kept VALUES (2)', 'SELECT * FROM t');
+$node->safe_psql('postgres', "DROP DATABASE $_") foreach ('again', 'shared');
+is(orphans(), 0, 'nor left behind');
 
 # DROP DATABASE
 sub storages { return $node->safe_psql('postgres', 'SELECT storages FROM concord.status'); }
