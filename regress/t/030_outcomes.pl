@@ -70,14 +70,20 @@ sub run_case
 	my $session_name = "case$id";
 	# Small leases of row ids are used up now and then, and a case is about the commit of the row, not of a lease.
 	$node->safe_psql('postgres', "INSERT INTO t VALUES (-$id, 'before')");
+	# That one's steps must be over, or they are taken for the case's: it is acknowledged before the gateway's sender and the replica have
+	# come to their last points. The status is asked for through the sender, and is of a replica that has published.
+	wait_until(sub { $node->safe_psql('postgres', 'SELECT applied_lsn >= committed_lsn FROM concord.status') eq 't' }, $limit)
+	  or die 'the replica does not apply';
 	my $insert = "INSERT INTO t VALUES ($id, '$fault')";
 	$insert = "SET statement_timeout = '200ms';\nDO \$\$ BEGIN $insert; COMMIT; END \$\$" if $fault eq 'timeout';
-	# Where the client is answered before the fault strikes, its session must still be there.
-	my $linger = $point =~ /^storage|^gateway_sent/ && $fault !~ /timeout|kill_sidecar/ ? 1 : 0.2;
+	# Where the client is answered before the fault strikes, its session must still be there: it stays until that has struck.
 	arm($point);
-	my $session = start_session($node, $session_name, "$insert;\n\\echo told :ERROR :SQLSTATE\nSELECT pg_sleep($linger);");
+	arm('stay');
+	my $session = start_session($node, $session_name,
+		"$insert;\n\\echo told :ERROR :SQLSTATE\n\\! while [ -e $dir/stay ]; do sleep 0.02; done\nSELECT pg_sleep(0.2);");
 	my $reached = wait_until(sub { -e "$dir/$point.reached" }, $limit);
 	my $struck = $reached && $strike{$fault}->($session_name);
+	release('stay');
 	sleep 0.05;
 	my $start = time;
 	release($point);
