@@ -241,7 +241,7 @@ void Disk::Apply(const Record& record) {
       const NodePtr parent = Parent(from, &from_name);
       if (node == nullptr || parent != Parent(to, &to_name))
         throw std::runtime_error("recorded a rename that is not within one directory");
-      parent->ChangeEntries({{from_name, nullptr}, {to_name, node}}, now_);
+      parent->ChangeEntries({{from_name, head.a != 0 ? Find(to) : nullptr}, {to_name, node}}, now_);
       break;
     }
     case RECORDING_UNLINK:

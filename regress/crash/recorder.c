@@ -309,25 +309,32 @@ fdatasync(int fd)
 	return handle_of(fd) == 0 ? REAL(fdatasync) (fd) : recorded_sync(fd);
 }
 
+/* Paths are absolute. */
 int
-rename(const char *from, const char *to)
+renameat2(int from_directory, const char *from, int to_directory, const char *to, unsigned int flags)
 {
 	const char *from_name = below(from);
 	const char *to_name = below(to);
 	int			result;
 
 	if (from_name == NULL || to_name == NULL)
-		return REAL(rename) (from, to);
+		return REAL(renameat2) (from_directory, from, to_directory, to, flags);
 	pthread_mutex_lock(&mutex);
-	result = REAL(rename) (from, to);
+	result = REAL(renameat2) (from_directory, from, to_directory, to, flags);
 	if (result == 0)
 	{
 		struct iovec both[2] = {{(void *) from_name, strlen(from_name) + 1}, {(void *) to_name, strlen(to_name)}};
 
-		record(RECORDING_RENAME, 0, 0, 0, both, 2);
+		record(RECORDING_RENAME, 0, (flags & RENAME_EXCHANGE) != 0, 0, both, 2);
 	}
 	pthread_mutex_unlock(&mutex);
 	return result;
+}
+
+int
+rename(const char *from, const char *to)
+{
+	return renameat2(AT_FDCWD, from, AT_FDCWD, to, 0);
 }
 
 #define PATH_CALL(type, call) \

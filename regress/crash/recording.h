@@ -18,7 +18,7 @@ enum RecordingType {
   RECORDING_SIZE = 's',       /* handle; a: size; b: 1 if it only grows (fallocate) */
   RECORDING_SYNC_BEGIN = 'b', /* handle; a: number of the sync */
   RECORDING_SYNC_END = 'e',   /* handle; a: number of the sync: what was written before its begin is durable */
-  RECORDING_RENAME = 'r',     /* bytes: from, NUL, to */
+  RECORDING_RENAME = 'r',     /* a: 1 if the two exchange their names; bytes: from, NUL, to */
   RECORDING_UNLINK = 'u',     /* bytes: path */
   RECORDING_MKDIR = 'd',      /* bytes: path */
   RECORDING_RMDIR = 'R',      /* bytes: path */

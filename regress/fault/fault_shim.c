@@ -198,6 +198,13 @@ rename(const char *from, const char *to)
 }
 
 int
+renameat2(int from_directory, const char *from, int to_directory, const char *to, unsigned int flags)
+{
+	FAIL_IF(fault_of_path("rename", from, 0));
+	return REAL(renameat2) (from_directory, from, to_directory, to, flags);
+}
+
+int
 open(const char *path, int flags,...)
 {
 	mode_t		mode = 0;

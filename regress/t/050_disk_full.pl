@@ -90,10 +90,32 @@ check_full('both', 1000, 'disk is full');
 
 is(sidecar_pid($node), $pid, 'the sidecar ran all the time');
 
-# Started on a full disk, the sidecar says so and tries again.
-set_faults($faulty, map { "grow /concord/$_ ENOSPC" } qw(journal/ storage/ metastore));
-kill 'KILL', $pid;
-ok(wait_until(sub { slurp_file($node->logfile) =~ /level=critical .*No space left on device/ }, 30), 'a start on a full disk says so');
+# Started on a full disk: what it writes then is written over what it has. Reads go on, and commits are refused as before.
+sub start_full
+{
+	my ($name, @rules) = @_;
+	set_faults($faulty, 'grow /concord/ ENOSPC');
+	insert_until_refused(1000, 200);
+	$pid = sidecar_pid($node);
+	$log_end = -s $node->logfile;
+	set_faults($faulty, @rules);
+	kill 'KILL', $pid;
+	ok(wait_until(sub { my $now = sidecar_pid($node); defined $now && $now != $pid }, 30), "$name: the sidecar starts");
+}
+foreach my $i (1, 2)
+{
+	start_full("full disk $i", 'grow /concord/ ENOSPC');
+	ok(wait_until(sub { (sql("SET concord.read_timeout = '5s'; SELECT count(*) FROM t"))[0] =~ /^(SET\n)?$acknowledged$/ }, 30),
+		"full disk $i: it reads what was acknowledged");
+	like((sql("SET concord.commit_timeout = '10s'; INSERT INTO t SELECT -1, repeat(md5(i::text), 32) FROM generate_series(1, 20000) i"))[1],
+		qr/ERROR:  53100: /, "full disk $i: a commit is refused");
+	unlike(slurp_file($node->logfile, $log_end), qr/level=critical/, "full disk $i: nothing else is wrong");
+	check_recovery("full disk $i");
+}
+
+# Where not even that can be overwritten, as on file systems that copy on write, it says so and tries again.
+start_full('full disk, copy on write', 'write /concord/journal/ ENOSPC', 'write /concord/storage/ ENOSPC', 'write /concord/metastore ENOSPC');
+ok(wait_until(sub { slurp_file($node->logfile, $log_end) =~ /level=critical .*No space left on device/ }, 30), 'the log says so');
 set_faults($faulty);
 ok(wait_ready($node), 'the sidecar starts when there is space');
 is((sql('SELECT count(*) FROM t'))[0], $acknowledged, 'all rows are there');

@@ -86,7 +86,7 @@ class Gateway {
  public:
   explicit Gateway(Process* process) : Gateway(process->stub.get()) {}
   explicit Gateway(proto::Adjudicator::Stub* stub) {
-    context_.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));  // rather fail than hang
+    context_.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(10));  // rather fail than hang
     stream_ = stub->Session(&context_);
   }
   ~Gateway() {

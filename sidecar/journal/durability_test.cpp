@@ -81,7 +81,7 @@ TEST_F(DurabilityTest, ALogComesBackFromACrashAtAnyMoment) {
   const auto frames = [](const std::vector<Record>& records, Lsn from, Lsn to) {
     std::string all;
     for (const Record& r : records) {
-      if (r.lsn > from && r.lsn <= to) AppendFrame(&all, r.epoch, r.lsn, r.prev_lsn, std::string(r.size, 'r'));
+      if (r.lsn > from && r.lsn <= to) AppendFrame(&all, r.epoch, r.lsn, r.prev_lsn, std::string(r.size, '\3'));
     }
     return all;
   };

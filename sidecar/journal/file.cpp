@@ -12,6 +12,7 @@
 
 #include "core/bytes.h"
 #include "core/crc32c.h"
+#include "sidecar/metastore/atomic_file.h"
 
 namespace concord::journal {
 namespace {
@@ -98,19 +99,11 @@ Status RemoveFile(const std::string& path) {
 }
 
 Status SaveSmallFile(const std::string& directory, const std::string& name, std::string_view body) {
-  const std::string path = directory + "/" + name;
-  const std::string temporary = path + ".tmp";
   std::string bytes;
   AppendLe(&bytes, kSmallFileMagic);
   AppendLe(&bytes, Crc32c(body));
   bytes.append(body);
-  FileDescriptor fd;
-  Status status = OpenFile(temporary, O_WRONLY | O_CREAT | O_TRUNC, &fd);
-  if (status.ok()) status = WriteAt(fd.get(), temporary, bytes, 0);
-  if (status.ok() && ::fsync(fd.get()) != 0) status = ErrnoStatus("sync", temporary, errno);
-  if (status.ok()) status = RenameFile(temporary, path);
-  if (status.ok()) status = SyncDirectory(directory);
-  return status;
+  return ReplaceFile(directory + "/" + name, bytes);
 }
 
 Status LoadSmallFile(const std::string& directory, const std::string& name, std::string* body) {

@@ -198,7 +198,7 @@ TEST_F(JournalNodeTest, RetentionHoldsYoungRecords) {
   Lsn prev = kNoLsn;
   for (Lsn lsn = now; lsn < now + 100; prev = lsn++) {
     std::string frames;
-    AppendFrame(&frames, 1, lsn, prev, std::string(1000, 'x'));
+    AppendFrame(&frames, 1, lsn, prev, std::string(1000, '\3'));
     ASSERT_TRUE(node_->Append({1, 0, 1, std::move(frames)}).ok());
   }
   Lsn trimmed = kNoLsn;

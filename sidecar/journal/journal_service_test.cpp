@@ -218,7 +218,7 @@ TEST_F(JournalServiceTest, TailUntilEndAndTrimmed) {
   ASSERT_TRUE(Seal(1, &sealed).ok());
   for (Lsn lsn = 1; lsn <= 40; lsn++) {
     std::string frames;
-    AppendFrame(&frames, 1, lsn, lsn - 1, std::string(1u << 20, 'y'));
+    AppendFrame(&frames, 1, lsn, lsn - 1, std::string(1u << 20, '\3'));
     ASSERT_TRUE(node_->Append({1, 0, 2, std::move(frames)}).ok());  // synced, and not committed
   }
   const auto tail = [&](Lsn after, Lsn* last) {

@@ -19,14 +19,45 @@ Status Error(const std::string& what, const std::string& path) {
   return {code, what + " " + path + ": " + strerror(errno)};
 }
 
-Status WriteAll(int fd, std::string_view content, const std::string& path) {
-  while (!content.empty()) {
-    const ssize_t written = write(fd, content.data(), content.size());
-    if (written < 0 && errno == EINTR) continue;
-    if (written < 0) return Error("write", path);
-    content.remove_prefix(static_cast<size_t>(written));
+// Over what is there: blocks that the file has are used again.
+Status WriteOver(const std::string& path, std::string_view content) {
+  const int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return Error("open", path);
+  Status status;
+  off_t offset = 0;
+  while (status.ok() && static_cast<size_t>(offset) < content.size()) {
+    const ssize_t written = pwrite(fd, content.data() + offset, content.size() - static_cast<size_t>(offset), offset);
+    if (written >= 0) {
+      offset += written;
+    } else if (errno != EINTR) {
+      status = Error("write", path);
+    }
   }
-  return fsync(fd) == 0 ? Status::Ok() : Error("fsync", path);
+  if (status.ok() && ftruncate(fd, offset) != 0) status = Error("truncate", path);
+  if (status.ok() && fsync(fd) != 0) status = Error("fsync", path);
+  close(fd);
+  return status;
+}
+
+Status SyncParent(const std::string& path) {
+  const std::string directory = std::filesystem::absolute(path).parent_path();
+  const int fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (fd < 0) return Error("open", directory);
+  const Status status = fsync(fd) == 0 ? Status::Ok() : Error("fsync", directory);
+  close(fd);
+  return status;
+}
+
+bool Exists(const std::string& path) { return access(path.c_str(), F_OK) == 0; }
+
+std::string SpareOf(const std::string& path) { return path + ".new"; }
+
+// If it is not known which of the two has which name on disk, neither may be written over: the next content gets a new
+// file.
+Status SyncNames(const std::string& path, const std::string& spare) {
+  Status status = SyncParent(path);
+  if (!status.ok()) unlink(spare.c_str());
+  return status;
 }
 
 }  // namespace
@@ -53,20 +84,32 @@ Status ReadSmallFile(const std::string& path, std::string* content) {
   return status;
 }
 
-Status ReplaceFile(const std::string& path, std::string_view content) {
-  const std::string temporary = path + ".new";
-  const int fd = open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-  if (fd < 0) return Error("open", temporary);
-  Status status = WriteAll(fd, content, temporary);
-  close(fd);
-  if (!status.ok()) return status;
+Status MakeFile(const std::string& path, std::string_view content) {
+  const std::string temporary = SpareOf(path);
+  if (Status s = WriteOver(temporary, content); !s.ok()) return s;
   if (rename(temporary.c_str(), path.c_str()) != 0) return Error("rename", temporary);
-  const std::string directory = std::filesystem::absolute(path).parent_path();
-  const int directory_fd = open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (directory_fd < 0) return Error("open", directory);
-  if (fsync(directory_fd) != 0) status = Error("fsync", directory);
-  close(directory_fd);
-  return status;
+  return SyncParent(path);
+}
+
+Status ReplaceFile(const std::string& path, std::string_view content) {
+  const std::string spare = SpareOf(path);
+  if (!Exists(path)) {
+    if (Status s = MakeFile(path, content); !s.ok()) return s;
+    (void)WriteOver(spare, content);  // without one, replacing the file takes space
+    return Status::Ok();
+  }
+  // The last exchange may be of a process that was killed, and not be durable: then on disk the spare is the file
+  // itself.
+  if (Exists(spare)) {
+    if (Status s = SyncNames(path, spare); !s.ok()) return s;
+  }
+  if (Status s = WriteOver(spare, content); !s.ok()) return s;
+  if (renameat2(AT_FDCWD, spare.c_str(), AT_FDCWD, path.c_str(), RENAME_EXCHANGE) != 0) {
+    if (errno != EINVAL && errno != ENOSYS) return Error("rename", spare);
+    // A file system that cannot.
+    if (rename(spare.c_str(), path.c_str()) != 0) return Error("rename", spare);
+  }
+  return SyncNames(path, spare);
 }
 
 std::string WithCheckLine(std::string content) {

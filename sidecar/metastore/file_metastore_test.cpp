@@ -75,12 +75,39 @@ TEST_F(FileMetastoreTest, EveryChangedByteIsRefused) {
   }
 }
 
+TEST_F(FileMetastoreTest, AFileIsReplacedByItsSpare) {
+  const auto inode = [](const std::string& path) {
+    struct stat info {};
+    EXPECT_EQ(stat(path.c_str(), &info), 0) << path;
+    return info.st_ino;
+  };
+  const auto content = [this] {
+    std::string bytes;
+    EXPECT_TRUE(ReadSmallFile(path_, &bytes).ok());
+    return bytes;
+  };
+  ASSERT_TRUE(ReplaceFile(path_, "a long content").ok());
+  const ino_t file = inode(path_), spare = inode(path_ + ".new");
+  ASSERT_TRUE(ReplaceFile(path_, "short").ok());
+  EXPECT_EQ(content(), "short");
+  EXPECT_EQ(inode(path_), spare);
+  EXPECT_EQ(inode(path_ + ".new"), file);
+  ASSERT_TRUE(ReplaceFile(path_, "longer than that").ok());
+  EXPECT_EQ(content(), "longer than that");
+  EXPECT_EQ(inode(path_), file);
+  std::filesystem::remove(path_ + ".new");
+  ASSERT_TRUE(ReplaceFile(path_, "again").ok());
+  EXPECT_EQ(content(), "again");
+  EXPECT_EQ(inode(path_ + ".new"), file);
+}
+
 TEST_F(FileMetastoreTest, AnEpochWhoseWriteFailedIsNotReturnedLater) {
   FileMetastore store(path_);
   ASSERT_TRUE(store.Open().ok());
   uint64_t epoch = 0;
   ASSERT_TRUE(store.AcquireLeadership(0, &epoch).ok());
   // A directory in the way of the temporary file makes the write fail, for root too.
+  std::filesystem::remove(path_ + ".new");
   std::filesystem::create_directory(path_ + ".new");
   EXPECT_EQ(store.AcquireLeadership(0, &epoch).code(), Code::kIoError);
   EXPECT_EQ(epoch, 1u);

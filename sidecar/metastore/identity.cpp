@@ -94,7 +94,7 @@ Status OpenIdentity(const std::string& directory, const std::string& expected, c
     }
     status = NewClusterId(cluster_id);
     if (status.ok())
-      status = ReplaceFile(directory + "/" + kIdentityFile, Encode(*cluster_id, owner.empty() ? kNobody : owner));
+      status = MakeFile(directory + "/" + kIdentityFile, Encode(*cluster_id, owner.empty() ? kNobody : owner));
     return status;
   }
   if (!status.ok()) return status;

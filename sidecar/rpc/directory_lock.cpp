@@ -67,18 +67,21 @@ Status DirectoryLock::Acquire(const std::string& directory, int wait_ms) {
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
-  // For people who look into the file; nothing depends on it.
-  const std::string pid = std::to_string(getpid()) + "\n";
-  if (ftruncate(fd_, 0) != 0 || pwrite(fd_, pid.data(), pid.size(), 0) < 0)
-    return {Code::kIoError, "write " + path + ": " + strerror(errno)};
-  return Status::Ok();
+  return Write(0, std::to_string(getpid()) + "\n");
 }
 
 Status DirectoryLock::Tell(const std::string& address) {
-  const std::string line = address + "\n";
-  if (lseek(fd_, 0, SEEK_END) < 0 || write(fd_, line.data(), line.size()) < 0)
-    return {Code::kIoError, std::string("write lock: ") + strerror(errno)};
-  return Status::Ok();
+  const off_t end = lseek(fd_, 0, SEEK_END);
+  return end < 0 ? Status(Code::kIoError, std::string("seek lock: ") + strerror(errno)) : Write(end, address + "\n");
+}
+
+// For people, and concordctl, who look into the file; nothing depends on it, so a full disk does not matter.
+Status DirectoryLock::Write(off_t offset, const std::string& line) {
+  const auto size = static_cast<off_t>(line.size());
+  if ((pwrite(fd_, line.data(), line.size(), offset) == size && ftruncate(fd_, offset + size) == 0) ||
+      errno == ENOSPC || errno == EDQUOT)
+    return Status::Ok();
+  return {Code::kIoError, std::string("write lock: ") + strerror(errno)};
 }
 
 }  // namespace concord

@@ -1,6 +1,8 @@
 // One process per directory: an flock on `<directory>/lock`, which ends with the process however it ends.
 #pragma once
 
+#include <sys/types.h>
+
 #include <string>
 
 #include "core/status.h"
@@ -26,6 +28,8 @@ class DirectoryLock {
   Status Tell(const std::string& address);
 
  private:
+  Status Write(off_t offset, const std::string& line);
+
   int fd_ = -1;
 };
 

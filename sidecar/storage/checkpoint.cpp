@@ -12,6 +12,7 @@
 
 #include "core/bytes.h"
 #include "core/crc32c.h"
+#include "sidecar/metastore/atomic_file.h"
 
 namespace concord {
 namespace {
@@ -125,16 +126,7 @@ Status SaveMeta(const std::string& directory, const SavedMeta& meta) {
   bytes += meta.pages;
   AppendLe(&bytes, Crc32c(bytes));
 
-  const std::string path = directory + "/" + kSavedMetaFile;
-  const std::string temporary = path + ".new";
-  {
-    Fd fd(temporary, O_WRONLY | O_CREAT | O_TRUNC);
-    if (fd.get() < 0) return Errno(temporary);
-    if (Status s = WriteAll(fd.get(), bytes, 0, temporary); !s.ok()) return s;
-    if (fsync(fd.get()) != 0) return Errno(temporary);
-  }
-  if (rename(temporary.c_str(), path.c_str()) != 0) return Errno(path);
-  return SyncDirectory(directory);
+  return ReplaceFile(directory + "/" + kSavedMetaFile, bytes);
 }
 
 Status LoadMeta(const std::string& directory, SavedMeta* meta) {

@@ -1,7 +1,9 @@
 // Opening, closing and reading a replica; what the writer does is in replica_apply.cpp and replica_maintain.cpp.
 #include "sidecar/storage/replica.h"
 
+#include <fcntl.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -33,6 +35,18 @@ uint64_t ReadersInUse(MDB_env* env) {
   };
   mdb_reader_list(env, count_line, &count);
   return count;
+}
+
+// Room for LMDB's table of readers, which is written through a map: on a full disk, a page that is not there would be a
+// SIGBUS, in a backend as well. Its size is LMDB's to set. Nothing is done where there is no room now.
+void AllocateReaders(const std::string& directory, unsigned readers) {
+  const std::string path = directory + "/lock.mdb";
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+  if (fd < 0) return;
+  constexpr off_t kReaderBytes = 64;
+  constexpr off_t kHeaderBytes = 4096;  // at most
+  (void)fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, kHeaderBytes + kReaderBytes * static_cast<off_t>(readers));
+  close(fd);  // LMDB has no lock on it yet, which this would take away
 }
 
 }  // namespace
@@ -93,6 +107,7 @@ Status Replica::OpenEnvironment() {
   mdb_env_set_maxdbs(env_.get(), kReplicaDatabases);
   mdb_env_set_maxreaders(env_.get(), options_.max_readers);
   // Not MDB_WRITEMAP: a full disk would be a SIGBUS. MDB_NOSYNC: see checkpoint.h. MDB_NORDAHEAD: most reads are seeks.
+  AllocateReaders(options_.directory, options_.max_readers);
   const unsigned flags = MDB_NOTLS | MDB_NOSYNC | MDB_NOMEMINIT | MDB_NORDAHEAD;
   return lmdb::Error(mdb_env_open(env_.get(), options_.directory.c_str(), flags, 0600), "open " + options_.directory);
 }
