@@ -187,6 +187,7 @@ take_report(const char *how)
 	else
 	{
 		*reason++ = '\0';
+		reason[strcspn(reason, "\n")] = '\0';
 		if (strcmp(text, "damaged") == 0)
 			kind = CONCORD_DAMAGED;
 		else if (strcmp(text, "refused") == 0)
@@ -208,9 +209,14 @@ sidecar_ended(pid_t pid, bool expected)
 	if (expected)
 		ereport(DEBUG1, (errmsg_internal("concord sidecar, PID %d: %s", (int) pid, how)));
 	else if (WIFEXITED(status) && WEXITSTATUS(status) == EXEC_FAILED)
+	{
 		ereport(WARNING,
 				(errmsg("concord sidecar \"%s\" could not be executed", daemon_path()),
-				 errhint("Set concord.daemon_path to the concordd binary.")));
+				 errdetail("It is tried again within 10 seconds."),
+				 errhint("Set concord.daemon_path to the concordd binary, and reload.")));
+		pfree(how);
+		how = psprintf("\"%s\" could not be executed", daemon_path());
+	}
 	else
 		ereport(WARNING,
 				(errmsg("concord sidecar ended, PID %d: %s", (int) pid, how),

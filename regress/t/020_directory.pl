@@ -126,7 +126,7 @@ sub refused
 	my $err = failure('SELECT count(*) FROM t');
 	like($err, qr/ERROR:  $state:/, "$name: SQLSTATE of statements");
 	like($err, $_, "$name: statements tell") foreach @texts;
-	like($err, qr/HINT: .*concordctl check/, "$name: and what to do");
+	like($err, qr/\nDETAIL:  [^\n]+\nHINT:  [^\n]*concordctl check/, "$name: and what to do");
 	is($node->safe_psql('postgres', 'INSERT INTO h VALUES (1); SELECT sidecar FROM concord.status'), 'unavailable',
 		"$name: heap tables can be used");
 	my $said = slurp_file($node->logfile, $log);
