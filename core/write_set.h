@@ -4,7 +4,8 @@
 //   storages   prefix -> ordered map of key body -> chain of versions, newest first; the map's nodes, values and bodies
 //              lie in an arena, and nothing in it is ever destroyed: a load of a million rows is forgotten at once
 //   checks     key hash -> (mode, observed LSN), in order of first use; checks of one key merge, but for the first one
-//              of a key that came with its first version: a load has one for each row, and they are not looked for again
+//              of a key that came with its first version: a load has one for each row, and they are not looked for
+//              again
 //   unsent     per storage, what may go to the journal before the commit, while the transaction still runs: keys with a
 //              new version that nothing but the end of the transaction can take back
 //   undo       what open subtransactions did, newest last; a subtransaction is a mark in it and in the arena

@@ -112,8 +112,8 @@ class WriteSetModelTest : public testing::TestWithParam<uint32_t> {
         chain.versions.push_back({"absent", cid_, 0});
         std::string whole;
         AppendBe64(&whole, key.first);
-        Check& check = model_.checks.try_emplace(KeyHash(whole + key.second), Check{0, observed, LockMode::kAbsent})
-                           .first->second;
+        Check& check =
+            model_.checks.try_emplace(KeyHash(whole + key.second), Check{0, observed, LockMode::kAbsent}).first->second;
         check.mode = LockMode::kAbsent;
         check.observed = std::min(check.observed, observed);
         break;

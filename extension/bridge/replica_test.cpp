@@ -53,7 +53,8 @@ TEST(ReplicaTest, ReadsAsOf) {
 
 TEST(ReplicaTest, WhatWasAbsentIsAskedAnewWhenMoreIsApplied) {
   TestReplica replica;
-  replica.Apply({{kRows, RowBody(1), 10, "one"}, {kRows, RowBody(9), 10, "nine"}, {kRows, RowBody(4), 30, "four"}}, 20, 5);
+  replica.Apply({{kRows, RowBody(1), 10, "one"}, {kRows, RowBody(9), 10, "nine"}, {kRows, RowBody(4), 30, "four"}}, 20,
+                5);
   ASSERT_EQ(cc_replica_open(replica.path()), CC_OK);
   const auto expect_none = [](Lsn lsn, uint64_t from, uint64_t to) {
     for (uint64_t row = from; row <= to; row++) EXPECT_EQ(Get(lsn, RowKey(5, row)), std::nullopt);

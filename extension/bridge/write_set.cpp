@@ -63,8 +63,8 @@ extern "C" CcStatus cc_ws_put_absent(uint64_t prefix, const void* body, size_t b
                                      size_t value_size, uint32_t cid, uint64_t observed_lsn) {
   return Guard([&] {
     if (broken) return Broken();
-    return FromStatus(OwnWrites().PutAbsent(prefix, Bytes(body, body_size), Bytes(value, value_size), cid,
-                                            observed_lsn));
+    return FromStatus(
+        OwnWrites().PutAbsent(prefix, Bytes(body, body_size), Bytes(value, value_size), cid, observed_lsn));
   });
 }
 

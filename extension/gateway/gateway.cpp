@@ -413,7 +413,8 @@ void CcGateway::OfferPage() {
     case grpc::StatusCode::INVALID_ARGUMENT:
       page_refused_ = true;
       log_.Add(CC_LOG_INFO,
-               "the adjudicator does not share a page with this server, so read LSNs are asked for by call: " +
+               "each read asks the sidecar for the newest commit, which is slower, as it does not write this server's "
+               "concord.page: " +
                    status.error_message());
       break;
     default: break;  // offered again while nobody vouches for the page
@@ -450,7 +451,8 @@ void CcGateway::OnDropVerdict(const OutRequestPtr& request, const proto::Verdict
     return;
   }
   if (verdict.outcome() == proto::INVALID)
-    log_.Add(CC_LOG_WARNING, "the adjudicator refused to drop storage: " + verdict.message());
+    log_.Add(CC_LOG_WARNING,
+             "the adjudicator refused to drop storage, which the sweeper will look for: " + verdict.message());
   channel_.drops.Pop(request->drops);
   drops_in_flight_ = false;
   SendDrops();  // there may be more of them than one commit carries

@@ -141,7 +141,10 @@ start_sidecar(void)
 	{
 		close(ends[0]);
 		close(ends[1]);
-		ereport(WARNING, (errcode_for_file_access(), errmsg("could not create the sidecar's report pipe: %m")));
+		ereport(WARNING,
+				(errcode_for_file_access(),
+				 errmsg("could not create the sidecar's report pipe: %m"),
+				 errdetail("The sidecar is not started; it is tried again within 10 seconds.")));
 		return -1;
 	}
 	fflush(NULL);				/* or the child's copy would be written twice */

@@ -110,4 +110,9 @@ is($commit->{err}, '', 'the commit is through');
 is($node->safe_psql('postgres', 'SELECT commits FROM concord.stat_commits'), '1', 'and counted');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM concord.stat_activity'), '0', 'nobody waits');
 
+# LSNs are written in one way, SQL's.
+my $log = slurp_file($node->logfile);
+like($log, qr/leading: .* last_lsn=[0-9A-F]+\/[0-9A-F]+ /, 'the log writes LSNs as SQL does');
+unlike($log, qr/lsn[= ]"?[0-9a-fx]+\b(?!\/)/i, 'all of them');
+
 done_testing();

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/key.h"
+#include "sidecar/lsn_text.h"
 
 namespace concord {
 namespace {
@@ -46,7 +47,7 @@ bool IsZero(const Token& token) {
 }
 
 Status Misplaced(const Frame& frame, const std::string& what) {
-  return {Code::kCorruption, "journal record at LSN " + std::to_string(frame.lsn) + ": " + what};
+  return {Code::kCorruption, "journal record at LSN " + LsnText(frame.lsn) + ": " + what};
 }
 
 }  // namespace
@@ -82,7 +83,7 @@ Status Adjudicator::Replay(const Frame& frame) {
     Reset(frame.prev_lsn);
     replayed_any_ = true;
   } else if (frame.prev_lsn != last_lsn_) {
-    return Misplaced(frame, "follows " + std::to_string(frame.prev_lsn) + ", not " + std::to_string(last_lsn_));
+    return Misplaced(frame, "follows " + LsnText(frame.prev_lsn) + ", not " + LsnText(last_lsn_));
   }
   if (frame.record.empty()) return Misplaced(frame, "empty");
   last_lsn_ = frame.lsn;

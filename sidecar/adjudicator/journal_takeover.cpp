@@ -4,6 +4,7 @@
 #include <thread>
 
 #include "sidecar/adjudicator/frame_tail.h"
+#include "sidecar/lsn_text.h"
 #include "sidecar/rpc/log.h"
 #include "sidecar/rpc/status.h"
 
@@ -29,8 +30,8 @@ Status JournalTakeover::Run(const std::function<void(Lsn)>& begin, const std::fu
   last_lsn_ = source.seal.last_lsn();
   for (const Node& node : sealed_) committed_lsn_ = std::max<Lsn>(committed_lsn_, node.seal.committed_lsn());
   if (committed_lsn_ > last_lsn_)
-    return {Code::kCorruption, "a journal node knows LSN " + std::to_string(committed_lsn_) +
-                                   " as committed, but the newest log found ends at " + std::to_string(last_lsn_)};
+    return {Code::kCorruption, "a journal node knows LSN " + LsnText(committed_lsn_) +
+                                   " as committed, but the newest log found ends at " + LsnText(last_lsn_)};
 
   ForEachAtOnce(sealed_.size(), [&](size_t i) { sealed_[i].status = Equalise(source, &sealed_[i]); });
   Status reason;
@@ -39,8 +40,7 @@ Status JournalTakeover::Run(const std::function<void(Lsn)>& begin, const std::fu
       members_.push_back(node.stub);
     } else {
       reason = node.status;
-      RoleLog("adjudicator")
-          ->warn("journal node left out of the epoch epoch={} reason=\"{}\"", epoch_, reason.ToString());
+      RoleLog("adjudicator")->warn("journal node left out epoch={} reason=\"{}\"", epoch_, reason.ToString());
     }
   }
   if (members_.size() < ensemble_.write_quorum)
@@ -189,7 +189,7 @@ Status JournalTakeover::Replay(const Node& source, const std::function<Status(co
     if (status.code() != Code::kNotFound) return status;
     if (replayed != kNoLsn && replayed != last_lsn_)
       return {Code::kUnavailable,
-              "the journal's tail ended at " + std::to_string(replayed) + " and not at " + std::to_string(last_lsn_)};
+              "the journal's tail ended at " + LsnText(replayed) + " and not at " + LsnText(last_lsn_)};
     return Status::Ok();
   }
 }

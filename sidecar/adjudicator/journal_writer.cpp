@@ -43,7 +43,7 @@ void JournalWriter::Append(std::string_view frame) {
     node->queue.back().append(frame);
     node->queued_bytes += frame.size();
     if (node->queued_bytes > options_.max_lag_bytes) {
-      RoleLog("adjudicator")->warn("journal node given up reason=\"too slow\" epoch={}", options_.epoch);
+      RoleLog("adjudicator")->warn("journal node given up for this epoch epoch={} reason=\"too slow\"", options_.epoch);
       Fail(node.get());
       node->link->Cancel();  // so that its reader ends
     }
@@ -123,7 +123,8 @@ void JournalWriter::ReadLoop(Node* node) {
     lock.lock();
     alive_--;
     if (!stopping_)
-      RoleLog("adjudicator")->warn("journal node lost epoch={} reason=\"{}\"", options_.epoch, status.ToString());
+      RoleLog("adjudicator")
+          ->warn("journal node lost for this epoch epoch={} reason=\"{}\"", options_.epoch, status.ToString());
     // A fence is final even if a quorum seems to be left: another leader is taking over.
     if (!lost_ && (alive_ < options_.write_quorum || status.code() == Code::kStaleEpoch)) lost_ = lost = true;
     lost = lost && !stopping_;

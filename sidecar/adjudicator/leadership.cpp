@@ -4,6 +4,7 @@
 
 #include "core/pause_points.h"
 #include "sidecar/adjudicator/adjudicator_service.h"
+#include "sidecar/lsn_text.h"
 #include "sidecar/rpc/clock.h"
 #include "sidecar/rpc/log.h"
 
@@ -81,7 +82,7 @@ void AdjudicatorService::LeadLoop() {
       }
     } else if (!stopping_ && status.ToString() != last_failure) {
       last_failure = status.ToString();
-      log->error("cannot lead, will try again reason=\"{}\"", last_failure);
+      log->error("cannot lead, so no commit is decided; will try again reason=\"{}\"", last_failure);
       if (status.code() == Code::kIoError && trouble_ != Code::kIoError && options_.on_journal_broken)
         options_.on_journal_broken(status);
     }
@@ -93,8 +94,7 @@ void AdjudicatorService::LeadLoop() {
     if (trouble_ == Code::kIoError) {
       log->critical(
           "the journal has stopped: {}. Reads go on, but no commit is accepted until the server is restarted; look at "
-          "the "
-          "disk first",
+          "the disk first",
           down_reason_.message());
       changed_.wait(lock, [&] { return stopping_; });
     }
@@ -139,8 +139,8 @@ Status AdjudicatorService::TakeOver() {
                         });
   std::unique_lock lock(mutex_);
   if (status.ok() && takeover.last_lsn() < committed_)
-    status = {Code::kCorruption, "the journal ends at " + std::to_string(takeover.last_lsn()) + ", but " +
-                                     std::to_string(committed_) + " was committed"};
+    status = {Code::kCorruption, "the journal ends at " + LsnText(takeover.last_lsn()) + ", but " +
+                                     LsnText(committed_) + " was committed"};
   if (stopping_) status = {Code::kShutdown, "ending"};
   if (!status.ok()) {
     epoch_above_ = std::max(epoch_above_, takeover.sealed_epoch());
@@ -188,8 +188,8 @@ Status AdjudicatorService::TakeOver() {
   for (const SessionPtr& session : touched) session->Flush();
   if (!status.ok()) return status;
   RoleLog("adjudicator")
-      ->info("leading epoch={} last_lsn={} window_start_lsn={} replayed_frames={} nodes={}", epoch, prev, window_start,
-             frames, takeover.members().size());
+      ->info("leading: decides commits epoch={} last_lsn={} window_start_lsn={} replayed_frames={} nodes={}", epoch,
+             LsnText(prev), LsnText(window_start), frames, takeover.members().size());
   return Status::Ok();
 }
 
@@ -301,7 +301,9 @@ void AdjudicatorService::StepDown(const Status& reason) {
         down_reason_ = reason;
       }
     } else {
-      if (!stopping_) RoleLog("adjudicator")->warn("stepping down epoch={} reason=\"{}\"", epoch_, reason.ToString());
+      if (!stopping_)
+        RoleLog("adjudicator")
+            ->warn("stepping down: decides no commits epoch={} reason=\"{}\"", epoch_, reason.ToString());
       const bool ours = ensemble_.local_node != nullptr;
       const bool full = reason.code() == Code::kNoSpace;
       const bool failed = reason.code() == Code::kIoError && ours;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "sidecar/journal/file.h"
+#include "sidecar/lsn_text.h"
 
 namespace concord::journal {
 namespace {
@@ -98,8 +99,7 @@ Status JournalNode::Truncate(uint64_t epoch, Lsn lsn) {
   progress_.wait(lock, [this] { return !writing_ || shutdown_; });
   Status status = CheckEpochLocked(epoch);
   if (!status.ok()) return status;
-  if (lsn < committed_lsn_)
-    return {Code::kInvalid, "the journal is committed up to LSN " + std::to_string(committed_lsn_)};
+  if (lsn < committed_lsn_) return {Code::kInvalid, "the journal is committed up to LSN " + LsnText(committed_lsn_)};
   DropQueue({Code::kInvalid, "the journal was truncated"});
   writing_ = true;
   lock.unlock();
@@ -153,8 +153,8 @@ Status JournalNode::Enqueue(const AppendInput& input, BatchRef batch, uint64_t* 
       return {Code::kInvalid, "a frame of epoch " + std::to_string(batch->last_epoch) + " from a writer of epoch " +
                                   std::to_string(input.epoch)};
     if (batch->prev_lsn != accepted_lsn_ || batch->first_epoch < accepted_epoch_)
-      return {Code::kInvalid, "a gap: frames after LSN " + std::to_string(batch->prev_lsn) +
-                                  " to a journal that ends at " + std::to_string(accepted_lsn_)};
+      return {Code::kInvalid, "a gap: frames after LSN " + LsnText(batch->prev_lsn) + " to a journal that ends at " +
+                                  LsnText(accepted_lsn_)};
     accepted_lsn_ = batch->last_lsn;
     accepted_epoch_ = batch->last_epoch;
     queue_bytes_ += batch->frames.size();

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <thread>
 
+#include "sidecar/lsn_text.h"
 #include "sidecar/rpc/log.h"
 #include "sidecar/rpc/status.h"
 #include "sidecar/rpc/stream_read.h"
@@ -222,7 +223,7 @@ grpc::Status JournalService::Tail(grpc::ServerContext* context, const proto::Tai
   Lsn limit = request->until_end() ? begun.last_lsn : begun.committed_lsn;
   // Told at once, also if there is nothing to send yet.
   if (sent < begun.base_lsn)
-    return ToGrpc({Code::kTooOld, "the journal up to LSN " + std::to_string(begun.base_lsn) + " has been trimmed"});
+    return ToGrpc({Code::kTooOld, "the journal up to LSN " + LsnText(begun.base_lsn) + " has been trimmed"});
   proto::TailReply reply;
   while (!context->IsCancelled() && !stopping()) {
     if (limit <= sent) {
@@ -257,8 +258,8 @@ grpc::Status JournalService::Seal(grpc::ServerContext*, const proto::SealRequest
   reply->set_last_lsn(result.last_lsn);
   reply->set_first_lsn(result.first_lsn);
   reply->set_committed_lsn(result.committed_lsn);
-  RoleLog("journal")->info("sealed epoch={} last_epoch={} last_lsn={}", request->epoch(), result.last_epoch,
-                           result.last_lsn);
+  RoleLog("journal")->info("sealed: takes records of the newest epoch only epoch={} last_epoch={} last_lsn={}",
+                           request->epoch(), result.last_epoch, LsnText(result.last_lsn));
   return grpc::Status::OK;
 }
 
@@ -266,7 +267,9 @@ grpc::Status JournalService::Truncate(grpc::ServerContext*, const proto::Truncat
                                       proto::TruncateReply*) {
   const Status status = node_->Truncate(request->epoch(), request->lsn());
   refusals_.Note("Truncate", status);
-  if (status.ok()) RoleLog("journal")->info("truncated epoch={} lsn={}", request->epoch(), request->lsn());
+  if (status.ok())
+    RoleLog("journal")->info("truncated: what followed was never committed epoch={} lsn={}", request->epoch(),
+                             LsnText(request->lsn()));
   return ToGrpc(status);
 }
 

@@ -10,6 +10,7 @@
 #include "core/bytes.h"
 #include "core/pause_points.h"
 #include "core/wire.h"
+#include "sidecar/lsn_text.h"
 
 namespace concord::journal {
 namespace {
@@ -128,8 +129,8 @@ Status SegmentLog::Append(std::span<const BatchRef> batches, Lsn committed_lsn) 
   uint64_t epoch = state_.last_epoch;
   for (const BatchRef& batch : batches) {
     if (batch->prev_lsn != chain || batch->first_epoch < epoch)
-      return {Code::kInvalid, "frames after LSN " + std::to_string(batch->prev_lsn) + " do not continue the log at " +
-                                  std::to_string(chain)};
+      return {Code::kInvalid,
+              "frames after LSN " + LsnText(batch->prev_lsn) + " do not continue the log at " + std::to_string(chain)};
     chain = batch->last_lsn;
     epoch = batch->last_epoch;
   }
@@ -370,7 +371,7 @@ Status SegmentLog::Read(Lsn after_lsn, Lsn limit_lsn, size_t bytes_max, std::str
   {
     std::lock_guard lock(mutex_);
     if (after_lsn < state_.base_lsn)
-      return {Code::kTooOld, "the journal up to LSN " + std::to_string(state_.base_lsn) + " has been trimmed"};
+      return {Code::kTooOld, "the journal up to LSN " + LsnText(state_.base_lsn) + " has been trimmed"};
     limit_lsn = std::min(limit_lsn, state_.last_lsn);
     if (after_lsn >= limit_lsn) return Status::Ok();
     const auto found = std::find_if(segments_.begin(), segments_.end(), [after_lsn](const auto& s) {
@@ -386,7 +387,7 @@ Status SegmentLog::Read(Lsn after_lsn, Lsn limit_lsn, size_t bytes_max, std::str
   }
   const Status status = ReadFile(*segment, after_lsn, limit_lsn, bytes_max, start, end, frames, last_lsn);
   if (!status.ok() && after_lsn < state().base_lsn)
-    return {Code::kTooOld, "the journal after LSN " + std::to_string(after_lsn) + " was trimmed while it was read"};
+    return {Code::kTooOld, "the journal after LSN " + LsnText(after_lsn) + " was trimmed while it was read"};
   return status;
 }
 

@@ -1,9 +1,10 @@
 #include "sidecar/storage/applier.h"
 
-#include <spdlog/spdlog.h>
-
 #include <algorithm>
 #include <chrono>
+
+#include "sidecar/lsn_text.h"
+#include "sidecar/rpc/log.h"
 
 namespace concord {
 namespace {
@@ -76,22 +77,24 @@ void Applier::Run() {
     CloseTail();
     if (stopping()) return;
     if (!status.ok()) {
-      spdlog::critical("storage replica {} stops at LSN {:#x}: {}", replica_->directory(), replica_->applied(),
-                       status.ToString());
+      RoleLog("storage")->critical("storage replica {} stops at LSN {}: {}", replica_->directory(),
+                                   LsnText(replica_->applied()), status.ToString());
       if (options_.on_failure) options_.on_failure(status);
       return;
     }
     if (replica_->applied() != before) backoff_us = kBackoffMinUs;
     if (ended.code() == Code::kTooOld) {
-      spdlog::error(
-          "storage replica {} is at LSN {:#x}, and the journal has trimmed what follows; stop the server, restore a "
+      RoleLog("storage")->error(
+          "storage replica {} is at LSN {}, and the journal has trimmed what follows; stop the server, restore a "
           "backup of the whole Concord directory, and start again ({})",
-          replica_->directory(), replica_->applied(), ended.message());
+          replica_->directory(), LsnText(replica_->applied()), ended.message());
       backoff_us = kTrimmedRetryUs;
     } else {
-      spdlog::debug("tail of the journal ended: {}", ended.ToString());
+      RoleLog("storage")->debug("tail of the journal ended: {}", ended.ToString());
     }
-    if (Status s = Maintain(); !s.ok()) spdlog::error("storage replica {}: {}", replica_->directory(), s.ToString());
+    if (Status s = Maintain(); !s.ok())
+      RoleLog("storage")->error("storage replica {}: maintenance failed and is tried again: {}", replica_->directory(),
+                                s.ToString());
     if (!Sleep(backoff_us)) return;
     backoff_us = std::min(backoff_us * 2, kBackoffMaxUs);
   }
@@ -123,8 +126,9 @@ Status Applier::Follow(TailLink* tail) {
 void Applier::TellCaughtUp() {
   if (caught_up_ || replica_->applied() < replay_to_) return;
   caught_up_ = true;
-  spdlog::info("storage replica {} has caught up with the journal from LSN {:#x} to {:#x} in {} ms",
-               replica_->directory(), started_at_, replica_->applied(), (SteadyUs() - started_us_) / 1000);
+  RoleLog("storage")->info("storage replica {} has caught up with the journal from LSN {} to {} in {} ms",
+                           replica_->directory(), LsnText(started_at_), LsnText(replica_->applied()),
+                           (SteadyUs() - started_us_) / 1000);
 }
 
 Status Applier::ApplyWithRetry(std::string_view frames) {
@@ -154,11 +158,11 @@ Status Applier::CheckRoom() {
 void Applier::TellRoom(const Status& room, bool stuck) {
   if (room.code() == room_ && stuck == stuck_) return;
   if (room.ok()) {
-    spdlog::info("storage replica {} has space again", replica_->directory());
+    RoleLog("storage")->info("storage replica {} has space again", replica_->directory());
   } else {
-    spdlog::error("storage replica {} {}: {}", replica_->directory(),
-                  stuck ? "waits for space, and newer commits with it" : "is full, so commits are refused",
-                  room.message());
+    RoleLog("storage")->error("storage replica {} {}: {}", replica_->directory(),
+                              stuck ? "waits for space, and newer commits with it" : "is full, so commits are refused",
+                              room.message());
   }
   room_ = room.code();
   stuck_ = stuck;
@@ -198,8 +202,8 @@ void Applier::ReportLoop() {
     request.set_lease_ms(static_cast<uint64_t>(options_.lease_ms));
     const grpc::Status s = stub_->ReportCheckpoint(context.get(), request, &reply);
     if (!s.ok() && !std::exchange(told, true))
-      spdlog::info("the journal was not told of the checkpoint and keeps its records until it is: {}",
-                   s.error_message());
+      RoleLog("storage")->info("the journal was not told of the checkpoint and keeps its records until it is: {}",
+                               s.error_message());
     if (s.ok()) told = false;
   } while (Sleep(options_.report_interval_us));
 }

@@ -1,7 +1,6 @@
 #include "sidecar/storage/checkpoint.h"
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,6 +12,7 @@
 #include "core/bytes.h"
 #include "core/crc32c.h"
 #include "sidecar/metastore/atomic_file.h"
+#include "sidecar/rpc/log.h"
 
 namespace concord {
 namespace {
@@ -285,7 +285,9 @@ Status Checkpointer::SyncAndSave() {
     failed_.store(true, std::memory_order_release);
     // If even this mark cannot be written, the message below is what remains.
     if (!CreateMark(directory_, kRestoreFile).ok())
-      spdlog::critical("{}/{} cannot be made; make it by hand before the next start", directory_, kRestoreFile);
+      RoleLog("storage")->critical(
+          "the file {}/{}, which makes the next start go back to the checkpoint, cannot be made; make it by hand",
+          directory_, kRestoreFile);
     return {Code::kIoError, directory_ +
                                 "/data.mdb: sync failed, the state returns to the last checkpoint at the next "
                                 "start: " +

@@ -2,7 +2,6 @@
 #include "sidecar/storage/replica.h"
 
 #include <fcntl.h>
-#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +9,8 @@
 #include <cstdio>
 
 #include "core/bytes.h"
+#include "sidecar/lsn_text.h"
+#include "sidecar/rpc/log.h"
 #include "sidecar/storage/meta.h"
 #include "sidecar/storage/start_check.h"
 #include "sidecar/storage/storage_room.h"
@@ -95,8 +96,9 @@ Status Replica::Open(ReplicaOptions options, std::unique_ptr<Replica>* out) {
     if (Status s = RemoveMark(replica->options_.directory, kCreatingFile); !s.ok()) return s;
   }
   if (restored)
-    spdlog::warn("storage replica {} went back to its checkpoint {:#x}: the machine restarted or a sync failed",
-                 replica->options_.directory, replica->applied());
+    RoleLog("storage")->warn(
+        "storage replica {} went back to its checkpoint {}: the machine restarted or a sync failed",
+        replica->options_.directory, LsnText(replica->applied()));
   *out = std::move(replica);
   return Status::Ok();
 }

@@ -214,12 +214,12 @@ class Replica {
   Lsn staged_from_ = kNothingStaged;  // as committed
   Lsn collected_ = kNothingStaged;    // below applied(): the journal is being read again, and has been up to here
   uint64_t journal_bytes_ = 0;        // applied by this process
-  std::map<uint64_t, Lsn> building_;   // prefix -> record that last wrote versions older than itself there
-  bool sweeping_ = true;               // a new process knows nothing about garbage: look at everything once
-  bool sweep_again_ = false;           // something was missed while the sweep was under way
-  bool sweep_entries_ = false;         // the sweep has done the rows
-  std::string sweep_last_;             // versioned key at which it stands
-  uint64_t changed_bytes_ = 0;         // since the last checkpoint began
+  std::map<uint64_t, Lsn> building_;  // prefix -> record that last wrote versions older than itself there
+  bool sweeping_ = true;              // a new process knows nothing about garbage: look at everything once
+  bool sweep_again_ = false;          // something was missed while the sweep was under way
+  bool sweep_entries_ = false;        // the sweep has done the rows
+  std::string sweep_last_;            // versioned key at which it stands
+  uint64_t changed_bytes_ = 0;        // since the last checkpoint began
   int64_t checkpoint_begun_us_ = 0;
   std::string told_checkpoint_;  // why the last one failed, as logged
   int64_t looked_around_us_ = 0;

@@ -1,14 +1,14 @@
 // How a replica's writer applies journal frames.
-#include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cinttypes>
 #include <cstdio>
 
 #include "core/bytes.h"
 #include "core/key.h"
 #include "core/pause_points.h"
+#include "sidecar/lsn_text.h"
+#include "sidecar/rpc/log.h"
 #include "sidecar/storage/meta.h"
 #include "sidecar/storage/replica_batch.h"
 
@@ -21,9 +21,7 @@ constexpr uint64_t kCommitBytes = 8 * kPageBytes;  // what a small LMDB transact
 }  // namespace
 
 Status Damaged(Lsn lsn, const std::string& what) {
-  char place[32];
-  snprintf(place, sizeof place, "record %" PRIX64 ": ", lsn);
-  return {Code::kCorruption, place + what};
+  return {Code::kCorruption, "journal record at LSN " + LsnText(lsn) + ": " + what};
 }
 
 Status Replica::Apply(std::string_view frames) {
@@ -103,7 +101,9 @@ void Replica::AbortBatch(Batch* batch) {
   StartSweep();  // garbage may have been taken from the queue
   Status s = LoadDropping();
   if (s.ok()) s = LoadStaged();
-  if (!s.ok()) spdlog::error("storage replica {}: {}", directory(), s.ToString());
+  if (!s.ok())
+    RoleLog("storage")->error("storage replica {}: what is being dropped or staged could not be read: {}", directory(),
+                              s.ToString());
 }
 
 Status Replica::ContinueBatch(Batch* batch) {
@@ -130,11 +130,9 @@ Status Replica::ApplyFrames(std::string_view frames, Batch* batch) {
       if (Status s = CollectStaged(frame); !s.ok()) return s;
       continue;
     }
-    if (frame.prev_lsn != batch->applied) {
-      char text[96];
-      snprintf(text, sizeof text, "gap: it follows %" PRIX64 ", applied is %" PRIX64, frame.prev_lsn, batch->applied);
-      return Damaged(frame.lsn, text);
-    }
+    if (frame.prev_lsn != batch->applied)
+      return Damaged(frame.lsn,
+                     "gap: it follows " + LsnText(frame.prev_lsn) + ", applied is " + LsnText(batch->applied));
     if (frame.epoch < batch->epoch) return Damaged(frame.lsn, "its epoch is lower than the one before it");
     if (Status s = ApplyRecord(frame, batch); !s.ok()) return s;
     journal_bytes_ += consumed;

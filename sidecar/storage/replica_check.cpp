@@ -129,8 +129,8 @@ void Checker::MetaEntry(std::string_view key, const StoredValue& value) {
     have_.insert(name);
     return true;
   };
-  if (number(kMetaApplied, &out_->applied) || number(kMetaHorizon, &out_->horizon) || number(kMetaEpoch, &out_->epoch) ||
-      number(kMetaStagedFrom, &out_->staged_from))
+  if (number(kMetaApplied, &out_->applied) || number(kMetaHorizon, &out_->horizon) ||
+      number(kMetaEpoch, &out_->epoch) || number(kMetaStagedFrom, &out_->staged_from))
     return;
   if (key == kMetaFormat) {
     have_.insert(kMetaFormat);

@@ -1,10 +1,10 @@
 // What a replica's writer does between batches: horizon, garbage, drops, checkpoints.
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 
 #include "core/bytes.h"
 #include "core/key.h"
+#include "sidecar/rpc/log.h"
 #include "sidecar/storage/replica_batch.h"
 
 namespace concord {
@@ -56,7 +56,9 @@ Status Replica::Maintain(size_t budget, bool* more) {
     looked_around_us_ = now_us;
     int dead = 0;
     if (Status s = lmdb::Error(mdb_reader_check(env_.get(), &dead), "LMDB reader check"); !s.ok()) return s;
-    if (dead > 0) spdlog::info("storage replica {}: cleared {} slots of dead readers", directory(), dead);
+    if (dead > 0)
+      RoleLog("storage")->info("storage replica {}: cleared {} reader slots of processes that have ended", directory(),
+                               dead);
     if (Status s = ExpireStaged(); !s.ok()) return s;
   }
   if (Status s = SpillStaged(); !s.ok()) return s;
@@ -191,7 +193,8 @@ Status Replica::CheckpointIfDue(bool force) {
   if (!due && !force) return Status::Ok();
   const Status last = checkpointer_->status();
   if (!last.ok() && last.message() != told_checkpoint_)
-    spdlog::warn("storage replica {}: the last checkpoint was not taken: {}", directory(), last.ToString());
+    RoleLog("storage")->warn("storage replica {}: the last checkpoint was not taken and is tried again: {}",
+                             directory(), last.ToString());
   told_checkpoint_ = last.message();
   if (Status s = checkpointer_->Begin(replay_from()); !s.ok()) return s;
   checkpoint_begun_us_ = now_us;

@@ -1,7 +1,7 @@
 // What a replica does with the chunks of large transactions (core/wire.h) until these are decided; see staging_area.h.
-#include <spdlog/spdlog.h>
 
 #include "core/bytes.h"
+#include "sidecar/rpc/log.h"
 #include "sidecar/storage/meta.h"
 #include "sidecar/storage/replica_batch.h"
 
@@ -214,8 +214,8 @@ Status Replica::ExpireStaged() {
     }
   }
   if (!expired.empty())
-    spdlog::info("storage replica {}: forgot the chunks of {} transactions that never ended", directory(),
-                 expired.size());
+    RoleLog("storage")->info("storage replica {}: forgot the chunks of {} transactions that never ended", directory(),
+                             expired.size());
   return Status::Ok();
 }
 

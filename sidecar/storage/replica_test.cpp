@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include "sidecar/lsn_text.h"
 #include "sidecar/storage/replica_model.h"
 
 namespace concord {
@@ -232,7 +233,7 @@ TEST_F(ReplicaTest, ACommitWithOtherChunksThanStagedIsDamage) {
     const Lsn commit = log.Commit("", 0, kNoLsn, token, announced);
     const Status s = replica_->Apply(log.Frames(staged, log.size()));
     EXPECT_EQ(s.code(), Code::kCorruption);
-    EXPECT_NE(s.message().find("record " + std::to_string(commit)), std::string::npos) << s.message();
+    EXPECT_NE(s.message().find("record at LSN " + LsnText(commit) + ":"), std::string::npos) << s.message();
     EXPECT_FALSE(Visible(RowKey(1, 10), commit));
   }
 }

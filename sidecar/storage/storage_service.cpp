@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/key.h"
+#include "sidecar/lsn_text.h"
 #include "sidecar/storage/version_reader.h"
 
 namespace concord {
@@ -56,8 +57,8 @@ grpc::Status StorageService::OpenAt(Lsn read_lsn, uint64_t wait_ms, ReplicaView*
   }
   if (Status s = replica_->OpenView(view); !s.ok()) return ToGrpc(s);
   if (read_lsn < view->horizon())
-    return ToGrpc({Code::kTooOld, "read LSN " + std::to_string(read_lsn) + " lies below the replica's horizon " +
-                                      std::to_string(view->horizon())});
+    return ToGrpc({Code::kTooOld,
+                   "read LSN " + LsnText(read_lsn) + " lies below the replica's horizon " + LsnText(view->horizon())});
   return grpc::Status::OK;
 }
 
