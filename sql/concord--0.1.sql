@@ -154,7 +154,7 @@ CREATE FUNCTION concord.stat_replicas(
     OUT name text, OUT is_local boolean, OUT address text, OUT path text, OUT applied_lsn pg_lsn, OUT lag_ms bigint,
     OUT checkpoint_lsn pg_lsn, OUT checkpoint_lag_ms bigint, OUT horizon_lsn pg_lsn, OUT horizon_lag_ms bigint,
     OUT used_bytes bigint, OUT free_bytes bigint, OUT file_bytes bigint, OUT file_bytes_max bigint, OUT versions bigint,
-    OUT readers bigint, OUT readers_max bigint, OUT lease_checkpoint_lsn pg_lsn, OUT lease_left_ms bigint)
+    OUT dead_versions bigint, OUT readers bigint, OUT readers_max bigint, OUT lease_checkpoint_lsn pg_lsn, OUT lease_left_ms bigint)
   RETURNS SETOF record
   AS 'MODULE_PATHNAME', 'concord_stat_replicas' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 CREATE VIEW concord.stat_replicas AS SELECT * FROM concord.stat_replicas();

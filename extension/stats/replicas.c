@@ -18,7 +18,7 @@
 
 PG_FUNCTION_INFO_V1(concord_stat_replicas);
 
-#define COLUMNS 19
+#define COLUMNS 20
 #define LEASES_SHOWN 8			/* as many as the gateway passes on */
 #define LOCAL_REPLICA "storage"	/* its name on the journal */
 #define LSN_PER_MS (UINT64CONST(4096) * 1000)
@@ -32,7 +32,7 @@ typedef struct Row
 enum Column
 {
 	NAME, IS_LOCAL, ADDRESS, PATH, APPLIED, LAG, CHECKPOINT, CHECKPOINT_LAG, HORIZON, HORIZON_LAG,
-	USED, FREE, FILE_SIZE, FILE_SIZE_MAX, VERSIONS, READERS, READERS_MAX, LEASE_CHECKPOINT, LEASE_LEFT
+	USED, FREE, FILE_SIZE, FILE_SIZE_MAX, VERSIONS, DEAD_VERSIONS, READERS, READERS_MAX, LEASE_CHECKPOINT, LEASE_LEFT
 };
 
 static void
@@ -95,6 +95,7 @@ fill_local(Row *row, const char *text)
 	set_number(row, FILE_SIZE, text, "storage.file_bytes");
 	set_number(row, FILE_SIZE_MAX, text, "storage.map_bytes");
 	set_number(row, VERSIONS, text, "storage.versions");
+	set_number(row, DEAD_VERSIONS, text, "storage.dead_versions");
 	set_number(row, READERS, text, "storage.readers");
 	set_number(row, READERS_MAX, text, "storage.max_readers");
 }

@@ -24,8 +24,22 @@ SELECT relation, kind, rows, bytes FROM concord.stat_storage WHERE relation = 's
 SELECT name, is_local, address LIKE 'unix:%' AS address, path LIKE '%/storage' AS path, applied_lsn <= concord.current_lsn() AS applied,
   lag_ms >= 0 AS lag, checkpoint_lsn <= applied_lsn AS checkpoint, horizon_lsn <= applied_lsn AS horizon, used_bytes > 0 AS used,
   free_bytes < file_bytes AS free, file_bytes BETWEEN used_bytes AND file_bytes_max AS file, versions >= 20 AS versions,
+  dead_versions BETWEEN 0 AND versions AS dead,
   readers BETWEEN 0 AND readers_max AS readers, lease_checkpoint_lsn <= applied_lsn AS lease, lease_left_ms > 0 AS left
   FROM concord.stat_replicas;
+-- An update leaves a dead version, until the horizon has passed it.
+DO $$
+BEGIN
+  FOR i IN 1..100 LOOP
+    UPDATE stt SET b = b + 1;
+    COMMIT;
+    IF (SELECT dead_versions >= 10 FROM concord.stat_replicas) THEN
+      RAISE NOTICE 'dead versions';
+      RETURN;
+    END IF;
+    COMMIT;
+  END LOOP;
+END $$;
 -- nobody waits while all is well
 SELECT count(*) FROM concord.stat_activity WHERE pid = pg_backend_pid();
 -- who may see what

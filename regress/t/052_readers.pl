@@ -39,6 +39,7 @@ foreach my $pid ($old_pid, $holder_pid)
 		slurp_file($node->logfile) =~ /WARNING:  process $pid has been reading Concord tables for \d+ seconds/;
 	}), 'the log warns of it');
 }
+cmp_ok($node->safe_psql('postgres', 'SELECT dead_versions FROM concord.stat_replicas'), '>=', 99, 'what is kept for it is counted');
 my $times = () = slurp_file($node->logfile) =~ /process $old_pid has been reading/g;
 cmp_ok($times, '<=', 3, 'not all the time');
 
@@ -53,6 +54,7 @@ ok(wait_until(sub {
 	$node->safe_psql('postgres', 'UPDATE t SET b = b + 1 WHERE a < 100');
 	(sql("SELECT horizon_lsn > '$before' FROM concord.status"))[0] eq 't';
 }), 'the horizon moves on');
+ok(wait_until(sub { (sql('SELECT dead_versions FROM concord.stat_replicas'))[0] eq '0' }), 'and nothing dead is left');
 
 # 16 slots, some of them the sidecar's own.
 my @readers;

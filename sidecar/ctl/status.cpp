@@ -140,6 +140,7 @@ class Running {
     fields.emplace_back("used_bytes", status.used_bytes());
     fields.emplace_back("map_bytes", status.map_bytes());
     fields.emplace_back("versions", status.versions());
+    fields.emplace_back("dead_versions", status.dead_versions());
     fields.emplace_back("storages", status.storages());
     fields.emplace_back("dropping", status.storages_dropping());
     fields.emplace_back("reader_slots", status.readers());

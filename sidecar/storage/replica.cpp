@@ -263,14 +263,19 @@ Status Replica::Statistics(ReplicaStatistics* out) {
   lmdb::Cursor cursor;
   if (Status s = cursor.Open(view.txn(), dbs_.meta); !s.ok()) return s;
   MDB_val k, v;
+  uint64_t current = 0;
   int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_FIRST);
   for (; rc == 0; rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_NEXT)) {
     const std::string_view key = lmdb::View(k);
     if (key.size() != 1 + kPrefixSize) continue;
-    if (key[0] == kMetaCounter) out->storages++;
+    if (key[0] == kMetaCounter && v.mv_size >= sizeof(uint64_t)) {
+      out->storages++;
+      current += LoadLe<uint64_t>(lmdb::View(v).data());
+    }
     if (key[0] == kMetaDropping) out->storages_dropping++;
   }
   if (rc != MDB_NOTFOUND) return lmdb::Error(rc, "read counters");
+  out->dead_versions = out->versions - std::min(current, out->versions);
   out->applied = view.applied();
   out->horizon = view.horizon();
   out->checkpoint = checkpoint();

@@ -67,6 +67,7 @@ struct ReplicaStatistics {
   Lsn applied, checkpoint, horizon;
   uint64_t map_bytes, used_bytes, versions, storages, storages_dropping, readers, mutations, pruned;
   uint64_t file_bytes, free_bytes, max_readers;
+  uint64_t dead_versions;  // superseded, tombstones, and of storage being dropped
 };
 
 class Replica;

@@ -347,6 +347,7 @@ TEST_F(ReplicaTest, DropServesOlderReadsAndSurvivesRestart) {
   ASSERT_TRUE(replica_->Statistics(&statistics).ok());
   EXPECT_EQ(statistics.storages_dropping, 1u);
   EXPECT_EQ(statistics.storages, 1u);
+  EXPECT_EQ(statistics.dead_versions, statistics.versions - 10);
   PassHorizon();
   bool more;
   ASSERT_TRUE(replica_->Maintain(30, &more).ok());
@@ -356,6 +357,7 @@ TEST_F(ReplicaTest, DropServesOlderReadsAndSurvivesRestart) {
   ASSERT_TRUE(replica_->Statistics(&statistics).ok());
   EXPECT_EQ(statistics.storages_dropping, 0u);
   EXPECT_EQ(statistics.versions, 10u);
+  EXPECT_EQ(statistics.dead_versions, 0u);
 }
 
 TEST_F(ReplicaTest, FullMapIsAStatusAndLosesNothing) {

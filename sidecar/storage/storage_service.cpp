@@ -166,6 +166,7 @@ grpc::Status StorageService::GetStatus(grpc::ServerContext*, const proto::Storag
   reply->set_file_bytes(statistics.file_bytes);
   reply->set_free_bytes(statistics.free_bytes);
   reply->set_max_readers(statistics.max_readers);
+  reply->set_dead_versions(statistics.dead_versions);
   return grpc::Status::OK;
 }
 
