@@ -10,7 +10,7 @@
 namespace concord {
 namespace {
 
-constexpr int kSlots = 8;
+constexpr int kSlots = 600;  // more than go into one message
 constexpr size_t kBuffer = 64;
 
 class OutboxTest : public testing::Test {
@@ -23,7 +23,7 @@ class OutboxTest : public testing::Test {
   }
 
   // A backend commits; the pump takes it. The request's id.
-  uint64_t Add(int slot) {
+  uint64_t Add(int slot, size_t bytes = 5) {
     cc_channel_begin(channel_, slot, CC_REQ_COMMIT, 5);
     EXPECT_EQ(cc_channel_put(channel_, slot, "hello", 5), 5u);
     Piece piece;
@@ -32,7 +32,7 @@ class OutboxTest : public testing::Test {
     request->slot = slot;
     request->sequence = piece.sequence;
     request->kind = CC_REQ_COMMIT;
-    request->payload().append(piece.bytes);
+    request->payload().append(bytes, 'x');
     EXPECT_TRUE(ReleasePiece(*channel_, slot, piece));
     outbox_->Add(request);
     return request->commit.request_id();
@@ -123,6 +123,22 @@ TEST_F(OutboxTest, ARetryIsUnderWayOnlyWhenSentAgain) {
   EXPECT_EQ(Sent(600), 1u);
   EXPECT_EQ(Sent(1000), 1u);
   EXPECT_EQ(request->sends, 2);
+}
+
+TEST_F(OutboxTest, AMessageHasSoManyRequests) {
+  static_assert(kSlots > Outbox::kBatchRequestsMax && kSlots < 2 * Outbox::kBatchRequestsMax);
+  for (int slot = 0; slot < kSlots; slot++) Add(slot);
+  EXPECT_EQ(Sent(0), Outbox::kBatchRequestsMax);
+  EXPECT_EQ(Sent(Outbox::kHoldUs), 0u);
+  EXPECT_EQ(Sent(2 * Outbox::kHoldUs), kSlots - Outbox::kBatchRequestsMax);
+}
+
+TEST_F(OutboxTest, AMessageHasSoManyBytes) {
+  for (int slot = 0; slot < 5; slot++) Add(slot, Outbox::kBatchBytesMax / 2 - 1);
+  Add(5, 3 * Outbox::kBatchBytesMax);
+  // The one that goes over the limit is the last.
+  EXPECT_EQ(Sent(0), 3u);
+  EXPECT_EQ(Sent(0), 3u);
 }
 
 }  // namespace

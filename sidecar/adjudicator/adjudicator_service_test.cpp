@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <functional>
 #include <map>
 
 #include "core/key.h"
@@ -100,6 +101,17 @@ class Gateway {
     auto* commit = request.add_commits();
     commit->set_request_id(++last_id_);
     commit->set_write_set(write_set);
+    EXPECT_TRUE(stream_->Write(request));
+    return last_id_;
+  }
+  // In one message.
+  uint64_t SendAll(const std::vector<std::string>& write_sets) {
+    proto::SessionRequest request;
+    for (const std::string& write_set : write_sets) {
+      auto* commit = request.add_commits();
+      commit->set_request_id(++last_id_);
+      commit->set_write_set(write_set);
+    }
     EXPECT_TRUE(stream_->Write(request));
     return last_id_;
   }
@@ -329,6 +341,55 @@ TEST_F(AdjudicatorServiceTest, BackPressureHoldsTheSessionNotTheService) {
   for (uint64_t i = 1; i <= 200; i++) id = gateway.Send(MakeWriteSet(i, {}, 5000));
   EXPECT_EQ(gateway.Wait(id).outcome(), proto::COMMITTED);
   EXPECT_EQ(process.GetStatus().commits(), 200u);
+}
+
+// Sends while the journal holds everything back; the most that was decided meanwhile.
+uint64_t DecidedWhileHeld(TestJournal* journal, Process* process, uint64_t expected,
+                          const std::function<void()>& send) {
+  journal->Hold(true);
+  std::thread sender(send);  // the channel may hold it back, too
+  uint64_t decided = 0;
+  for (int quiet = 0; quiet < 20; quiet++) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    const uint64_t now = process->GetStatus().tokens();
+    if (now != decided || now < expected) quiet = 0;
+    decided = now;
+  }
+  journal->Hold(false);
+  sender.join();
+  return decided;
+}
+
+TEST_F(AdjudicatorServiceTest, WhatIsInFlightIsBounded) {
+  AdjudicatorService::Options options;
+  options.max_in_flight_bytes = 20000;
+  Process process(&metastore_, One(), options);
+  ASSERT_TRUE(process.service.WaitUntilLeading(60000));
+  Gateway gateway(&process);
+  uint64_t id = 0;
+  const uint64_t decided = DecidedWhileHeld(&journal_, &process, 4, [&] {
+    for (uint64_t i = 1; i <= 50; i++) id = gateway.Send(MakeWriteSet(i, {}, 5000));
+  });
+  EXPECT_EQ(decided, 4u) << "the fourth is over the limit, no other one may follow";
+  EXPECT_EQ(gateway.Wait(id).outcome(), proto::COMMITTED);
+}
+
+TEST_F(AdjudicatorServiceTest, OneSessionHasSoManyRequestsUnanswered) {
+  constexpr size_t kMessages = 18, kEach = 1000;
+  static_assert(kMessages * kEach > SessionStream::kMaxUnanswered);
+  Process process(&metastore_, One());
+  ASSERT_TRUE(process.service.WaitUntilLeading(60000));
+  Gateway gateway(&process);
+  uint64_t id = 0;
+  const uint64_t decided = DecidedWhileHeld(&journal_, &process, SessionStream::kMaxUnanswered, [&] {
+    for (size_t message = 0; message < kMessages; message++) {
+      std::vector<std::string> write_sets;
+      for (size_t i = 1; i <= kEach; i++) write_sets.push_back(MakeWriteSet(message * kEach + i, {}));
+      id = gateway.SendAll(write_sets);
+    }
+  });
+  EXPECT_EQ(decided, SessionStream::kMaxUnanswered);
+  EXPECT_EQ(gateway.Wait(id).outcome(), proto::COMMITTED);
 }
 
 TEST_F(AdjudicatorServiceTest, ThreeNodesGoOnWithoutOne) {
