@@ -93,6 +93,49 @@ TEST_F(SegmentScanTest, AFlippedByteIsToldOrHarmless) {
   EXPECT_GT(told, 50) << "seed " << seed;
 }
 
+// What no flipped byte shows, as every checksum is right: groups and records that were not written one after the other.
+TEST_F(SegmentScanTest, GroupsAndRecordsMustFollowTheOnesBefore) {
+  struct Group {
+    Lsn prev_lsn;
+    std::string frames;
+  };
+  const auto frame = [](uint64_t epoch, Lsn lsn, Lsn prev_lsn) {
+    std::string bytes;
+    AppendFrame(&bytes, epoch, lsn, prev_lsn, "R");
+    return bytes;
+  };
+  const auto write = [&](uint64_t sequence, const std::vector<Group>& groups) {
+    const SegmentHeader header{sequence, 4711 + sequence, 64u << 10};
+    std::string bytes = EncodeSegmentHeader(header);
+    bytes.resize(kFirstGroupOffset);
+    for (const Group& group : groups) {
+      std::string sealed(kGroupHeaderSize, '\0');
+      sealed += group.frames;
+      SealGroup(&sealed, header.salt, bytes.size(), group.prev_lsn, kNoLsn);
+      bytes += sealed;
+    }
+    bytes.resize(header.size);
+    WriteWhole(Path(sequence), bytes);
+  };
+  const auto scan = [&](const std::vector<Group>& first, const std::vector<Group>& second) {
+    sequences_ = {1, 2};
+    write(1, first);
+    write(2, second);
+    SegmentScanner scanner;
+    std::string frames;
+    return Scan(&scanner, &frames);
+  };
+  const std::vector<Group> one = {{0, frame(1, 1, 0) + frame(1, 2, 1)}}, two = {{2, frame(2, 3, 2)}, {3, ""}};
+  EXPECT_TRUE(scan(one, two).ok()) << scan(one, two).message();
+  EXPECT_EQ(scan({{0, frame(1, 1, 0) + frame(1, 3, 2)}}, {{3, ""}}).code(), Code::kCorruption) << "a record is missing";
+  EXPECT_EQ(scan({{0, frame(1, 1, 0) + frame(1, 1, 1)}}, {{1, ""}}).code(), Code::kCorruption) << "no higher LSN";
+  EXPECT_EQ(scan({{0, frame(2, 1, 0) + frame(1, 2, 1)}}, two).code(), Code::kCorruption) << "the epoch falls";
+  EXPECT_EQ(scan(one, {{2, frame(1, 4, 3)}}).code(), Code::kCorruption) << "the group follows, its record does not";
+  EXPECT_EQ(scan(one, {{2, frame(1, 3, 2)}, {2, frame(1, 4, 3)}}).code(), Code::kCorruption) << "its group does not";
+  EXPECT_EQ(scan(one, {{2, frame(1, 3, 2)}, {2, ""}}).code(), Code::kCorruption) << "the mark is of an earlier end";
+  EXPECT_EQ(scan(one, {{1, frame(1, 2, 1)}}).code(), Code::kCorruption) << "the segment does not follow";
+}
+
 TEST_F(SegmentScanTest, AMissingSegmentIsTold) {
   sequences_.erase(sequences_.begin() + 1);
   SegmentScanner scanner;
