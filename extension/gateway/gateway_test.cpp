@@ -326,6 +326,18 @@ TEST_F(GatewayTest, VerdictsReachTheirSlots) {
   EXPECT_EQ(Await(4).lsn, 10 * kBuffer + 1);
 }
 
+TEST_F(GatewayTest, ARequestOverTheLimitIsRefusedAtItsFirstPiece) {
+  StartServer();
+  StartGateway();
+  const std::string piece(kBuffer, 'x');
+  cc_channel_begin(channel(), 0, CC_REQ_COMMIT, kMaxRecordBytes + 1);
+  EXPECT_EQ(cc_channel_put(channel(), 0, piece.data(), piece.size()), piece.size());
+  const CcAnswer answer = Await(0);
+  EXPECT_EQ(answer.outcome, CC_OUT_INVALID);
+  EXPECT_NE(std::string(answer.message).find("over the limit"), std::string::npos) << answer.message;
+  EXPECT_EQ(Commit(0, WriteSet(1)).outcome, CC_COMMITTED);
+}
+
 TEST_F(GatewayTest, RequestsWaitForTheSidecar) {
   StartGateway();
   Put(0, CC_REQ_COMMIT, WriteSet(1));
