@@ -1,5 +1,7 @@
 -- Views of statistics, after known commits.
 CREATE TABLE stt (a int PRIMARY KEY, b int);
+INSERT INTO stt VALUES (0, 0);
+DELETE FROM stt;
 SELECT concord.stat_reset();
 SELECT commits, read_only, conflicts, too_old, refused, unknown, wait_us_avg, wait_us_max, connected FROM concord.stat_commits;
 SELECT count(*) FROM concord.stat_conflicts;
@@ -14,6 +16,11 @@ SELECT commits, read_only, conflicts, too_old, refused, unknown, messages >= 2 A
   wait_us_total >= 2 * wait_us_avg AS total, wait_us_max >= wait_us_avg AS max, stats_reset <= now() AS reset FROM concord.stat_commits;
 SELECT sum(commits) FROM concord.stat_commit_waits;
 SELECT count(*), min(from_us), count(below_us) FROM concord.stat_commit_waits;
+-- each bucket ends where the next one begins, and the waits lie in theirs
+SELECT count(*) AS gaps FROM (SELECT below_us, lead(from_us) OVER (ORDER BY from_us) AS next FROM concord.stat_commit_waits) w
+  WHERE below_us IS DISTINCT FROM next;
+SELECT sum(w.commits * from_us) <= min(wait_us_total) AS least, sum(w.commits * coalesce(below_us, wait_us_max + 1)) > min(wait_us_total) AS most
+  FROM concord.stat_commit_waits w, concord.stat_commits;
 -- storage
 SELECT concord.current_lsn() IS NOT NULL AS applied;
 SELECT relation, kind, rows, bytes > 0 AS bytes, storage_id > 0 AS id FROM concord.stat_storage

@@ -88,7 +88,20 @@ append_to_file("$dir/w.go", '');
 $_->{handle}->finish for $writer, $second;
 is(waits_for('second') . waits_for('writer'), '', 'nobody waits any more');
 
+# What an old snapshot keeps: the horizon stays at or below it, while the replica goes on.
+my $old = start_session($node, 'old',
+	"BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT FROM t;\n\\! touch $dir/o.ready; while [ ! -e $dir/o.go ]; do sleep 0.05; done\nCOMMIT;");
+ok(wait_until(sub { -e "$dir/o.ready" }), 'a reader is open');
+$node->safe_psql('postgres', "UPDATE t SET b = $_ WHERE a = 7") foreach 1 .. 5;
+is($node->safe_psql('postgres', q{SELECT horizon_lsn <= read_lsn, applied_lsn > read_lsn, horizon_lag_ms > lag_ms
+	FROM concord.stat_replicas, concord.readers JOIN pg_stat_activity USING (pid) WHERE application_name = 'old'}), 't|t|t',
+	'the horizon is behind the reader, what is applied is ahead of it');
+append_to_file("$dir/o.go", '');
+$old->{handle}->finish;
+
+cmp_ok($node->safe_psql('postgres', 'SELECT count(*) FROM concord.stat_conflicts'), '>', 0, 'conflicts are counted until the reset');
 $node->safe_psql('postgres', 'SELECT concord.stat_reset()');
+is($node->safe_psql('postgres', 'SELECT count(*) FROM concord.stat_conflicts'), '0', '... and none after it');
 my $sidecar = sidecar_pid($node);
 kill 'STOP', $sidecar;
 my $commit = start_session($node, 'commit', 'INSERT INTO t VALUES (100, 1);');
