@@ -180,6 +180,29 @@ TEST(Channel, RequestWithoutPayloadIsHandedOverAtOnce) {
   EXPECT_TRUE(IsWaited(*block, 1, piece.sequence));
 }
 
+TEST(Channel, BytesPutBitByBitStayInTheirBuffer) {
+  Block block(2);
+  const std::string bytes = [] {
+    std::string text;
+    for (size_t i = 0; i < 2 * kBuffer + 100; i++) text += static_cast<char>(i % 251);
+    return text;
+  }();
+  PutAll(block.get(), 1, CC_REQ_COMMIT, std::string(kBuffer - 1, 'n'));  // the neighbour behind
+  cc_channel_begin(block.get(), 0, CC_REQ_COMMIT, bytes.size());
+  std::string received;
+  for (size_t put = 0; received.size() < bytes.size();) {
+    put += cc_channel_put(block.get(), 0, bytes.data() + put, std::min<size_t>(1000, bytes.size() - put));
+    Piece piece;
+    if (!PeekPiece(*block, 0, &piece)) continue;
+    received.append(piece.bytes);
+    ASSERT_TRUE(ReleasePiece(*block, 0, piece));
+  }
+  EXPECT_TRUE(received == bytes);
+  Piece piece;
+  ASSERT_TRUE(PeekPiece(*block, 1, &piece));
+  EXPECT_TRUE(piece.bytes == std::string(kBuffer - 1, 'n'));
+}
+
 TEST(Channel, CancelledRequestIsNeitherTakenNorAnswered) {
   Block block(1);
   CcAnswer answer = {};

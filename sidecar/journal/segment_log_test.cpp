@@ -196,6 +196,21 @@ TEST_F(SegmentLogTest, RefusesGapsAndFallingEpochs) {
   ExpectModel();
 }
 
+// The frames of one request, before they come near the log.
+TEST_F(SegmentLogTest, ABatchIsAChainOfFrames) {
+  const auto parse = [](const std::vector<Record>& records) {
+    Batch batch;
+    return Batch::Parse(Frames(records), &batch);
+  };
+  EXPECT_TRUE(parse({{2, 5, 3, "a"}, {2, 6, 5, "b"}, {3, 9, 6, "c"}}).ok());
+  EXPECT_EQ(parse({}).code(), Code::kInvalid);
+  EXPECT_EQ(parse({{2, 5, 3, "a"}, {2, 7, 6, "gap"}}).code(), Code::kInvalid);
+  EXPECT_EQ(parse({{2, 5, 3, "a"}, {2, 6, 4, "fork"}}).code(), Code::kInvalid);
+  EXPECT_EQ(parse({{2, 5, 3, "a"}, {2, 5, 5, "no higher LSN"}}).code(), Code::kInvalid);
+  EXPECT_EQ(parse({{2, 5, 3, "a"}, {1, 6, 5, "the epoch falls"}}).code(), Code::kInvalid);
+  EXPECT_EQ(parse({{0, 5, 3, "no epoch"}}).code(), Code::kInvalid);
+}
+
 TEST_F(SegmentLogTest, TornTailIsCutAtEveryByteOfTheLastGroup) {
   for (const int frames : {1, 3}) {
     log_.reset();
