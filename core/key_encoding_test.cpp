@@ -179,6 +179,7 @@ int CompareDecimal(const Decimal& a, const Decimal& b) {
 }
 
 // As PostgreSQL packs it: leading and trailing zero digits stripped. The scale only shows in the header.
+// With an odd scale, zero digits are left where PostgreSQL would have stripped them: they mean nothing.
 std::string PackDecimal(const Decimal& v, int scale) {
   std::string out;
   if (v.kind != Decimal::kFinite) {
@@ -189,10 +190,12 @@ std::string PackDecimal(const Decimal& v, int scale) {
   const std::string all = v.whole + v.fraction;
   for (size_t i = 0; i < all.size(); i += 4) digits.push_back(static_cast<uint16_t>(std::stoi(all.substr(i, 4))));
   int weight = static_cast<int>(v.whole.size()) / 4 - 1;
-  while (!digits.empty() && digits.back() == 0) digits.pop_back();
-  while (!digits.empty() && digits.front() == 0) {
-    digits.erase(digits.begin());
-    --weight;
+  if (scale % 2 == 0) {
+    while (!digits.empty() && digits.back() == 0) digits.pop_back();
+    while (!digits.empty() && digits.front() == 0) {
+      digits.erase(digits.begin());
+      --weight;
+    }
   }
   if (digits.empty()) weight = 0;
   if (v.long_form) {

@@ -181,6 +181,21 @@ TEST_F(JournalServiceTest, NewerStreamTakesOver) {
   EXPECT_FALSE(first->Finish().ok());
 }
 
+TEST_F(JournalServiceTest, AFencedWriterEndsNobody) {
+  proto::SealReply sealed;
+  ASSERT_TRUE(Seal(2, &sealed).ok());
+  grpc::ClientContext context, fenced_context;
+  const auto call = stub_->Append(&context);
+  call->Write(Request(2, 1, 1));
+  ASSERT_EQ(AwaitSynced(call.get(), 1), 1u);
+  const auto fenced = stub_->Append(&fenced_context);
+  fenced->Write(Request(1, 2, 2));
+  EXPECT_EQ(AwaitSynced(fenced.get(), 2), kNoLsn);
+  EXPECT_EQ(fenced->Finish().error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  call->Write(Request(2, 2, 2));
+  EXPECT_EQ(AwaitSynced(call.get(), 2), 2u);
+}
+
 TEST_F(JournalServiceTest, FailedSyncEndsTheStream) {
   proto::SealReply sealed;
   ASSERT_TRUE(Seal(1, &sealed).ok());

@@ -2,6 +2,9 @@
 // checkpoint, what was written since, or a torn mixture; and another boot id.
 #include "sidecar/storage/checkpoint.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <fstream>
 
 #include "sidecar/storage/replica_model.h"
@@ -202,6 +205,38 @@ TEST_F(CheckpointFilesTest, FailedSyncRestoresWithinTheSameBoot) {
   ASSERT_TRUE(Open("boot").ok());
   ApplyFrom(0);
   EXPECT_EQ(replica_->applied(), log_.last());
+}
+
+// Another process that reads the map would find itself in a mixture of states.
+TEST_F(CheckpointFilesTest, NothingIsTakenBackUnderAReader) {
+  ASSERT_TRUE(Open("boot").ok());
+  RandomCommits(50);
+  ApplyFrom(0);
+  replica_.reset();
+  int opened[2], leave[2];
+  ASSERT_EQ(pipe(opened), 0);
+  ASSERT_EQ(pipe(leave), 0);
+  const pid_t reader = fork();
+  if (reader == 0) {
+    close(leave[1]);
+    MDB_env* env;
+    char byte = 'o';
+    const bool ok = mdb_env_create(&env) == 0 && mdb_env_set_mapsize(env, uint64_t{1} << 30) == 0 &&
+                    mdb_env_open(env, path_.c_str(), MDB_RDONLY | MDB_NOTLS, 0600) == 0;
+    if (!ok || write(opened[1], &byte, 1) != 1) _exit(1);
+    _exit(read(leave[0], &byte, 1) == 0 ? 0 : 1);
+  }
+  close(opened[1]);
+  char byte;
+  ASSERT_EQ(read(opened[0], &byte, 1), 1);
+  const Status refused = Open("another boot");
+  EXPECT_EQ(refused.code(), Code::kUnavailable) << refused.ToString();
+  close(leave[1]);
+  int status;
+  ASSERT_EQ(waitpid(reader, &status, 0), reader);
+  EXPECT_EQ(status, 0);
+  EXPECT_TRUE(Open("another boot").ok());
+  for (const int fd : {opened[0], leave[0]}) close(fd);
 }
 
 TEST_F(CheckpointFilesTest, RefusesDamagedOrMissingFiles) {
