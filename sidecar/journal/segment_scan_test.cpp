@@ -136,6 +136,20 @@ TEST_F(SegmentScanTest, GroupsAndRecordsMustFollowTheOnesBefore) {
   EXPECT_EQ(scan(one, {{1, frame(1, 2, 1)}}).code(), Code::kCorruption) << "the segment does not follow";
 }
 
+// A record may hold the bytes of a journal, even of this one.
+TEST(SegmentFormat, AGroupCountsOnlyWhereAndInTheSegmentItWasMadeFor) {
+  std::string group(kGroupHeaderSize, '\0');
+  group += FrameRange(1, 1, 1);
+  SealGroup(&group, /*salt=*/7, /*offset=*/8192, kNoLsn, kNoLsn);
+  GroupHeader header;
+  std::string_view frames;
+  EXPECT_EQ(ParseGroup(group, 7, 8192, &header, &frames), GroupState::kWhole);
+  EXPECT_EQ(ParseGroup(group, 7, 8200, &header, &frames), GroupState::kNone);
+  EXPECT_EQ(ParseGroup(group, 8, 8192, &header, &frames), GroupState::kNone);
+  EXPECT_TRUE(ContainsGroupHeader(std::string(8, '\0') + group, 7, 8184));
+  EXPECT_FALSE(ContainsGroupHeader(std::string(8, '\0') + group, 7, 8192));
+}
+
 TEST_F(SegmentScanTest, AMissingSegmentIsTold) {
   sequences_.erase(sequences_.begin() + 1);
   SegmentScanner scanner;
