@@ -67,6 +67,8 @@ ok(wait_until(sub { slurp_file($node->logfile) =~ /data\.mdb: sync failed, the s
 set_faults($faulty);
 $node->restart('immediate');
 ok(wait_ready($node), 'a restart recovers');
+like(slurp_file($node->logfile), qr/storage went back to its checkpoint .*: the machine restarted or a sync failed/,
+	'the replica goes back to its checkpoint');
 like($node->safe_psql('postgres', 'SELECT n FROM t WHERE w = 100 ORDER BY n'), qr/^1/, 'the journal replays what the replica gave up');
 unlike(slurp_file($node->logfile), qr/PANIC|terminated by signal (6|11)/, 'nothing crashed');
 $node->stop;

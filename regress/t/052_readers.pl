@@ -40,8 +40,6 @@ foreach my $pid ($old_pid, $holder_pid)
 	}), 'the log warns of it');
 }
 cmp_ok($node->safe_psql('postgres', 'SELECT dead_versions FROM concord.stat_replicas'), '>=', 99, 'what is kept for it is counted');
-my $times = () = slurp_file($node->logfile) =~ /process $old_pid has been reading/g;
-cmp_ok($times, '<=', 3, 'not all the time');
 
 ok(wait_until(sub { (sql("SELECT count(*) FROM concord.readers WHERE pid = $holder_pid"))[0] eq '0' }, 30), 'who holds a view for too long is ended');
 like(slurp_file($node->logfile), qr/terminating process $holder_pid, which has held on to the storage replica/, 'and that is said');
@@ -50,6 +48,9 @@ $holder->{handle}->kill_kill;
 $old->{handle}->finish;
 like($old->{err}, qr/72000: snapshot too old.*HINT: /s, 'an old snapshot is too old in the end');
 like($old->{out}, qr/alive\|t/, 'and its session lives on');
+# After 2, 4, 8, 16 seconds of its 18; more of them only if this machine takes minutes.
+my $times = () = slurp_file($node->logfile) =~ /process $old_pid has been reading/g;
+cmp_ok($times, '<=', 8, 'it was not warned of all the time');
 ok(wait_until(sub {
 	$node->safe_psql('postgres', 'UPDATE t SET b = b + 1 WHERE a < 100');
 	(sql("SELECT horizon_lsn > '$before' FROM concord.status"))[0] eq 't';

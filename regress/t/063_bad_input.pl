@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use ConcordTest;
 use IO::Socket::UNIX;
+use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
@@ -18,33 +19,39 @@ foreach my $mode (0755, 0770, 0711)
 	my $dir = sprintf('%s/open%o', $work, $mode);
 	mkdir $dir;
 	chmod $mode, $dir;
-	command_fails_like([ $concordd, '--dir', $dir ], qr/has mode 0\d+, so others can reach it; chmod 0700/,
+	command_fails_like([ 'timeout', 60, $concordd, '--dir', $dir ], qr/has mode 0\d+, so others can reach it; chmod 0700/,
 		sprintf('a directory of mode %o', $mode));
 	is(join(' ', glob "$dir/*"), '', 'nothing was made in it');
 }
 foreach my $address ('0.0.0.0:5555', '[::]:5555', '192.0.2.1:5555', '127.0.0.1:5555,0.0.0.0:5555')
 {
-	command_fails_like([ $concordd, '--dir', "$work/new", '--listen', $address ], qr/neither unix:\/path nor loopback/,
+	command_fails_like([ 'timeout', 60, $concordd, '--dir', "$work/new", '--listen', $address ], qr/neither unix:\/path nor loopback/,
 		"it does not listen on $address");
 }
 mkdir "$work/shared";
 chmod 0777, "$work/shared";
-command_fails_like([ $concordd, '--dir', "$work/d", '--listen', "unix:$work/shared/sock" ], qr/may be written by others/,
+command_fails_like([ 'timeout', 60, $concordd, '--dir', "$work/d", '--listen', "unix:$work/shared/sock" ], qr/may be written by others/,
 	'nor on a socket that others could replace');
 
-# What it makes is its user's alone, whatever the umask.
+# What it makes is its user's alone, whatever the umask. By hand: a server has set a strict one before it starts it.
 my $old = umask 0;
-my $node = new_cluster('main');
+my $alone = IPC::Run::start([ $concordd, '--dir', "$work/alone", '--log-file', "$work/alone.log" ]);
 umask $old;
-my $dir = $node->data_dir . '/concord';
-$node->safe_psql('postgres', 'CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 10)');
+ok(wait_until(sub { -e "$work/alone.log" && slurp_file("$work/alone.log") =~ /role=adjudicator leading/ }), 'it leads');
 my @open;
-foreach my $path ($dir, split /\n/, `find $dir`)
+foreach my $path (split /\n/, `find $work/alone`)
 {
 	my $mode = (lstat $path)[2] & 0777;
 	push @open, sprintf('%s %o', $path, $mode) if $mode & 077;
 }
 is("@open", '', 'nobody else can reach its files');
+ok(-S "$work/alone/concordd.sock" && -e "$work/alone/storage/data.mdb" && glob("$work/alone/journal/*.segment"), '... of each kind');
+$alone->signal('TERM');
+$alone->finish;
+
+my $node = new_cluster('main');
+my $dir = $node->data_dir . '/concord';
+$node->safe_psql('postgres', 'CREATE TABLE t (a int PRIMARY KEY); INSERT INTO t SELECT generate_series(1, 10)');
 
 # Garbage.
 my $pid = sidecar_pid($node);
