@@ -27,7 +27,7 @@ is((stat $dir)[2] & 0077, 0, 'its directory too');
 my $daemon = `pg_config --pkglibdir`;
 chomp $daemon;
 $daemon .= '/concordd';
-my $output = `$daemon --dir $dir --listen unix:$dir/other.sock 2>&1`;
+my $output = `timeout 60 $daemon --dir $dir --listen unix:$dir/other.sock 2>&1`;
 isnt($?, 0, 'a second concordd on the directory is refused');
 like($output, qr/lock|in use|another/i, '... and says why');
 ok(kill(0, $pid), 'the first one goes on');
