@@ -609,10 +609,12 @@ TEST_F(AdjudicatorServiceTest, PagesShowWhatIsCommittedBeforeItsVerdict) {
     ASSERT_TRUE(ReadSmallFile(foreign, &now).ok());
     EXPECT_EQ(now, content);
     unlink(foreign.c_str());
+    unlink((foreign + ".new").c_str());
     unlink(link.c_str());
   }
   EXPECT_EQ(page.committed(), kNoLsn);
   unlink(registry.c_str());
+  unlink((registry + ".new").c_str());
 }
 
 // A replica beside the service: its thread is the test's.
@@ -733,6 +735,7 @@ TEST_F(AdjudicatorServiceTest, PagesOfADeadProcessAreWithdrawnBeforeAnythingComm
   Process process(&metastore_, One(), options);
   EXPECT_EQ(page.committed(), kNoLsn);
   unlink(registry.c_str());
+  unlink((registry + ".new").c_str());
 }
 
 }  // namespace
