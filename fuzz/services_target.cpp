@@ -2,6 +2,7 @@
 // stop.
 //
 // input := method u8 | message. Messages of streams: size u16 | bytes, one after another.
+#include <grpc/grpc.h>
 #include <grpcpp/grpcpp.h>
 
 #include <chrono>
@@ -33,6 +34,7 @@ struct Sidecar {
   std::unique_ptr<proto::Storage::Stub> storage;
 
   Sidecar() {
+    grpc_init();  // never undone: that may take gRPC ten seconds
     (void)InitLog("off", "");
     journal::JournalNodeOptions node_options;
     node_options.log.directory = scratch.path() + "/journal";
@@ -77,6 +79,17 @@ struct Sidecar {
     journal = proto::Journal::NewStub(channel);
     storage = proto::Storage::NewStub(channel);
   }
+
+  // As concordd ends.
+  ~Sidecar() {
+    adjudicator_service->Stop();
+    storage_role->StopFollowing();
+    journal_service->Stop();
+    server->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(200));
+    server->Wait();
+    (void)storage_role->Stop();
+    server.reset();
+  }
 };
 
 void SetDeadline(grpc::ClientContext* context, int ms) {
@@ -93,7 +106,7 @@ void Unary(Stub* stub, grpc::Status (Stub::*method)(grpc::ClientContext*, const 
 }
 
 void Run(std::string_view input) {
-  static Sidecar& sidecar = *new Sidecar;
+  static Sidecar sidecar;
   Reader reader(input);
   const auto method = reader.Number(1) % 11;
   const std::string bytes(reader.Rest());

@@ -74,7 +74,7 @@ std::string Mutations(Reader* reader, uint32_t* count) {
 
 void Run(std::string_view input) {
   // What comes from a journal that nobody judged has a replica of its own.
-  static Pair &judged = *new Pair, &unjudged = *new Pair;
+  static Pair judged, unjudged;
   Reader reader(input);
   const auto kind = reader.Number(1) % 6;
   if (kind == 0) return judged.Commit(std::string(reader.Rest()));

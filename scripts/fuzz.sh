@@ -18,7 +18,9 @@ for pair in Journal:journal Keys:keys WriteSet:write_set Services:services; do
   if CONCORD_FUZZ_SEEDS=$build/corpus/$name $build/fuzz/fuzz_$target -max_total_time="$seconds" -max_len=8192 -timeout=30 \
       -rss_limit_mb=4096 -print_final_stats=1 -artifact_prefix=$build/found/$name- $build/corpus/$name fuzz/corpus/$name \
       >$build/$name.log 2>&1; then
-    grep -E 'stat::number_of_executed_units|stat::new_units_added' $build/$name.log
+    # Coverage of the seeds, and in the end: it should grow at first, and stand still once the corpus is good.
+    sed -nE 's/^#[0-9]+\tINITED (cov: [0-9]+ ft: [0-9]+) .*/  begins with \1/p; s/^#([0-9]+)\tDONE +(cov: [0-9]+ ft: [0-9]+) corp: ([0-9]+).*/  \1 runs, \2, \3 inputs/p' \
+      $build/$name.log
   else
     tail -30 $build/$name.log; failed=$((failed + 1))
   fi

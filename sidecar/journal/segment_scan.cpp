@@ -143,7 +143,8 @@ Status SegmentScanner::ScanGroup(const std::string& path, uint64_t offset, const
     const Status status = ParseFrame(frames.substr(at), &frame, &size);
     const uint64_t frame_offset = offset + kGroupHeaderSize + at;
     if (!status.ok()) return Damage(path, frame_offset, status.message());
-    if (frame.prev_lsn != state_.last_lsn || frame.lsn <= frame.prev_lsn || frame.epoch < state_.last_epoch)
+    if (frame.prev_lsn != state_.last_lsn || frame.lsn <= frame.prev_lsn || frame.epoch < state_.last_epoch ||
+        frame.epoch == 0)
       return Damage(path, frame_offset, "the frame does not follow the one before it");
     if (group->first_lsn == kNoLsn) group->first_lsn = frame.lsn;
     state_.last_lsn = frame.lsn;
