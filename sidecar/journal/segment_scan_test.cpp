@@ -130,6 +130,7 @@ TEST_F(SegmentScanTest, GroupsAndRecordsMustFollowTheOnesBefore) {
   EXPECT_EQ(scan({{0, frame(1, 1, 0) + frame(1, 3, 2)}}, {{3, ""}}).code(), Code::kCorruption) << "a record is missing";
   EXPECT_EQ(scan({{0, frame(1, 1, 0) + frame(1, 1, 1)}}, {{1, ""}}).code(), Code::kCorruption) << "no higher LSN";
   EXPECT_EQ(scan({{0, frame(2, 1, 0) + frame(1, 2, 1)}}, two).code(), Code::kCorruption) << "the epoch falls";
+  EXPECT_EQ(scan({{0, frame(0, 1, 0) + frame(1, 2, 1)}}, two).code(), Code::kCorruption) << "epochs begin at 1";
   EXPECT_EQ(scan(one, {{2, frame(1, 4, 3)}}).code(), Code::kCorruption) << "the group follows, its record does not";
   EXPECT_EQ(scan(one, {{2, frame(1, 3, 2)}, {2, frame(1, 4, 3)}}).code(), Code::kCorruption) << "its group does not";
   EXPECT_EQ(scan(one, {{2, frame(1, 3, 2)}, {2, ""}}).code(), Code::kCorruption) << "the mark is of an earlier end";
