@@ -1,5 +1,4 @@
 // What a replica does with the chunks of large transactions (core/wire.h) until these are decided; see staging_area.h.
-
 #include "core/bytes.h"
 #include "sidecar/rpc/log.h"
 #include "sidecar/storage/meta.h"
