@@ -22,7 +22,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstdlib>
 #include <map>
 #include <memory>
 #include <memory_resource>
@@ -59,15 +58,10 @@ class Arena : public std::pmr::memory_resource {
   void do_deallocate(void*, size_t, size_t) override {}
   bool do_is_equal(const memory_resource& other) const noexcept override { return this == &other; }
 
-  struct Free {
-    void operator()(char* bytes) const { free(bytes); }
-  };
-  using Bytes = std::unique_ptr<char[], Free>;
   struct Block {
-    Bytes bytes;
+    std::unique_ptr<char[]> bytes;
     size_t size;
   };
-  static Bytes MakeBlock(size_t size);
   std::vector<Block> blocks_;
   size_t offset_ = 0;  // in the last block
   size_t used_ = 0;

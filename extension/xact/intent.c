@@ -20,6 +20,9 @@
 #define INTENT_BUCKETS 8192
 #define INTENT_WAYS 8
 
+/* A load shall not drive out everybody else's: what one transaction registers, an eighth of them. */
+#define INTENTS_OF_ONE 8192
+
 typedef struct Intent
 {
 	uint64		hash;			/* 0: never used */
@@ -36,6 +39,10 @@ typedef struct Bucket
 } Bucket;
 
 static Bucket *buckets = NULL;
+
+/* How many this transaction has registered. */
+static LocalTransactionId counted_lxid = InvalidLocalTransactionId;
+static int	registered = 0;
 
 Size
 concord_intent_shmem_size(void)
@@ -126,8 +133,8 @@ try_take(Bucket *bucket, uint64 hash, CcLockMode mode, Intent *owner)
 	}
 	if (free && mode >= CC_NO_KEY_UPDATE)
 	{
-		if (place == NULL)
-			place = find_room(bucket);
+		if (place == NULL && registered < INTENTS_OF_ONE && (place = find_room(bucket)) != NULL)
+			registered++;
 		if (place != NULL)
 		{
 			place->mode = place->hash == hash && is_mine(place) ? Max(place->mode, mode) : mode;
@@ -151,6 +158,11 @@ concord_intent_take(uint64 prefix, const void *body, size_t body_size, CcLockMod
 	if (!concord_local_intents)
 		return CONCORD_INTENT_FREE;
 	hash = Max(hash, 1);
+	if (counted_lxid != MyProc->lxid)
+	{
+		counted_lxid = MyProc->lxid;
+		registered = 0;
+	}
 	for (;;)
 	{
 		Intent		owner;
