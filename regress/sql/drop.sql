@@ -19,7 +19,7 @@ SET dr.before = :before;
 -- each look in a transaction of its own: an open one would keep what it can still read
 DO $$
 BEGIN
-  FOR i IN 1..400 LOOP
+  FOR i IN 1..6000 LOOP
     IF (SELECT storages <= current_setting('dr.before')::bigint AND dropping = 0 FROM concord.status) THEN
       RAISE NOTICE 'all dropped storage is gone';
       RETURN;
