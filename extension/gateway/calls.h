@@ -25,8 +25,7 @@ class Calls {
   // Runs `call` (grpc::ClientContext* -> grpc::Status).
   template <typename Call>
   grpc::Status Run(int timeout_ms, Call call) {
-    if (std::string reason = Distrust(); !reason.empty())
-      return {grpc::StatusCode::PERMISSION_DENIED, std::move(reason)};
+    if (const std::string reason = Distrust(); !reason.empty()) return {grpc::StatusCode::PERMISSION_DENIED, reason};
     grpc::ClientContext context;
     context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(timeout_ms));
     {
