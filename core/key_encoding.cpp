@@ -129,7 +129,9 @@ void EncodeInterval(KeyWriter* key, int32_t months, int32_t days, int64_t micros
 }
 
 void EncodeTimeTz(KeyWriter* key, int64_t microseconds, int32_t zone) {
-  EncodeInt64(key, microseconds + zone * int64_t{1000000});
+  // Unsigned, which wraps: no time of day comes near, but whatever bytes a value has, they have one encoding.
+  EncodeInt64(
+      key, static_cast<int64_t>(static_cast<uint64_t>(microseconds) + static_cast<uint64_t>(zone * int64_t{1000000})));
   EncodeInt32(key, zone);
 }
 
