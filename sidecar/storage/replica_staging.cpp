@@ -26,6 +26,20 @@ bool IsOfToken(const MDB_val& key, const Token& token) {
 uint32_t StagedSequence(const MDB_val& key) { return LoadBe32(static_cast<const char*>(key.mv_data) + sizeof(Token)); }
 uint32_t StagedPiece(const MDB_val& key) { return LoadBe32(static_cast<const char*>(key.mv_data) + sizeof(Token) + 4); }
 
+// Calls visit(cursor, key, value) for the pieces of a token from a sequence number on, until it says stop or fails.
+template <typename Visit>
+Status EachPiece(MDB_txn* txn, MDB_dbi staged, const Token& token, uint32_t from, Visit visit) {
+  lmdb::Cursor cursor;
+  if (Status s = cursor.Open(txn, staged); !s.ok()) return s;
+  const std::string key = StagedKey(token, from, 0);
+  MDB_val k = lmdb::Val(key), v;
+  int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE);
+  for (bool stop = false; rc == 0 && IsOfToken(k, token); rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_NEXT)) {
+    if (Status s = visit(cursor.get(), k, v, &stop); !s.ok() || stop) return s;
+  }
+  return rc == 0 || rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "read staged chunks");
+}
+
 }  // namespace
 
 Status ParseAbandon(std::string_view body, Lsn lsn, Token* token) {
@@ -111,29 +125,21 @@ Status Replica::ApplyStaged(const Token& token, uint32_t count, Lsn lsn, Batch* 
 }
 
 Status Replica::AddSpilledSequences(const Token& token, Batch* batch, std::set<uint32_t>* sequences) {
-  lmdb::Cursor cursor;
-  if (Status s = cursor.Open(batch->txn.get(), dbs_.staged); !s.ok()) return s;
-  const std::string key = StagedKey(token, 0, 0);
-  MDB_val k = lmdb::Val(key), v;
-  int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE);
-  for (; rc == 0 && IsOfToken(k, token); rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_NEXT)) {
+  return EachPiece(batch->txn.get(), dbs_.staged, token, 0, [&](MDB_cursor*, const MDB_val& k, const MDB_val&, bool*) {
     if (StagedPiece(k) == 0) sequences->insert(StagedSequence(k));
-  }
-  return rc == 0 || rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "count staged chunks");
+    return Status::Ok();
+  });
 }
 
 // Copied: LMDB's memory is not ours to keep while we write.
 Status Replica::ReadSpilled(const Token& token, uint32_t sequence, Batch* batch, std::string* mutations) {
   mutations->clear();
-  lmdb::Cursor cursor;
-  if (Status s = cursor.Open(batch->txn.get(), dbs_.staged); !s.ok()) return s;
-  const std::string key = StagedKey(token, sequence, 0);
-  MDB_val k = lmdb::Val(key), v;
-  int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE);
-  for (; rc == 0 && IsOfToken(k, token) && StagedSequence(k) == sequence;
-       rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_NEXT))
-    mutations->append(lmdb::View(v));
-  return rc == 0 || rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "read staged chunk");
+  return EachPiece(batch->txn.get(), dbs_.staged, token, sequence,
+                   [&](MDB_cursor*, const MDB_val& k, const MDB_val& v, bool* stop) {
+                     *stop = StagedSequence(k) != sequence;
+                     if (!*stop) mutations->append(lmdb::View(v));
+                     return Status::Ok();
+                   });
 }
 
 Status Replica::DeleteStaged(const Token& token, Batch* batch) {
@@ -142,15 +148,10 @@ Status Replica::DeleteStaged(const Token& token, Batch* batch) {
   if (spilled_.erase(token) == 0) return Status::Ok();
   // Of the only one all goes at once, page by page.
   if (spilled_.empty()) return lmdb::Error(mdb_drop(batch->txn.get(), dbs_.staged, 0), "delete staged chunks");
-  lmdb::Cursor cursor;
-  if (Status s = cursor.Open(batch->txn.get(), dbs_.staged); !s.ok()) return s;
-  const std::string key = StagedKey(token, 0, 0);
-  MDB_val k = lmdb::Val(key), v;
-  int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE);
-  for (; rc == 0 && IsOfToken(k, token); rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_NEXT)) {
-    if (Status s = lmdb::Error(mdb_cursor_del(cursor.get(), 0), "delete staged chunk"); !s.ok()) return s;
-  }
-  return rc == 0 || rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "delete staged chunk");
+  return EachPiece(batch->txn.get(), dbs_.staged, token, 0,
+                   [](MDB_cursor* cursor, const MDB_val&, const MDB_val&, bool*) {
+                     return lmdb::Error(mdb_cursor_del(cursor, 0), "delete staged chunk");
+                   });
 }
 
 // True if the journal would have to be kept too long for the sake of this chunk.
