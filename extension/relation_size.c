@@ -1,22 +1,82 @@
 /*
  * relation_size.c
- *		concord.relation_size(regclass): what a table or index takes in the cluster.
+ *		What tables and indexes take in the cluster.
  *
- * pg_relation_size looks at files, and sees only the metapage.
+ * pg_relation_size and its kin look at files, and see only the metapage. The functions of the same names in schema concord answer for
+ * Concord tables and indexes from the replica's counters, and ask Postgres' own for all others; ddl/size_calls.c puts
+ * them in their place.
  */
 #include "concord.h"
 
+#include "access/parallel.h"
 #include "access/relation.h"
+#include "common/relpath.h"
 #include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
 
 PG_FUNCTION_INFO_V1(concord_relation_bytes);
+PG_FUNCTION_INFO_V1(concord_pg_relation_size);
+PG_FUNCTION_INFO_V1(concord_pg_table_size);
+PG_FUNCTION_INFO_V1(concord_pg_indexes_size);
+PG_FUNCTION_INFO_V1(concord_pg_total_relation_size);
+
+/* Keys and values of the current rows, or entries. */
+static int64
+storage_bytes(Relation rel)
+{
+	uint32		storage_id = concord_storage_id(rel);
+	uint64		rows = 0;
+	uint64		bytes = 0;
+	CcStatus	status;
+
+	if (IsParallelWorker())
+		concord_check(cc_replica_open(concord_replica_path()));
+	else
+		(void) concord_newest_lsn();	/* the replica has applied what was committed before the call */
+	status = cc_replica_counters(concord_is_table(rel) ? concord_row_prefix(storage_id) : concord_entry_prefix(storage_id),
+								 &rows, &bytes);
+	if (status != CC_END)
+		concord_check(status);
+	return (int64) bytes;
+}
+
+static int64
+index_bytes(Relation table)
+{
+	List	   *indexes = RelationGetIndexList(table);
+	int64		bytes = 0;
+	ListCell   *cell;
+
+	foreach(cell, indexes)
+	{
+		Relation	index = relation_open(lfirst_oid(cell), AccessShareLock);
+
+		bytes += storage_bytes(index);
+		relation_close(index, AccessShareLock);
+	}
+	list_free(indexes);
+	return bytes;
+}
+
+/* Opens a Concord table or index. NULL if it is another relation or none; *exists tells which. */
+static Relation
+open_ours(Oid relid, bool *exists)
+{
+	Relation	rel = try_relation_open(relid, AccessShareLock);
+
+	*exists = rel != NULL;
+	if (rel == NULL || concord_is_table(rel) || concord_is_index(rel))
+		return rel;
+	relation_close(rel, AccessShareLock);
+	return NULL;
+}
 
 Datum
 concord_relation_bytes(PG_FUNCTION_ARGS)
 {
 	Relation	rel = try_relation_open(PG_GETARG_OID(0), AccessShareLock);
-	uint64		rows = 0;
-	uint64		bytes = 0;
+	int64		bytes;
 
 	if (rel == NULL)
 		PG_RETURN_NULL();
@@ -25,9 +85,72 @@ concord_relation_bytes(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_WRONG_OBJECT_TYPE),
 				 errmsg("\"%s\" is not a Concord table or index", RelationGetRelationName(rel)),
 				 errhint("Use pg_relation_size.")));
-	(void) concord_newest_lsn();	/* the replica has applied what was committed before the call */
-	concord_check(cc_replica_counters(concord_is_table(rel) ? concord_row_prefix(concord_storage_id(rel)) :
-									  concord_entry_prefix(concord_storage_id(rel)), &rows, &bytes));
+	bytes = storage_bytes(rel);
 	relation_close(rel, AccessShareLock);
-	PG_RETURN_INT64((int64) bytes);
+	PG_RETURN_INT64(bytes);
+}
+
+Datum
+concord_pg_relation_size(PG_FUNCTION_ARGS)
+{
+	ForkNumber	fork = forkname_to_number(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	bool		exists;
+	Relation	rel = open_ours(PG_GETARG_OID(0), &exists);
+	int64		bytes;
+
+	if (!exists)
+		PG_RETURN_NULL();
+	if (rel == NULL)
+		return pg_relation_size(fcinfo);
+	bytes = fork == MAIN_FORKNUM ? storage_bytes(rel) : 0;
+	relation_close(rel, AccessShareLock);
+	PG_RETURN_INT64(bytes);
+}
+
+Datum
+concord_pg_table_size(PG_FUNCTION_ARGS)
+{
+	bool		exists;
+	Relation	rel = open_ours(PG_GETARG_OID(0), &exists);
+	int64		bytes;
+
+	if (!exists)
+		PG_RETURN_NULL();
+	if (rel == NULL)
+		return pg_table_size(fcinfo);
+	bytes = storage_bytes(rel);
+	relation_close(rel, AccessShareLock);
+	PG_RETURN_INT64(bytes);
+}
+
+Datum
+concord_pg_indexes_size(PG_FUNCTION_ARGS)
+{
+	bool		exists;
+	Relation	rel = open_ours(PG_GETARG_OID(0), &exists);
+	int64		bytes;
+
+	if (!exists)
+		PG_RETURN_NULL();
+	if (rel == NULL)
+		return pg_indexes_size(fcinfo);
+	bytes = concord_is_table(rel) ? index_bytes(rel) : 0;
+	relation_close(rel, AccessShareLock);
+	PG_RETURN_INT64(bytes);
+}
+
+Datum
+concord_pg_total_relation_size(PG_FUNCTION_ARGS)
+{
+	bool		exists;
+	Relation	rel = open_ours(PG_GETARG_OID(0), &exists);
+	int64		bytes;
+
+	if (!exists)
+		PG_RETURN_NULL();
+	if (rel == NULL)
+		return pg_total_relation_size(fcinfo);
+	bytes = storage_bytes(rel) + (concord_is_table(rel) ? index_bytes(rel) : 0);
+	relation_close(rel, AccessShareLock);
+	PG_RETURN_INT64(bytes);
 }

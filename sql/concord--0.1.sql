@@ -70,7 +70,23 @@ CREATE FUNCTION concord.relation_size(regclass) RETURNS bigint
   AS 'MODULE_PATHNAME', 'concord_relation_bytes' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
 COMMENT ON FUNCTION concord.relation_size(regclass) IS
   'bytes that the current rows of a Concord table, or entries of an index, take in storage: keys and values, without old '
-  'versions and free space; pg_relation_size knows only local files';
+  'versions and free space';
+
+-- Postgres' own look at files only. Their support function makes the planner call these instead.
+CREATE FUNCTION concord.pg_relation_size(regclass, text) RETURNS bigint
+  AS 'MODULE_PATHNAME', 'concord_pg_relation_size' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+CREATE FUNCTION concord.pg_table_size(regclass) RETURNS bigint
+  AS 'MODULE_PATHNAME', 'concord_pg_table_size' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+CREATE FUNCTION concord.pg_indexes_size(regclass) RETURNS bigint
+  AS 'MODULE_PATHNAME', 'concord_pg_indexes_size' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+CREATE FUNCTION concord.pg_total_relation_size(regclass) RETURNS bigint
+  AS 'MODULE_PATHNAME', 'concord_pg_total_relation_size' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+CREATE FUNCTION concord.size_support(internal) RETURNS internal
+  AS 'MODULE_PATHNAME', 'concord_size_support' LANGUAGE C STRICT;
+ALTER FUNCTION pg_catalog.pg_relation_size(regclass, text) SUPPORT concord.size_support;
+ALTER FUNCTION pg_catalog.pg_table_size(regclass) SUPPORT concord.size_support;
+ALTER FUNCTION pg_catalog.pg_indexes_size(regclass) SUPPORT concord.size_support;
+ALTER FUNCTION pg_catalog.pg_total_relation_size(regclass) SUPPORT concord.size_support;
 
 CREATE FUNCTION concord.check(relation regclass, OUT index regclass, OUT tid tid, OUT problem text) RETURNS SETOF record
   AS 'MODULE_PATHNAME', 'concord_check_relation' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
