@@ -7,14 +7,16 @@
  *
  * - REFRESH MATERIALIZED VIEW CONCURRENTLY makes a temporary one of the view's access method. Temporary tables are heap's: it
  *   becomes heap's. It never becomes the view's file.
- * - ALTER TABLE ... SET ACCESS METHOD makes one of the new access method. The indexes of the old table change with it: they are
- *   built anew after the swap, by the access method that pg_class then names. Nothing uses them in between: the statement holds
- *   AccessExclusiveLock, has done its event triggers, and changes nothing else.
+ * - ALTER TABLE ... SET ACCESS METHOD makes one of the new access method. The indexes of the old table change with it, those that
+ *   other changes of the same statement have just made included: they are built anew after the swap, by the access method that
+ *   pg_class then names. Nothing uses them in between: the statement holds AccessExclusiveLock, and all its changes of the
+ *   catalogs are done. What cannot be is refused here, too, before a row is copied.
  *
  * Postgres gives a transient table a TOAST table only if the old table has one; ours never do, so it is made here.
  */
 #include "concord.h"
 
+#include "access/amapi.h"
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
@@ -26,6 +28,7 @@
 #include "catalog/toasting.h"
 #include "commands/defrem.h"
 #include "ddl/ddl.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
 #include "utils/relcache.h"
@@ -67,16 +70,45 @@ rewritten_table(const char *name)
 	return *end == '\0' ? (Oid) relid : InvalidOid;
 }
 
+/*
+ * The relcache keeps an entry of an index that this transaction has made, and reloads all of it but its access method's routines. A
+ * rollback to a savepoint would leave it with the wrong ones.
+ */
+static void
+refuse_index_before_savepoint(Oid indexid, Oid relid)
+{
+	Relation	index = RelationIdGetRelation(indexid);
+	SubTransactionId current = GetCurrentSubTransactionId();
+	bool		made_here;
+
+	if (!RelationIsValid(index))
+		return;
+	made_here = (index->rd_createSubid == InvalidSubTransactionId || index->rd_createSubid == current) &&
+		(index->rd_firstRelfilenodeSubid == InvalidSubTransactionId || index->rd_firstRelfilenodeSubid == current);
+	RelationClose(index);
+	if (!made_here)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("cannot change the access method of table \"%s\" after a savepoint that is younger than its indexes",
+						get_rel_name(relid)),
+				 errhint("Release the savepoint, or commit first.")));
+}
+
 static void
 change_index(Relation pg_class, Oid indexid, bool to_ours)
 {
 	HeapTuple	row = SearchSysCacheCopy1(RELOID, ObjectIdGetDatum(indexid));
+	Form_pg_class form;
 	ObjectAddress index;
 	ObjectAddress method;
 
 	if (!HeapTupleIsValid(row))
 		elog(ERROR, "cache lookup failed for index %u", indexid);
-	((Form_pg_class) GETSTRUCT(row))->relam = to_ours ? concord_index_am_oid() : BTREE_AM_OID;
+	form = (Form_pg_class) GETSTRUCT(row);
+	if (form->relam != (to_ours ? BTREE_AM_OID : concord_index_am_oid()))
+		concord_refuse_index_method(get_am_name(form->relam));
+	concord_spoof_forget(indexid);
+	form->relam = to_ours ? concord_index_am_oid() : BTREE_AM_OID;
 	CatalogTupleUpdate(pg_class, &row->t_self, row);
 	ObjectAddressSet(index, RelationRelationId, indexid);
 	ObjectAddressSet(method, AccessMethodRelationId, concord_index_am_oid());
@@ -85,6 +117,29 @@ change_index(Relation pg_class, Oid indexid, bool to_ours)
 	else
 		(void) deleteDependencyRecordsForSpecific(RelationRelationId, indexid, DEPENDENCY_NORMAL, AccessMethodRelationId,
 												  concord_index_am_oid());
+}
+
+/* Of an entry that was reloaded and not made anew. Operator classes stay btree's, and with them all that hangs on them. */
+static void
+change_open_entry(Oid indexid, bool to_ours)
+{
+	Relation	index = RelationIdGetRelation(indexid);
+	Oid			handler = to_ours ? concord_index_handler_oid() : F_BTHANDLER;
+
+	if (!RelationIsValid(index))
+		return;
+	if (index->rd_amhandler != handler)
+	{
+		IndexAmRoutine *routine = GetIndexAmRoutine(handler);
+
+		index->rd_amhandler = handler;
+		memcpy(index->rd_indam, routine, sizeof(IndexAmRoutine));
+		pfree(routine);
+		if (index->rd_amcache != NULL)
+			pfree(index->rd_amcache);
+		index->rd_amcache = NULL;
+	}
+	RelationClose(index);
 }
 
 static List *
@@ -105,68 +160,30 @@ concord_transient_created(Relation pg_class, HeapTuple row, bool is_internal)
 {
 	Form_pg_class form = (Form_pg_class) GETSTRUCT(row);
 	bool		to_ours = form->relam == concord_table_am_oid();
-	Oid			old_relam;
-	Oid			old_table;
+	Oid			old_table = is_internal ? rewritten_table(NameStr(form->relname)) : InvalidOid;
+	Oid			old_relam = OidIsValid(old_table) ? concord_relam(old_table) : InvalidOid;
+	bool		changes = OidIsValid(old_relam) && to_ours != (old_relam == concord_table_am_oid());
+	List	   *indexes;
 	ListCell   *cell;
 
+	if (changes && to_ours && form->relpersistence != RELPERSISTENCE_PERMANENT)
+		concord_refuse_unlogged(get_rel_name(old_table));
 	if (to_ours && form->relpersistence == RELPERSISTENCE_TEMP)
-	{
 		become_heap(pg_class, row);
-		return;
-	}
-	old_table = is_internal ? rewritten_table(NameStr(form->relname)) : InvalidOid;
-	old_relam = OidIsValid(old_table) ? concord_relam(old_table) : InvalidOid;
-	if (!OidIsValid(old_relam) || to_ours == (old_relam == concord_table_am_oid()))
+	if (!changes)
 		return;
 
-	foreach(cell, indexes_of(old_table))
+	concord_refuse_mixed_foreign_keys(old_table, to_ours);
+	indexes = indexes_of(old_table);
+	foreach(cell, indexes)
+	{
+		refuse_index_before_savepoint(lfirst_oid(cell), old_table);
 		change_index(pg_class, lfirst_oid(cell), to_ours);
+	}
 	if (to_ours)
 		CommandCounterIncrement();
 	else
 		add_toast_table(form->oid);
-}
-
-static void
-refuse_index(Oid indexid, const char *relname)
-{
-	Relation	index = RelationIdGetRelation(indexid);
-	bool		is_new;
-
-	if (!RelationIsValid(index))
-		return;
-	/* A rollback to a savepoint would leave its relcache entry with the routines of the other access method. */
-	is_new = index->rd_createSubid != InvalidSubTransactionId ||
-		index->rd_firstRelfilenodeSubid != InvalidSubTransactionId;
-	RelationClose(index);
-	if (is_new)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot change the access method of table \"%s\" in the transaction that made its indexes", relname),
-				 errhint("Commit first.")));
-	if (concord_relam(indexid) != BTREE_AM_OID && concord_relam(indexid) != concord_index_am_oid())
-		concord_refuse_index_method(get_am_name(concord_relam(indexid)));
-}
-
-void
-concord_refuse_set_access_method(AlterTableStmt *stmt, Oid relid, const char *amname)
-{
-	bool		from_ours = concord_is_table_oid(relid);
-	bool		to_ours = strcmp(amname, "concord") == 0;
-	const char *relname;
-	ListCell   *cell;
-
-	if (!OidIsValid(relid) || from_ours == to_ours)
-		return;
-	relname = get_rel_name(relid);
-	if (to_ours && get_rel_persistence(relid) != RELPERSISTENCE_PERMANENT)
-		concord_refuse_unlogged(relname);
-	if (list_length(stmt->cmds) > 1)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("cannot change the access method of table \"%s\" together with other changes", relname),
-				 errhint("Use two statements.")));
-	foreach(cell, indexes_of(relid))
-		refuse_index(lfirst_oid(cell), relname);
-	concord_refuse_mixed_foreign_keys(relid, to_ours);
+	foreach(cell, indexes)
+		change_open_entry(lfirst_oid(cell), to_ours);
 }

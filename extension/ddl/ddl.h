@@ -30,14 +30,16 @@ HeapTuple	concord_own_row(Relation catalog, Oid index, AttrNumber attnum, Oid oi
 /* ---- access_method_change.c ---- */
 /* A plain table has been created; `row` is its row in pg_class, not yet visible. */
 void		concord_transient_created(Relation pg_class, HeapTuple row, bool is_internal);
-/* Refuses ALTER TABLE ... SET ACCESS METHOD where it cannot be done. */
-void		concord_refuse_set_access_method(AlterTableStmt *stmt, Oid relid, const char *amname);
 
 /* ---- foreign_keys.c ---- */
 /* Refuses a constraint just created if it is a foreign key between a Concord table and one of another kind. */
 void		concord_constraint_created(Oid constraintid);
 /* Refuses to change the kind of a table whose foreign keys would then connect the two kinds. */
 void		concord_refuse_mixed_foreign_keys(Oid relid, bool will_be_ours);
+
+/* ---- size_calls.c ---- */
+/* Undoes what CREATE EXTENSION did to Postgres' own functions. */
+void		concord_release_size_calls(void);
 
 /* ---- enums.c ---- */
 typedef struct ConcordEnumOrder ConcordEnumOrder;

@@ -136,15 +136,17 @@ concord_refuse_publication(List *objects, bool for_all_tables)
 void
 concord_refuse_alter_table(AlterTableStmt *stmt, Oid relid)
 {
+	bool		to_unlogged = false;
+	bool		stays = true;	/* of its access method */
 	ListCell   *cell;
 
 	foreach(cell, stmt->cmds)
 	{
 		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, cell);
 
-		if (cmd->subtype == AT_SetUnLogged && concord_is_table_oid(relid))
-			concord_refuse_unlogged(get_rel_name(relid));
-		if (cmd->subtype == AT_SetAccessMethod)
-			concord_refuse_set_access_method(stmt, relid, cmd->name);
+		to_unlogged |= cmd->subtype == AT_SetUnLogged;
+		stays &= cmd->subtype != AT_SetAccessMethod;
 	}
+	if (to_unlogged && stays && concord_is_table_oid(relid))
+		concord_refuse_unlogged(get_rel_name(relid));
 }

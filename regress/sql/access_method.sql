@@ -44,9 +44,9 @@ COMMIT;
 SELECT id FROM am_t WHERE lower(v) = 'after';
 SELECT * FROM am_methods;
 -- refused
-ALTER TABLE am_t SET ACCESS METHOD concord, ADD COLUMN x int;
 BEGIN;
 CREATE INDEX am_t_id ON am_t (id, v);
+SAVEPOINT s;
 ALTER TABLE am_t SET ACCESS METHOD concord;
 ROLLBACK;
 CREATE INDEX am_t_hash ON am_t USING hash (id);
