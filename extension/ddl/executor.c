@@ -13,6 +13,7 @@
 #include "catalog/pg_class.h"
 #include "ddl/ddl.h"
 #include "executor/executor.h"
+#include "executor/instrument.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
 #include "tableam/tableam.h"
@@ -400,18 +401,24 @@ finish(QueryDesc *query)
 		standard_ExecutorFinish(query);
 }
 
+/* EXPLAIN ANALYZE would show as heap fetches what no visibility map has spared; but only the slot is filled then, with a promise. */
+static bool
+forget_heap_fetches(PlanState *state, void *context)
+{
+	if (state == NULL)
+		return false;
+	if (IsA(state, IndexOnlyScanState) && state->instrument != NULL &&
+		concord_is_table(((IndexOnlyScanState *) state)->ss.ss_currentRelation))
+		state->instrument->ntuples2 = 0;
+	return planstate_tree_walker(state, forget_heap_fetches, context);
+}
+
 /* Writing CTEs that nobody read to their end are run here. */
 static void
-concord_executor_finish(QueryDesc *query)
+finish_writers(QueryDesc *query)
 {
 	List	   *roots;
 	List	   *indexes;
-
-	if (!concord_ddl_active() || query->estate->es_auxmodifytables == NIL)
-	{
-		finish(query);
-		return;
-	}
 
 	if (needs_spoof(query, &roots, &indexes))
 	{
@@ -431,6 +438,17 @@ concord_executor_finish(QueryDesc *query)
 	else
 		finish(query);
 	note_routed_writes(query->estate);
+}
+
+static void
+concord_executor_finish(QueryDesc *query)
+{
+	if (concord_ddl_active() && query->estate->es_auxmodifytables != NIL)
+		finish_writers(query);
+	else
+		finish(query);
+	if (query->instrument_options != 0 && concord_ddl_active())
+		(void) forget_heap_fetches(query->planstate, NULL);
 }
 
 void

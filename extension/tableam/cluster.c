@@ -288,8 +288,7 @@ concord_relation_copy_for_cluster(Relation old_table, Relation new_table, Relati
 		.isnull = palloc(natts * sizeof(bool))
 	};
 
-	*xid_cutoff = InvalidTransactionId;
-	*multi_cutoff = InvalidMultiXactId;
+	*xid_cutoff = oldest_xmin;	/* *multi_cutoff: what VACUUM would freeze up to will do */
 	rewrite.row_context = AllocSetContextCreate(caller_context, "Concord rewrite of a row", ALLOCSET_DEFAULT_SIZES);
 	concord_check(cc_cursor_open(rewrite.old_prefix, rewrite.point.lsn, &rewrite.cursor));
 	resource = concord_resource_track(rewrite.cursor, close_cursor);

@@ -75,6 +75,8 @@ concord_scan_begin(Relation rel, Snapshot snapshot, int nkeys, struct ScanKeyDat
 	scan->base.rs_parallel = pscan;
 	scan->low = 0;
 	scan->high = PG_UINT64_MAX;
+	if (flags & SO_TYPE_SEQSCAN)
+		pgstat_count_heap_scan(rel);
 	return &scan->base;
 }
 
@@ -102,6 +104,8 @@ concord_scan_rescan(TableScanDesc sscan, struct ScanKeyData *key, bool set_param
 	scan->rowid_count = scan->rowid_next = 0;
 	scan->lossy = false;
 	scan->block_valid = false;
+	if (sscan->rs_flags & SO_TYPE_SEQSCAN)
+		pgstat_count_heap_scan(sscan->rs_rd);
 }
 
 void
@@ -235,15 +239,10 @@ concord_scan_getnextslot(TableScanDesc sscan, ScanDirection direction, TupleTabl
 			scan->block_valid = next_chunk(scan);
 		} while (scan->block_valid);
 	}
-	else
+	else if (concord_scan_next(scan, backward, slot))
 	{
-		if (!scan->positioned)
-			pgstat_count_heap_scan(sscan->rs_rd);
-		if (concord_scan_next(scan, backward, slot))
-		{
-			pgstat_count_heap_getnext(sscan->rs_rd);
-			return true;
-		}
+		pgstat_count_heap_getnext(sscan->rs_rd);
+		return true;
 	}
 	ExecClearTuple(slot);
 	return false;

@@ -257,7 +257,7 @@ bool		concord_scan_bitmap_next_tuple(TableScanDesc sscan, struct TBMIterateResul
 bool		concord_scan_sample_next_block(TableScanDesc sscan, struct SampleScanState *state);
 bool		concord_scan_sample_next_tuple(TableScanDesc sscan, struct SampleScanState *state, TupleTableSlot *slot);
 
-/* ---- DDL (ddl.c, cluster.c, build.c) ---- */
+/* ---- DDL (ddl.c, cluster.c, build.c, vacuum.c) ---- */
 void		concord_relation_set_new_filenode(Relation rel, const RelFileNode *node, char persistence,
 											  TransactionId *freeze_xid, MultiXactId *minmulti);
 void		concord_relation_nontransactional_truncate(Relation rel);
