@@ -134,15 +134,6 @@ concord_committed_lsn(void)
 	return lsn != 0 ? lsn : concord_request_read_lsn();
 }
 
-uint64
-concord_newest_lsn(void)
-{
-	uint64		lsn = concord_committed_lsn();
-
-	wait_applied(lsn);
-	return lsn;
-}
-
 static void
 check_supported(void)
 {
@@ -171,6 +162,19 @@ newest_lsn_registered(bool may_wait)
 		return lsn;
 	register_read_lsn(lsn);
 	return Max(lsn, may_wait ? concord_committed_lsn() : concord_page_committed());
+}
+
+/*
+ * A transaction registers what it reads at here too: an index build goes on for long, at no snapshot's LSN. The sweeper has no
+ * transaction, and nothing that would end its registration.
+ */
+uint64
+concord_newest_lsn(void)
+{
+	uint64		lsn = IsTransactionState() ? newest_lsn_registered(true) : concord_committed_lsn();
+
+	wait_applied(lsn);
+	return lsn;
 }
 
 /* The snapshot's read LSN, given now if it has none. 0 if `may_wait` is false and no page vouches for one. */
