@@ -14,7 +14,8 @@ namespace concord::bridge {
 
 class AbsentRange {
  public:
-  // Keys above `low` and below `high`; an empty `high` is the end of the database.
+  // Keys above `low` and below `high`; an empty `high` is the end of the database. Versions stand behind their keys, so
+  // those of a key that `high` begins with may stand behind it.
   void Learn(int database, std::string_view low, std::string_view high, Lsn horizon, Lsn applied) {
     database_ = database;
     low_.assign(low);
@@ -26,7 +27,7 @@ class AbsentRange {
 
   bool Covers(int database, std::string_view key, Lsn lsn) const {
     return lsn <= applied_ && lsn >= horizon_ && lsn != kNoLsn && database == database_ && key > low_ &&
-           (high_.empty() || key < high_);
+           (high_.empty() || (key < high_ && !std::string_view(high_).starts_with(key)));
   }
 
  private:

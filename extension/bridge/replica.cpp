@@ -72,7 +72,9 @@ CcStatus Get(Lsn lsn, std::string_view key, CcView* view, std::string_view* valu
       memcmp(mdb_key.mv_data, key.data(), key.size()) != 0) {
     std::string_view next;
     if (rc == 0) next = {static_cast<const char*>(mdb_key.mv_data), mdb_key.mv_size - kVersionSize};
-    Replica::Get().absent().Learn(DatabaseOf(KeyPrefix(key)), key, next, view->horizon, view->applied);
+    // From where the search began, which is behind keys that merely begin with this one.
+    const std::string_view from{versioned, key.size() + kVersionSize};
+    Replica::Get().absent().Learn(DatabaseOf(KeyPrefix(key)), from, next, view->horizon, view->applied);
     return CC_END;
   }
   if (mdb_key.mv_size == kVersionedRowKey) {

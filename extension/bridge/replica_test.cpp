@@ -51,6 +51,24 @@ TEST(ReplicaTest, ReadsAsOf) {
   EXPECT_EQ(applied, 50u);
 }
 
+// A unique index that became deferrable has keys with and without a rowid.
+TEST(ReplicaTest, AKeyThatOthersBeginWithHidesNone) {
+  constexpr uint64_t kEntries = Prefix(Space::kEntry, 5);
+  TestReplica replica;
+  replica.Apply({{kEntries, "b" + RowBody(3), 10, "b of row 3"},
+                 {kEntries, "d", 10, "d"},
+                 {kEntries, "d" + RowBody(3), 10, "d of row 3"}},
+                20, 5);
+  ASSERT_EQ(cc_replica_open(replica.path()), CC_OK);
+  std::string entry;
+  AppendBe64(&entry, kEntries);
+  EXPECT_EQ(Get(20, entry + "b"), std::nullopt);
+  EXPECT_EQ(Get(20, entry + "b" + RowBody(3)), "b of row 3");
+  EXPECT_EQ(Get(20, entry + "c"), std::nullopt);
+  EXPECT_EQ(Get(20, entry + "d"), "d");
+  EXPECT_EQ(Get(20, entry + "d" + RowBody(3)), "d of row 3");
+}
+
 TEST(ReplicaTest, WhatWasAbsentIsAskedAnewWhenMoreIsApplied) {
   TestReplica replica;
   replica.Apply({{kRows, RowBody(1), 10, "one"}, {kRows, RowBody(9), 10, "nine"}, {kRows, RowBody(4), 30, "four"}}, 20,
