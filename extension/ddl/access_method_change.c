@@ -113,7 +113,10 @@ change_index(Relation pg_class, Oid indexid, bool to_ours)
 	ObjectAddressSet(index, RelationRelationId, indexid);
 	ObjectAddressSet(method, AccessMethodRelationId, concord_index_am_oid());
 	if (to_ours)
+	{
+		concord_check_index(indexid);
 		recordDependencyOn(&index, &method, DEPENDENCY_NORMAL);
+	}
 	else
 		(void) deleteDependencyRecordsForSpecific(RelationRelationId, indexid, DEPENDENCY_NORMAL, AccessMethodRelationId,
 												  concord_index_am_oid());

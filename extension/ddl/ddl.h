@@ -24,6 +24,8 @@ void		concord_refuse_alter_table(AlterTableStmt *stmt, Oid relid);
 
 /* ---- flip.c ---- */
 void		concord_flip_init(void);
+/* Raises if a key column of the index, which is about to become ours, cannot be indexed. */
+void		concord_check_index(Oid indexid);
 /* The row of `catalog` whose column `attnum` is `oid`, as the running command left it; a copy, or NULL. */
 HeapTuple	concord_own_row(Relation catalog, Oid index, AttrNumber attnum, Oid oid);
 
@@ -41,6 +43,19 @@ void		concord_refuse_mixed_foreign_keys(Oid relid, bool will_be_ours);
 /* Undoes what CREATE EXTENSION did to Postgres' own functions. */
 void		concord_release_size_calls(void);
 
+/* ---- key_types.c ---- */
+/* The OIDs of Concord indexes whose keys hold values of the type, alone or in arrays, ranges, rows and domains. */
+List	   *concord_indexes_of_type(Oid type);
+/* A relation, which may have a row type in use, has got an attribute, or is about to lose one. */
+void		concord_attribute_created(Oid relid, AttrNumber attnum);
+void		concord_attribute_dropped(Oid relid);
+
+/* ---- hash_indexes.c ---- */
+/* btree's operator class with the type and the equality of one of hash's; raises if there is none. */
+Oid			concord_btree_class_of_hash(Oid hash_class);
+/* The column of a hash index just made becomes one that holds values of the type. */
+void		concord_hash_column_to_btree(Oid indexid, Oid opclass, Oid type, int32 typmod);
+
 /* ---- enums.c ---- */
 typedef struct ConcordEnumOrder ConcordEnumOrder;
 /* The sort order of an enum's labels before ALTER TYPE ... ADD VALUE; NULL if no Concord index depends on it. */
@@ -57,6 +72,8 @@ typedef struct ConcordSpoof ConcordSpoof;
  */
 ConcordSpoof *concord_spoof_begin(void);
 void		concord_spoof_index(ConcordSpoof *spoof, Oid indexid);
+/* An index about to be attached to a partitioned one, as a hash index if that is one. */
+void		concord_spoof_attached_index(ConcordSpoof *spoof, Oid indexid, Oid parentid);
 /* The indexes of a table; only the unique ones if asked. */
 void		concord_spoof_table(ConcordSpoof *spoof, Oid relid, bool unique_only);
 /* The same of a table and all that inherit from it, which are locked first. */

@@ -14,9 +14,7 @@
 #include "access/xact.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_enum.h"
-#include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 #include "ddl/ddl.h"
 #include "nodes/makefuncs.h"
@@ -39,36 +37,6 @@ struct ConcordEnumOrder
 	int			count;
 	Label	   *labels;
 };
-
-static bool
-index_has_key_of(Form_pg_index index, Oid type)
-{
-	for (int i = 1; i <= index->indnkeyatts; i++)
-		if (getBaseType(get_atttype(index->indexrelid, i)) == type)
-			return true;
-	return false;
-}
-
-/* Any Concord index with a key column of the type or of a domain over it. */
-static Oid
-find_index(Oid type)
-{
-	Relation	pg_index = table_open(IndexRelationId, AccessShareLock);
-	SysScanDesc scan = systable_beginscan(pg_index, InvalidOid, false, NULL, 0, NULL);
-	HeapTuple	row;
-	Oid			found = InvalidOid;
-
-	while (!OidIsValid(found) && HeapTupleIsValid(row = systable_getnext(scan)))
-	{
-		Form_pg_index index = (Form_pg_index) GETSTRUCT(row);
-
-		if (concord_relam(index->indexrelid) == concord_index_am_oid() && index_has_key_of(index, type))
-			found = index->indexrelid;
-	}
-	systable_endscan(scan);
-	table_close(pg_index, AccessShareLock);
-	return found;
-}
 
 /* The labels, by OID. */
 static void
@@ -101,17 +69,17 @@ concord_enum_order(AlterEnumStmt *stmt)
 {
 	ConcordEnumOrder *order;
 	Oid			type;
-	Oid			index;
+	List	   *indexes;
 
 	/* Renaming a label moves none; a label put at an end neither. */
 	if (stmt->oldVal != NULL || stmt->newValNeighbor == NULL)
 		return NULL;
 	type = LookupTypeNameOid(NULL, makeTypeNameFromNameList(stmt->typeName), true);
-	if (!OidIsValid(type) || !OidIsValid(index = find_index(type)))
+	if (!OidIsValid(type) || (indexes = concord_indexes_of_type(type)) == NIL)
 		return NULL;
 	order = palloc0(sizeof(ConcordEnumOrder));
 	order->type = type;
-	order->index = index;
+	order->index = linitial_oid(indexes);
 	read_labels(type, order);
 	return order;
 }

@@ -6,7 +6,7 @@
  * one point: object_access_hook at the end of index_create's catalog work, before the build. There a btree on a table of ours
  * gets our access method; the operator classes stay btree's, so that everything which compares or depends on them goes on
  * working. What comes in under our own name (REINDEX CONCURRENTLY, the reparse of ALTER TYPE, EXCLUDE USING) gets btree's
- * operator classes for those copied only so that the name parses.
+ * operator classes for those copied only so that the name parses. A hash index becomes an ordered one (hash_indexes.c).
  *
  * The rows changed were inserted by the running command, so nobody else has seen them: they are overwritten in place.
  */
@@ -15,6 +15,7 @@
 #include "access/amapi.h"
 #include "access/genam.h"
 #include "access/heapam.h"
+#include "access/nbtree.h"
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
@@ -32,9 +33,11 @@
 #include "ddl/ddl.h"
 #include "indexam/indexam.h"
 #include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 
@@ -74,12 +77,12 @@ wants_flip(Oid tableid, Oid relam)
 
 	if (!ours && relam == concord_index_am_oid())
 		concord_refuse_index_on(relname);
-	if (ours && relam != BTREE_AM_OID && relam != concord_index_am_oid())
+	if (ours && relam != BTREE_AM_OID && relam != HASH_AM_OID && relam != concord_index_am_oid())
 		concord_refuse_index_method(get_am_name(relam));
 	return ours;
 }
 
-/* btree's operator class that a copy under our access method stands for; any other operator class is its own. */
+/* btree's operator class that one of hash's, or a copy under our access method, stands for; any other one is its own. */
 static Oid
 btree_opclass(Oid opclass)
 {
@@ -90,7 +93,9 @@ btree_opclass(Oid opclass)
 	if (!HeapTupleIsValid(tuple))
 		elog(ERROR, "cache lookup failed for operator class %u", opclass);
 	form = (Form_pg_opclass) GETSTRUCT(tuple);
-	if (form->opcmethod == concord_index_am_oid())
+	if (form->opcmethod == HASH_AM_OID)
+		found = concord_btree_class_of_hash(opclass);
+	else if (form->opcmethod == concord_index_am_oid())
 	{
 		found = GetSysCacheOid3(CLAAMNAMENSP, Anum_pg_opclass_oid, ObjectIdGetDatum(BTREE_AM_OID),
 								NameGetDatum(&form->opcname), ObjectIdGetDatum(form->opcnamespace));
@@ -151,8 +156,8 @@ map_opclasses(Relation pg_index, HeapTuple row, Oid indexid)
 }
 
 /*
- * Deferrable constraints count a command before the hook: the open relcache entry is a finished btree's, or one with copied
- * operator classes, and a reload would keep both.
+ * Deferrable constraints count a command before the hook: the open relcache entry is a finished btree's or hash index's, or one
+ * with copied operator classes, and a reload would keep all that.
  */
 static void
 correct_open_entry(Oid indexid, HeapTuple index_row, TupleDesc index_desc)
@@ -168,6 +173,17 @@ correct_open_entry(Oid indexid, HeapTuple index_row, TupleDesc index_desc)
 	if (index->rd_indexcxt == NULL)
 	{
 		RelationClose(index);
+		return;
+	}
+
+	if (index->rd_indam->amsupport != BTNProcs)
+	{
+		/* hash's: with nothing in it, the next reload makes it as the catalogs say */
+		MemoryContextDelete(index->rd_indexcxt);
+		index->rd_indexcxt = NULL;
+		index->rd_indam = NULL;
+		RelationClose(index);
+		RelationCacheInvalidateEntry(indexid);
 		return;
 	}
 
@@ -199,23 +215,73 @@ correct_open_entry(Oid indexid, HeapTuple index_row, TupleDesc index_desc)
 	RelationClose(index);
 }
 
+/* The type of an index's key column: of the table's column, or of the expression. */
+static Oid
+key_type(Oid tableid, HeapTuple index_row, TupleDesc index_desc, int column, int32 *typmod)
+{
+	AttrNumber	attnum = ((Form_pg_index) GETSTRUCT(index_row))->indkey.values[column];
+	int			expression = 0;
+	bool		isnull;
+	Datum		expressions;
+	Node	   *key;
+	Oid			type,
+				collation;
+
+	if (attnum != 0)
+	{
+		get_atttypetypmodcoll(tableid, attnum, &type, typmod, &collation);
+		return type;
+	}
+	for (int i = 0; i < column; i++)
+		if (((Form_pg_index) GETSTRUCT(index_row))->indkey.values[i] == 0)
+			expression++;
+	expressions = heap_getattr(index_row, Anum_pg_index_indexprs, index_desc, &isnull);
+	Assert(!isnull);
+	key = list_nth(stringToNode(TextDatumGetCString(expressions)), expression);
+	*typmod = exprTypmod(key);
+	return exprType(key);
+}
+
 /* Raises now what a build would raise: CREATE INDEX CONCURRENTLY would leave an invalid index behind. */
 static void
-check_columns(Oid indexid, HeapTuple index_row, TupleDesc index_desc)
+check_columns(HeapTuple index_row, TupleDesc index_desc)
 {
-	Relation	index = RelationIdGetRelation(indexid);
-	int			key_count = ((Form_pg_index) GETSTRUCT(index_row))->indnkeyatts;
+	Form_pg_index form = (Form_pg_index) GETSTRUCT(index_row);
 	oidvector  *classes;
 	oidvector  *collations;
+	int32		typmod;
 	bool		isnull;
 
-	if (!RelationIsValid(index))
-		elog(ERROR, "could not open index %u", indexid);
 	classes = (oidvector *) DatumGetPointer(heap_getattr(index_row, Anum_pg_index_indclass, index_desc, &isnull));
 	collations = (oidvector *) DatumGetPointer(heap_getattr(index_row, Anum_pg_index_indcollation, index_desc, &isnull));
-	for (int i = 0; i < key_count; i++)
-		concord_index_check_column(index, i, classes->values[i], collations->values[i]);
-	RelationClose(index);
+	for (int i = 0; i < form->indnkeyatts; i++)
+		concord_index_check_column(form->indexrelid, key_type(form->indrelid, index_row, index_desc, i, &typmod),
+								   btree_opclass(classes->values[i]), collations->values[i]);
+}
+
+void
+concord_check_index(Oid indexid)
+{
+	Relation	pg_index = table_open(IndexRelationId, AccessShareLock);
+	HeapTuple	index_row = concord_own_row(pg_index, IndexRelidIndexId, Anum_pg_index_indexrelid, indexid);
+
+	if (!HeapTupleIsValid(index_row))
+		elog(ERROR, "could not find the pg_index row of index %u", indexid);
+	check_columns(index_row, RelationGetDescr(pg_index));
+	table_close(pg_index, AccessShareLock);
+}
+
+/* A hash index has one column, of hash codes. */
+static void
+unhash_column(HeapTuple index_row, TupleDesc index_desc)
+{
+	Form_pg_index form = (Form_pg_index) GETSTRUCT(index_row);
+	int32		typmod;
+	Oid			type = key_type(form->indrelid, index_row, index_desc, 0, &typmod);
+	bool		isnull;
+	oidvector  *classes = (oidvector *) DatumGetPointer(heap_getattr(index_row, Anum_pg_index_indclass, index_desc, &isnull));
+
+	concord_hash_column_to_btree(form->indexrelid, btree_opclass(classes->values[0]), type, typmod);
 }
 
 static void
@@ -234,14 +300,18 @@ flip_index(Relation pg_class, HeapTuple class_row)
 		ObjectAddress index;
 		ObjectAddress method;
 
-		if (form->relam == BTREE_AM_OID)
+		Oid			relam = form->relam;
+
+		check_columns(index_row, index_desc);
+		if (relam == HASH_AM_OID)
+			unhash_column(index_row, index_desc);
+		if (relam != concord_index_am_oid())
 		{
 			form->relam = concord_index_am_oid();
 			heap_inplace_update(pg_class, class_row);
 		}
-		else
+		if (relam != BTREE_AM_OID)
 			map_opclasses(pg_index, index_row, indexid);
-		check_columns(indexid, index_row, index_desc);
 		correct_open_entry(indexid, index_row, index_desc);
 
 		/* DROP EXTENSION must see the index. */
@@ -253,7 +323,7 @@ flip_index(Relation pg_class, HeapTuple class_row)
 }
 
 /*
- * A partitioned index stays btree's: partitions of both kinds can be below it. But it can never be completed if a Concord
+ * A partitioned index stays btree's or hash's: partitions of both kinds can be below it. But it can never be completed if a Concord
  * partition is there already that it is not for.
  */
 static void
@@ -269,9 +339,9 @@ check_partitioned_index(HeapTuple class_row)
 	foreach(cell, find_all_inheritors(((Form_pg_index) GETSTRUCT(index_row))->indrelid, NoLock, NULL))
 		if (concord_is_table_oid(lfirst_oid(cell)))
 		{
-			if (form->relam != BTREE_AM_OID)
+			if (form->relam != BTREE_AM_OID && form->relam != HASH_AM_OID)
 				concord_refuse_index_method(get_am_name(form->relam));
-			check_columns(form->oid, index_row, RelationGetDescr(pg_index));
+			check_columns(index_row, RelationGetDescr(pg_index));
 			break;
 		}
 	table_close(pg_index, AccessShareLock);
@@ -302,13 +372,26 @@ relation_created(Oid relid, bool is_internal)
 }
 
 static void
+attribute_changed(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id)
+{
+	if (class_id != RelationRelationId || (access != OAT_POST_CREATE && access != OAT_DROP) || !concord_ddl_active())
+		return;
+	if (access == OAT_POST_CREATE)
+		concord_attribute_created(object_id, sub_id);
+	else
+		concord_attribute_dropped(object_id);
+}
+
+static void
 concord_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg)
 {
 	if (previous_hook)
 		previous_hook(access, class_id, object_id, sub_id, arg);
-	if (sub_id != 0 || !IsNormalProcessingMode())
+	if (!IsNormalProcessingMode())
 		return;
-	if (access == OAT_DROP && class_id == RelationRelationId)
+	if (sub_id != 0)
+		attribute_changed(access, class_id, object_id, sub_id);
+	else if (access == OAT_DROP && class_id == RelationRelationId)
 		concord_spoof_forget(object_id);
 	else if (access != OAT_POST_CREATE || !concord_ddl_active())
 		return;

@@ -4,7 +4,8 @@
  *
  * ON CONFLICT, ADD CONSTRAINT USING INDEX, ATTACH PARTITION and REFRESH CONCURRENTLY compare pg_class.relam of an index, in
  * the relcache, with btree's OID. For the time of such a statement the relcache entry of our indexes says btree. Nothing else
- * changes: the access method's routines stay ours, and so does the catalog.
+ * changes: the access method's routines stay ours, and so does the catalog. An index that is attached to a partitioned hash
+ * index shows hash's OID, and the operator family of its only column as hash's.
  *
  * Invariants:
  * - A spoofed entry is pinned by the level that spoofed it, so the pointer is good as long as the level is there. The pin
@@ -23,15 +24,20 @@
 #include "catalog/pg_inherits.h"
 #include "ddl/ddl.h"
 #include "utils/inval.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/relcache.h"
 #include "utils/resowner.h"
+#include "utils/syscache.h"
 
 typedef struct SpoofedIndex
 {
 	Relation	index;			/* NULL: given back */
 	ResourceOwner owner;		/* of the pin */
 	Oid			relam;			/* what it really is */
+	Oid			family;
+	Oid			shown_relam;
+	Oid			shown_family;	/* of the only column, InvalidOid: nothing else is shown */
 } SpoofedIndex;
 
 struct ConcordSpoof
@@ -56,7 +62,15 @@ concord_spoof_begin(void)
 }
 
 static void
-show(Oid relid, bool as_btree)
+set_looks(SpoofedIndex *entry, bool spoofed)
+{
+	entry->index->rd_rel->relam = spoofed ? entry->shown_relam : entry->relam;
+	if (OidIsValid(entry->shown_family))
+		entry->index->rd_opfamily[0] = spoofed ? entry->shown_family : entry->family;
+}
+
+static void
+show(Oid relid, bool spoofed)
 {
 	for (ConcordSpoof *spoof = innermost; spoof != NULL; spoof = spoof->outer)
 		for (int i = 0; i < spoof->count; i++)
@@ -64,12 +78,12 @@ show(Oid relid, bool as_btree)
 			SpoofedIndex *entry = &spoof->indexes[i];
 
 			if (entry->index != NULL && (!OidIsValid(relid) || RelationGetRelid(entry->index) == relid))
-				entry->index->rd_rel->relam = as_btree ? BTREE_AM_OID : entry->relam;
+				set_looks(entry, spoofed);
 		}
 }
 
 static void
-spoof_index(ConcordSpoof *spoof, Oid indexid, bool unique_only)
+spoof_index(ConcordSpoof *spoof, Oid indexid, bool unique_only, Oid shown_relam, Oid shown_family)
 {
 	Relation	index;
 
@@ -89,18 +103,56 @@ spoof_index(ConcordSpoof *spoof, Oid indexid, bool unique_only)
 		RelationClose(index);
 		return;
 	}
-	spoof->indexes[spoof->count++] = (SpoofedIndex)
+	spoof->indexes[spoof->count] = (SpoofedIndex)
 	{
-		index, CurrentResourceOwner, concord_index_am_oid()
+		index, CurrentResourceOwner, concord_index_am_oid(), index->rd_opfamily[0], shown_relam, shown_family
 	};
 	if (suspended == 0)
-		index->rd_rel->relam = BTREE_AM_OID;
+		set_looks(&spoof->indexes[spoof->count], true);
+	spoof->count++;
 }
 
 void
 concord_spoof_index(ConcordSpoof *spoof, Oid indexid)
 {
-	spoof_index(spoof, indexid, false);
+	spoof_index(spoof, indexid, false, BTREE_AM_OID, InvalidOid);
+}
+
+/* The operator class of a partitioned hash index's only column; InvalidOid if it is no hash index. */
+static Oid
+hash_class_of(Oid indexid)
+{
+	HeapTuple	tuple;
+	Oid			opclass;
+	bool		isnull;
+
+	if (get_rel_relkind(indexid) != RELKIND_PARTITIONED_INDEX || concord_relam(indexid) != HASH_AM_OID)
+		return InvalidOid;
+	tuple = SearchSysCache1(INDEXRELID, ObjectIdGetDatum(indexid));
+	if (!HeapTupleIsValid(tuple))
+		return InvalidOid;
+	opclass = ((oidvector *) DatumGetPointer(SysCacheGetAttr(INDEXRELID, tuple, Anum_pg_index_indclass, &isnull)))->values[0];
+	ReleaseSysCache(tuple);
+	return opclass;
+}
+
+void
+concord_spoof_attached_index(ConcordSpoof *spoof, Oid indexid, Oid parentid)
+{
+	Oid			hash_class = hash_class_of(parentid);
+	Relation	index = OidIsValid(hash_class) ? RelationIdGetRelation(indexid) : NULL;
+	bool		matches = false;
+
+	if (RelationIsValid(index))
+	{
+		matches = concord_is_index(index) && index->rd_index->indnkeyatts == 1 &&
+			index->rd_opfamily[0] == get_opclass_family(concord_btree_class_of_hash(hash_class));
+		RelationClose(index);
+	}
+	if (matches)
+		spoof_index(spoof, indexid, false, HASH_AM_OID, get_opclass_family(hash_class));
+	else
+		concord_spoof_index(spoof, indexid);
 }
 
 void
@@ -118,7 +170,7 @@ concord_spoof_table(ConcordSpoof *spoof, Oid relid, bool unique_only)
 	indexes = RelationGetIndexList(rel);
 	RelationClose(rel);
 	foreach(cell, indexes)
-		spoof_index(spoof, lfirst_oid(cell), unique_only);
+		spoof_index(spoof, lfirst_oid(cell), unique_only, BTREE_AM_OID, InvalidOid);
 	list_free(indexes);
 }
 
@@ -139,8 +191,8 @@ release(SpoofedIndex *entry)
 	Oid			indexid = RelationGetRelid(index);
 	ResourceOwner current = CurrentResourceOwner;
 
+	set_looks(entry, false);
 	entry->index = NULL;
-	index->rd_rel->relam = entry->relam;
 	CurrentResourceOwner = entry->owner;
 	RelationClose(index);
 	CurrentResourceOwner = current;

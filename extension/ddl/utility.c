@@ -214,7 +214,7 @@ spoof_for_attach(ConcordSpoof *spoof, AlterTableStmt *stmt, PartitionCmd *partit
 	if (!OidIsValid(child))
 		return;
 	if (stmt->objtype == OBJECT_INDEX)
-		concord_spoof_index(spoof, child);
+		concord_spoof_attached_index(spoof, child, relation_oid(stmt->relation));
 	else
 		concord_spoof_tree(spoof, child, AccessExclusiveLock, false);
 }

@@ -18,6 +18,8 @@
 #include "nodes/execnodes.h"
 #include "tableam/build.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/tuplesort.h"
 #include "utils/typcache.h"
@@ -37,6 +39,7 @@ typedef struct Build
 	Tuplesortstate *sort;
 	TupleTableSlot *entry;		/* what goes into the sort */
 	TupleTableSlot *sorted;		/* what comes out */
+	MemoryContext row_context;	/* reset for each row */
 	double		entries;
 } Build;
 
@@ -109,6 +112,7 @@ build_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 	uint8	   *value;
 	bytea	   *body_datum,
 			   *value_datum;
+	MemoryContext caller = MemoryContextSwitchTo(build->row_context);
 
 	if (!concord_tid_rowid(tid, &rowid))
 		elog(ERROR, "build of index \"%s\" was given a TID that names no row", RelationGetRelationName(index));
@@ -124,9 +128,8 @@ build_callback(Relation index, ItemPointer tid, Datum *values, bool *isnull, boo
 	else
 		put_sort(build, body_datum, life.end, NULL, rowid, 0);
 
-	pfree(body_datum);
-	pfree(value_datum);
-	pfree(value);
+	MemoryContextSwitchTo(caller);
+	MemoryContextReset(build->row_context);
 }
 
 static void
@@ -163,6 +166,7 @@ typedef struct Writer
 {
 	Relation	table;
 	Relation	index;
+	const ConcordIndex *ix;
 	uint64		prefix;
 	bytea	   *body;
 	bytea	   *value;			/* last one written, NULL: none */
@@ -173,6 +177,8 @@ typedef struct Writer
 	bool		inexact;		/* two rows had one body at the same time */
 	ConcordBody unique;			/* columns of the last current entry of a unique key */
 	uint64		unique_rowid;
+	MemoryContext alike_context;
+	List	   *alike;			/* all that have these columns, if they are lossy */
 } Writer;
 
 static bool
@@ -192,12 +198,55 @@ next_entry(Build *build, SortedEntry *entry)
 	return true;
 }
 
+/* A current entry that others have the columns of, as far as their encoding tells. */
+typedef struct Alike
+{
+	uint64		rowid;
+	Datum		values[INDEX_MAX_KEYS];
+	bool		isnull[INDEX_MAX_KEYS];
+} Alike;
+
+/* True if an earlier entry with these columns, of another row, has equal values. The encoding is lossy, so they need not be. */
+static bool
+has_equal(Writer *writer, const SortedEntry *entry, bool same_columns)
+{
+	MemoryContext caller;
+	Alike	   *alike;
+	IndexTuple	tuple;
+	ListCell   *cell;
+	bool		found = false;
+
+	if (!same_columns)
+	{
+		MemoryContextReset(writer->alike_context);
+		writer->alike = NIL;
+	}
+	caller = MemoryContextSwitchTo(writer->alike_context);
+	alike = palloc(sizeof(Alike));
+	alike->rowid = entry->rowid;
+	tuple = palloc(VARSIZE_ANY_EXHDR(entry->value) - CONCORD_ENTRY_HEADER);
+	memcpy(tuple, VARDATA_ANY(entry->value) + CONCORD_ENTRY_HEADER, VARSIZE_ANY_EXHDR(entry->value) - CONCORD_ENTRY_HEADER);
+	index_deform_tuple(tuple, RelationGetDescr(writer->index), alike->values, alike->isnull);
+	foreach(cell, writer->alike)
+	{
+		Alike	   *other = lfirst(cell);
+
+		found = found || (other->rowid != alike->rowid &&
+						  concord_index_same_key(writer->index, writer->ix, alike->values, other->values, alike->isnull));
+	}
+	writer->alike = lappend(writer->alike, alike);
+	MemoryContextSwitchTo(caller);
+	return found;
+}
+
 /* Two current entries with the same unique columns must be of one row. */
 static void
 check_unique(Writer *writer, const SortedEntry *entry)
 {
-	if (writer->unique.key.size == entry->unique_size && entry->rowid != writer->unique_rowid &&
-		memcmp(writer->unique.bytes, VARDATA_ANY(entry->body), entry->unique_size) == 0)
+	bool		same_columns = writer->unique.key.size == entry->unique_size &&
+		memcmp(writer->unique.bytes, VARDATA_ANY(entry->body), entry->unique_size) == 0;
+
+	if (writer->ix->lossy ? has_equal(writer, entry, same_columns) : same_columns && entry->rowid != writer->unique_rowid)
 		raise_duplicate(writer->table, writer->index, (const uint8 *) VARDATA_ANY(entry->value),
 						VARSIZE_ANY_EXHDR(entry->value));
 	memcpy(writer->unique.bytes, VARDATA_ANY(entry->body), entry->unique_size);
@@ -291,7 +340,13 @@ write_entry(Writer *writer, const SortedEntry *entry)
 static bool
 write_entries(Build *build, Relation table, Relation index)
 {
-	Writer		writer = {.table = table, .index = index, .prefix = concord_entry_prefix(concord_storage_id(index))};
+	Writer		writer = {
+		.table = table,
+		.index = index,
+		.ix = build->ix,
+		.prefix = concord_entry_prefix(concord_storage_id(index)),
+		.alike_context = AllocSetContextCreate(CurrentMemoryContext, "Concord index build, alike keys", ALLOCSET_SMALL_SIZES)
+	};
 	SortedEntry entry;
 
 	concord_body_init(&writer.unique);
@@ -303,8 +358,17 @@ write_entries(Build *build, Relation table, Relation index)
 		write_entry(&writer, &entry);
 	}
 	write_end(&writer);
+	MemoryContextDelete(writer.alike_context);
 	concord_bulk_flush();
 	return !writer.inexact;
+}
+
+/* Who makes a hash index, which becomes one of ours, counts with hash's strategy for `=`. */
+static void
+correct_exclusion_strategies(Relation index, struct IndexInfo *index_info)
+{
+	for (int i = 0; index_info->ii_ExclusionOps != NULL && i < IndexRelationGetNumberOfKeyAttributes(index); i++)
+		index_info->ii_ExclusionStrats[i] = get_op_opfamily_strategy(index_info->ii_ExclusionOps[i], index->rd_opfamily[i]);
 }
 
 IndexBuildResult *
@@ -319,13 +383,16 @@ concord_ambuild(Relation table, Relation index, struct IndexInfo *index_info)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("access method concord_btree cannot index table \"%s\"", RelationGetRelationName(table)),
 				 errdetail("Its table access method is not concord.")));
+	correct_exclusion_strategies(index, index_info);
 	concord_storage_create(index->rd_node, index->rd_rel->relpersistence, false);
 	begin_sort(&build);
+	build.row_context = AllocSetContextCreate(CurrentMemoryContext, "Concord index build, row", ALLOCSET_SMALL_SIZES);
 	result->heap_tuples = table_index_build_scan(table, index, index_info, true, true, build_callback, &build, NULL);
 	tuplesort_performsort(build.sort);
 	if (!write_entries(&build, table, index))
 		index_info->ii_BrokenHotChain = true;
 	tuplesort_end(build.sort);
+	MemoryContextDelete(build.row_context);
 	ExecDropSingleTupleTableSlot(build.entry);
 	ExecDropSingleTupleTableSlot(build.sorted);
 	result->index_tuples = build.entries;

@@ -1,19 +1,19 @@
 /*
  * What a Concord index's columns are: which encoding, which direction, ordered or not; once for each index and backend.
- *
- * The encoding follows from the operator class's comparison function: whatever operator class compares by int4's function is
- * ordered as int4 is, and one that compares by a function not known here has no encoding.
  */
 #include "indexam/indexam.h"
 
 #include "access/nbtree.h"
-#include "catalog/pg_collation.h"
+#include "catalog/dependency.h"
+#include "catalog/pg_am.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_opclass.h"
+#include "commands/defrem.h"
 #include "utils/builtins.h"
-#include "utils/fmgroids.h"
 #include "utils/hsearch.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
-#include "utils/pg_locale.h"
+#include "utils/memutils.h"
 #include "utils/rel.h"
 
 static HTAB *described;
@@ -39,103 +39,54 @@ invalidate(Datum arg, Oid relid)
 	}
 }
 
-static ConcordEncoding
-encoding_of(RegProcedure comparison)
-{
-	switch (comparison)
-	{
-		case F_BTBOOLCMP:
-			return CONCORD_BOOL;
-		case F_BTCHARCMP:
-			return CONCORD_CHAR;
-		case F_BTINT2CMP:
-			return CONCORD_INT2;
-		case F_BTINT4CMP:
-			return CONCORD_INT4;
-		case F_BTINT8CMP:
-		case F_CASH_CMP:
-			return CONCORD_INT8;
-		case F_BTOIDCMP:
-			return CONCORD_UINT4;
-		case F_PG_LSN_CMP:
-		case F_XID8CMP:
-			return CONCORD_UINT8;
-		case F_BTFLOAT4CMP:
-			return CONCORD_FLOAT4;
-		case F_BTFLOAT8CMP:
-			return CONCORD_FLOAT8;
-		case F_NUMERIC_CMP:
-			return CONCORD_NUMERIC;
-		case F_BTTEXTCMP:
-		case F_BTTEXT_PATTERN_CMP:
-			return CONCORD_TEXT;
-		case F_BTNAMECMP:
-			return CONCORD_NAME;
-		case F_BPCHARCMP:
-		case F_BTBPCHAR_PATTERN_CMP:
-			return CONCORD_BPCHAR;
-		case F_BYTEACMP:
-			return CONCORD_BYTEA;
-		case F_BITCMP:
-		case F_VARBITCMP:
-			return CONCORD_BITS;
-		case F_UUID_CMP:
-			return CONCORD_UUID;
-		case F_DATE_CMP:
-			return CONCORD_DATE;
-		case F_TIME_CMP:
-			return CONCORD_TIME;
-		case F_TIMETZ_CMP:
-			return CONCORD_TIMETZ;
-		case F_TIMESTAMP_CMP:
-			return CONCORD_TIMESTAMP;
-		case F_TIMESTAMPTZ_CMP:
-			return CONCORD_TIMESTAMPTZ;
-		case F_INTERVAL_CMP:
-			return CONCORD_INTERVAL;
-		case F_NETWORK_CMP:
-			return CONCORD_NETWORK;
-		case F_MACADDR_CMP:
-			return CONCORD_MACADDR;
-		case F_MACADDR8_CMP:
-			return CONCORD_MACADDR8;
-		case F_ENUM_CMP:
-			return CONCORD_ENUM;
-		case F_BTTIDCMP:
-			return CONCORD_TID;
-		default:
-			return CONCORD_NONE;
-	}
-}
-
-/* Text in its collation: ordered only if that compares bytes; without equal bytes no values may be equal. */
-static bool
-collation_orders_bytes(const char *indexname, RegProcedure comparison, Oid collation)
-{
-	switch (comparison)
-	{
-		case F_BTTEXTCMP:
-		case F_BTNAMECMP:
-		case F_BPCHARCMP:
-			if (OidIsValid(collation) && !get_collation_isdeterministic(collation))
-				ereport(ERROR,
-						(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						 errmsg("nondeterministic collations are not supported for access method concord_btree"),
-						 errdetail("Index \"%s\" has a column with such a collation.", indexname),
-						 errhint("Use a deterministic collation for the index.")));
-			return lc_collate_is_c(collation);
-		default:
-			return true;
-	}
-}
-
 static void
-raise_no_encoding(Oid type)
+raise_no_encoding(Oid type, Oid refused)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-			 errmsg("type %s has no order-preserving encoding for access method concord_btree", format_type_be(type)),
+			 errmsg("type %s cannot be indexed by access method concord_btree", format_type_be(type)),
+			 type != refused
+			 ? errdetail("It contains type %s, which has neither an encoding nor a hash function of the same equality.",
+						 format_type_be(refused))
+			 : errdetail("It has neither an encoding nor a hash function of the same equality."),
 			 errhint("Put the column under INCLUDE, or index an expression of another type.")));
+}
+
+/* The encoder of a key column, in the caller's memory context. */
+static ConcordEncoder *
+create_encoder(RegProcedure comparison, Oid family, Oid class_type, Oid type, Oid collation)
+{
+	Oid			equality = get_opfamily_member(family, class_type, class_type, BTEqualStrategyNumber);
+	Oid			refused;
+	ConcordEncoder *encoder = concord_encoder_create(comparison, equality, type, collation, &refused);
+
+	if (encoder == NULL)
+		raise_no_encoding(type, refused);
+	return encoder;
+}
+
+/*
+ * Encoders stay for the backend's life, since whoever encodes by one may call functions that make this index be described
+ * anew. So one that is as it was is not made again.
+ */
+static const ConcordEncoder *
+keep_encoder(const ConcordEncoder *known, Relation index, int column)
+{
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "Concord encoder", ALLOCSET_SMALL_SIZES);
+	MemoryContext caller = MemoryContextSwitchTo(context);
+	ConcordEncoder *encoder = create_encoder(index_getprocid(index, column + 1, BTORDER_PROC), index->rd_opfamily[column],
+											 index->rd_opcintype[column],
+											 TupleDescAttr(RelationGetDescr(index), column)->atttypid,
+											 index->rd_indcollation[column]);
+
+	MemoryContextSwitchTo(caller);
+	if (known != NULL && concord_encoder_equal(known, encoder))
+	{
+		MemoryContextDelete(context);
+		return known;
+	}
+	MemoryContextSetParent(context, CacheMemoryContext);
+	return encoder;
 }
 
 static void
@@ -146,20 +97,17 @@ describe(Relation index, ConcordIndex *ix)
 	ix->immediate = index->rd_index->indimmediate;
 	ix->nulls_not_distinct = index->rd_index->indnullsnotdistinct;
 	ix->ordered = true;
+	ix->lossy = false;
 	for (int i = 0; i < ix->key_count; i++)
 	{
 		ConcordColumn *column = &ix->columns[i];
-		RegProcedure comparison = index_getprocid(index, i + 1, BTORDER_PROC);
 
-		column->encoding = encoding_of(comparison);
-		if (column->encoding == CONCORD_NONE)
-			raise_no_encoding(TupleDescAttr(RelationGetDescr(index), i)->atttypid);
+		column->encoder = keep_encoder(column->encoder, index, i);
 		column->type = index->rd_opcintype[i];
 		column->descending = (index->rd_indoption[i] & INDOPTION_DESC) != 0;
 		column->nulls_first = (index->rd_indoption[i] & INDOPTION_NULLS_FIRST) != 0;
-		column->ordered = collation_orders_bytes(RelationGetRelationName(index), comparison,
-												 index->rd_indcollation[i]);
-		ix->ordered &= column->ordered;
+		ix->ordered &= column->encoder->ordered;
+		ix->lossy |= column->encoder->lossy;
 	}
 }
 
@@ -179,10 +127,13 @@ concord_index_describe(Relation index)
 	}
 	ix = hash_search(described, &relid, HASH_ENTER, &found);
 	if (!found)
+	{
 		ix->valid = false;
+		memset(ix->columns, 0, sizeof(ix->columns));
+	}
 	if (!ix->valid)
 	{
-		/* A message that arrives while the collations are looked up must not be overwritten. */
+		/* A message that arrives while types and collations are looked up must not be overwritten. */
 		ix->valid = true;
 		PG_TRY();
 		{
@@ -198,19 +149,47 @@ concord_index_describe(Relation index)
 	return ix;
 }
 
-void
-concord_index_check_column(Relation index, int column, Oid opclass, Oid collation)
+/* The operator classes whose hash functions the entries' bytes come from. */
+static void
+depend_on_hash_classes(const ConcordEncoder *encoder, const ObjectAddress *index)
 {
-	Oid			type = get_opclass_input_type(opclass);
-	RegProcedure comparison = get_opfamily_proc(get_opclass_family(opclass), type, type, BTORDER_PROC);
+	ObjectAddress opclass;
 
-	if (encoding_of(comparison) == CONCORD_NONE)
-		raise_no_encoding(TupleDescAttr(RelationGetDescr(index), column)->atttypid);
-	(void) collation_orders_bytes(RelationGetRelationName(index), comparison, collation);
+	if (encoder->encoding == CONCORD_HASH)
+	{
+		ObjectAddressSet(opclass, OperatorClassRelationId, GetDefaultOpClass(encoder->type, HASH_AM_OID));
+		if (OidIsValid(opclass.objectId))
+			recordDependencyOn(index, &opclass, DEPENDENCY_NORMAL);
+	}
+	for (int i = 0; i < encoder->part_count; i++)
+		depend_on_hash_classes(encoder->parts[i], index);
+}
+
+void
+concord_index_check_column(Oid indexid, Oid type, Oid opclass, Oid collation)
+{
+	Oid			family = get_opclass_family(opclass);
+	Oid			class_type = get_opclass_input_type(opclass);
+	RegProcedure comparison = get_opfamily_proc(family, class_type, class_type, BTORDER_PROC);
+	ObjectAddress index;
+
+	ObjectAddressSet(index, RelationRelationId, indexid);
+	depend_on_hash_classes(create_encoder(comparison, family, class_type, type, collation), &index);
 }
 
 bool
 concord_index_is_ordered(Relation index)
 {
 	return concord_index_describe(index)->ordered;
+}
+
+bool
+concord_index_same_key(Relation index, const ConcordIndex *ix, Datum *values, Datum *others, bool *isnull)
+{
+	for (int i = 0; i < ix->key_count; i++)
+		if (ix->columns[i].encoder->lossy && !isnull[i] &&
+			DatumGetInt32(FunctionCall2Coll(index_getprocinfo(index, i + 1, BTORDER_PROC), index->rd_indcollation[i],
+											values[i], others[i])) != 0)
+			return false;
+	return true;
 }

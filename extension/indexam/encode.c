@@ -43,20 +43,35 @@ enum_sort_order(Oid label)
 }
 
 static void
-encode_varlena(ConcordEncoding encoding, Datum value, CcKey *key)
+encode_text(const ConcordEncoder *encoder, const char *text, size_t size, CcKey *key)
+{
+	if (encoder->icu != NULL)
+		concord_encode_sort_key(encoder, text, size, key);
+	else
+		cc_key_bytes(key, text, size);
+}
+
+static void
+encode_varlena(const ConcordEncoder *encoder, Datum value, CcKey *key)
 {
 	struct varlena *packed = PG_DETOAST_DATUM_PACKED(value);
 	const char *data = VARDATA_ANY(packed);
 	size_t		size = VARSIZE_ANY_EXHDR(packed);
 
-	switch (encoding)
+	switch (encoder->encoding)
 	{
 		case CONCORD_NUMERIC:
 			if (!cc_key_numeric(key, data, size))
 				elog(ERROR, "invalid numeric of %zu bytes", size);
 			break;
+		case CONCORD_TEXT:
+			encode_text(encoder, data, size, key);
+			break;
 		case CONCORD_BPCHAR:
-			cc_key_blank_padded(key, data, size);
+			if (encoder->icu != NULL)
+				encode_text(encoder, data, bpchartruelen((char *) data, size), key);
+			else
+				cc_key_blank_padded(key, data, size);
 			break;
 		case CONCORD_NETWORK:
 			{
@@ -81,13 +96,10 @@ encode_varlena(ConcordEncoding encoding, Datum value, CcKey *key)
 		pfree(packed);
 }
 
-/* Appends a value that is not NULL, inverted if the column is descending. */
-static void
-encode_value(const ConcordColumn *column, Datum value, CcKey *key)
+void
+concord_encode_value(const ConcordEncoder *encoder, Datum value, CcKey *key)
 {
-	size_t		from = key->size;
-
-	switch (column->encoding)
+	switch (encoder->encoding)
 	{
 		case CONCORD_BOOL:
 			cc_key_byte(key, DatumGetBool(value));
@@ -131,7 +143,7 @@ encode_value(const ConcordColumn *column, Datum value, CcKey *key)
 			break;
 		case CONCORD_NAME:
 			/* a Name, or the C string that an index tuple holds in its place */
-			cc_key_bytes(key, DatumGetPointer(value), strnlen((char *) DatumGetPointer(value), NAMEDATALEN));
+			encode_text(encoder, DatumGetPointer(value), strnlen(DatumGetPointer(value), NAMEDATALEN), key);
 			break;
 		case CONCORD_UUID:
 			cc_key_raw(key, DatumGetUUIDP(value)->data, UUID_LEN);
@@ -170,11 +182,30 @@ encode_value(const ConcordColumn *column, Datum value, CcKey *key)
 		case CONCORD_BYTEA:
 		case CONCORD_BITS:
 		case CONCORD_NETWORK:
-			encode_varlena(column->encoding, value, key);
+			encode_varlena(encoder, value, key);
 			break;
-		case CONCORD_NONE:
-			elog(ERROR, "index column without an encoding");
+		case CONCORD_ARRAY:
+		case CONCORD_RANGE:
+		case CONCORD_MULTIRANGE:
+		case CONCORD_ROW:
+		case CONCORD_ROW_IMAGE:
+			concord_encode_compound(encoder, value, key);
+			break;
+		case CONCORD_HASH:
+			cc_key_uint32(key, DatumGetUInt32(FunctionCall1Coll(encoder->hash, encoder->collation, value)));
+			break;
 	}
+}
+
+/* Appends a column that is not NULL. */
+static void
+encode_present(const ConcordColumn *column, const ConcordEncoder *encoder, Datum value, CcKey *key)
+{
+	size_t		from;
+
+	cc_key_byte(key, CC_PRESENT);
+	from = key->size;
+	concord_encode_value(encoder, value, key);
 	if (column->descending)
 		cc_key_invert(key, from);
 }
@@ -193,10 +224,7 @@ concord_encode_columns(const ConcordIndex *ix, Datum *values, bool *isnull, CcKe
 			cc_key_byte(key, column->nulls_first ? CC_NULL_FIRST : CC_NULL_LAST);
 		}
 		else
-		{
-			cc_key_byte(key, CC_PRESENT);
-			encode_value(column, values[i], key);
-		}
+			encode_present(column, column->encoder, values[i], key);
 	}
 }
 
@@ -253,21 +281,14 @@ concord_form_entry(Relation index, Datum *values, bool *isnull, uint64 rowid, si
 
 /* ---- arguments of comparisons ---- */
 
-static void
-encode_present(const ConcordColumn *column, Datum value, CcKey *key)
-{
-	cc_key_byte(key, CC_PRESENT);
-	encode_value(column, value, key);
-}
-
 /* The argument rounded into the column's type: exact, or a bound on both sides. */
 static ConcordArgument
 encode_rounded(const ConcordColumn *column, Datum rounded, bool exact, CcKey *low, CcKey *high)
 {
-	encode_present(column, rounded, low);
+	encode_present(column, column->encoder, rounded, low);
 	if (exact)
 		return CONCORD_ARGUMENT_EXACT;
-	encode_present(column, rounded, high);
+	encode_present(column, column->encoder, rounded, high);
 	return CONCORD_ARGUMENT_BETWEEN;
 }
 
@@ -291,7 +312,7 @@ encode_integer(const ConcordColumn *column, Oid type, Datum argument, CcKey *low
 		default:
 			return CONCORD_ARGUMENT_UNKNOWN;
 	}
-	switch (column->encoding)
+	switch (column->encoder->encoding)
 	{
 		case CONCORD_INT2:
 			rounded = Max(PG_INT16_MIN, Min(PG_INT16_MAX, value));
@@ -307,9 +328,9 @@ encode_integer(const ConcordColumn *column, Oid type, Datum argument, CcKey *low
 static ConcordArgument
 encode_float(const ConcordColumn *column, Oid type, Datum argument, CcKey *low, CcKey *high)
 {
-	if (column->encoding == CONCORD_FLOAT8 && type == FLOAT4OID)
+	if (column->encoder->encoding == CONCORD_FLOAT8 && type == FLOAT4OID)
 		return encode_rounded(column, Float8GetDatum(DatumGetFloat4(argument)), true, low, high);
-	if (column->encoding == CONCORD_FLOAT4 && type == FLOAT8OID)
+	if (column->encoder->encoding == CONCORD_FLOAT4 && type == FLOAT8OID)
 	{
 		float8		value = DatumGetFloat8(argument);
 		float4		rounded = (float4) value;
@@ -323,8 +344,8 @@ encode_float(const ConcordColumn *column, Oid type, Datum argument, CcKey *low, 
 static ConcordArgument
 encode_between(const ConcordColumn *column, Datum lowest, Datum highest, CcKey *low, CcKey *high)
 {
-	encode_present(column, lowest, low);
-	encode_present(column, highest, high);
+	encode_present(column, column->encoder, lowest, low);
+	encode_present(column, column->encoder, highest, high);
 	return CONCORD_ARGUMENT_BETWEEN;
 }
 
@@ -355,7 +376,7 @@ encode_datetime(const ConcordColumn *column, Oid type, Datum argument, CcKey *lo
 	Timestamp	moment;
 	int			overflow;
 
-	switch (column->encoding)
+	switch (column->encoder->encoding)
 	{
 		case CONCORD_DATE:
 			if (type != TIMESTAMPOID && type != TIMESTAMPTZOID)
@@ -400,10 +421,11 @@ encode_datetime(const ConcordColumn *column, Oid type, Datum argument, CcKey *lo
 	}
 }
 
+/* A name compared with text, or the other way round. */
 static ConcordArgument
-encode_text(const ConcordColumn *column, Oid type, Datum argument, CcKey *low)
+encode_text_or_name(const ConcordColumn *column, Oid type, Datum argument, CcKey *low)
 {
-	ConcordColumn as = *column;
+	ConcordEncoder as = *column->encoder;
 
 	if (type == NAMEOID)
 		as.encoding = CONCORD_NAME;
@@ -411,7 +433,7 @@ encode_text(const ConcordColumn *column, Oid type, Datum argument, CcKey *low)
 		as.encoding = CONCORD_TEXT;
 	else
 		return CONCORD_ARGUMENT_UNKNOWN;
-	encode_present(&as, argument, low);
+	encode_present(column, &as, argument, low);
 	return CONCORD_ARGUMENT_EXACT;
 }
 
@@ -419,8 +441,12 @@ ConcordArgument
 concord_encode_argument(const ConcordColumn *column, Oid type, Datum argument, CcKey *low, CcKey *high)
 {
 	if (!OidIsValid(type) || type == column->type)
+	{
+		if (!concord_encoder_accepts(column->encoder, argument))
+			return CONCORD_ARGUMENT_UNKNOWN;
 		return encode_rounded(column, argument, true, low, high);
-	switch (column->encoding)
+	}
+	switch (column->encoder->encoding)
 	{
 		case CONCORD_INT2:
 		case CONCORD_INT4:
@@ -435,7 +461,7 @@ concord_encode_argument(const ConcordColumn *column, Oid type, Datum argument, C
 			return encode_datetime(column, type, argument, low, high);
 		case CONCORD_TEXT:
 		case CONCORD_NAME:
-			return encode_text(column, type, argument, low);
+			return encode_text_or_name(column, type, argument, low);
 		default:
 			return CONCORD_ARGUMENT_UNKNOWN;
 	}

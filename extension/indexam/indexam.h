@@ -4,9 +4,10 @@
  *   entry body  := column+ [rowid u64be]          columns as core/key_encoding.h, in index order
  *   entry value := rowid u64le | index tuple      what index_form_tuple makes of key and INCLUDE columns
  *
- * The rowid is left out of the body of a unique, immediate index unless a key column is NULL (and NULLs are distinct): two
- * inserters of one key then write the same key, and the adjudicator lets only one of them commit. An entry that is visible
- * at a read point is exact, so nothing is ever rechecked against the row, and the columns need not be decoded.
+ * The rowid is left out of the body of a unique, immediate index unless a key column is NULL (and NULLs are distinct) or has
+ * a lossy encoding: two inserters of one key then write the same key, and the adjudicator lets only one of them commit. An
+ * entry that is visible at a read point is exact, so nothing is ever rechecked against the row, and the columns need not be
+ * decoded.
  */
 #ifndef CONCORD_INDEXAM_H
 #define CONCORD_INDEXAM_H
@@ -19,10 +20,9 @@
 
 #include "bridge/encoding.h"
 
-/* ---- columns (columns.c) ---- */
+/* ---- how values are encoded (encoder.c) ---- */
 typedef enum ConcordEncoding
 {
-	CONCORD_NONE = 0,
 	CONCORD_BOOL,
 	CONCORD_CHAR,				/* "char" */
 	CONCORD_INT2,
@@ -49,16 +49,61 @@ typedef enum ConcordEncoding
 	CONCORD_MACADDR,
 	CONCORD_MACADDR8,
 	CONCORD_ENUM,
-	CONCORD_TID
+	CONCORD_TID,
+	CONCORD_ARRAY,
+	CONCORD_RANGE,
+	CONCORD_MULTIRANGE,
+	CONCORD_ROW,
+	CONCORD_ROW_IMAGE,			/* record_image_ops: a row by the bytes of its columns */
+	CONCORD_HASH				/* any other type, by its hash function */
 } ConcordEncoding;
 
-typedef struct ConcordColumn
+typedef struct ConcordEncoder ConcordEncoder;
+struct ConcordEncoder
 {
 	ConcordEncoding encoding;
+	bool		ordered;		/* order of bytes is the order of values; otherwise only equality holds */
+	bool		lossy;			/* values that are not equal may have the same bytes */
+	Oid			type;			/* without domains */
+	Oid			collation;
+	struct pg_locale_struct *icu;	/* text: encoded as sort key of this collation; NULL: as its bytes */
+	struct TypeCacheEntry *typcache;	/* array: of its element; range and multirange: of the range */
+	struct FmgrInfo *hash;
+	int			part_count;
+	ConcordEncoder **parts;		/* array: element; range and multirange: bound; row: each attribute that is not dropped */
+};
+
+/*
+ * The encoder of what an operator class compares by `comparison` and has `equality` for, in the caller's memory context. NULL
+ * if there is none; then *refused is the type that has none, `type` itself or what it consists of.
+ */
+ConcordEncoder *concord_encoder_create(RegProcedure comparison, Oid equality, Oid type, Oid collation, Oid *refused);
+/* The same for the type's default btree operator class. */
+ConcordEncoder *concord_encoder_create_default(Oid type, Oid collation, Oid *refused);
+bool		concord_encoder_equal(const ConcordEncoder *a, const ConcordEncoder *b);
+/* Appends a value that is not NULL (encode.c). */
+void		concord_encode_value(const ConcordEncoder *encoder, Datum value, CcKey *key);
+
+/* ---- text by its collation (collation.c) ---- */
+/* Sets `ordered` and `icu`. */
+void		concord_encoder_set_collation(ConcordEncoder *encoder, Oid collation);
+void		concord_encode_sort_key(const ConcordEncoder *encoder, const char *text, size_t size, CcKey *key);
+
+/* ---- arrays, ranges and rows (compound.c) ---- */
+void		concord_encode_compound(const ConcordEncoder *encoder, Datum value, CcKey *key);
+/*
+ * False if the value is none of the encoder's type, which operators for any array or row let through: to compare it with one
+ * that is raises an error.
+ */
+bool		concord_encoder_accepts(const ConcordEncoder *encoder, Datum value);
+
+/* ---- columns (columns.c) ---- */
+typedef struct ConcordColumn
+{
+	const ConcordEncoder *encoder;
 	Oid			type;			/* the operator class's input type */
 	bool		descending;
 	bool		nulls_first;
-	bool		ordered;		/* order of bytes is the order of values; otherwise only equality holds */
 } ConcordColumn;
 
 typedef struct ConcordIndex
@@ -69,6 +114,7 @@ typedef struct ConcordIndex
 	bool		immediate;
 	bool		nulls_not_distinct;
 	bool		ordered;		/* all key columns are */
+	bool		lossy;			/* some key column is */
 	int			key_count;
 	ConcordColumn columns[INDEX_MAX_KEYS];
 } ConcordIndex;
@@ -78,10 +124,16 @@ typedef struct ConcordIndex
  * backend's life and is refilled when the index changes.
  */
 const ConcordIndex *concord_index_describe(Relation index);
-/* Raises 0A000 unless a key column (from 0) can be indexed: for an index whose relcache entry has only its columns yet. */
-void		concord_index_check_column(Relation index, int column, Oid opclass, Oid collation);
-/* False if some key column's collation does not order by bytes: then the planner must not take the index for ordered. */
+/*
+ * Raises 0A000 unless a key column of this type can be indexed, and records what its encoding depends on: for an index whose
+ * relcache entry is not finished yet.
+ */
+void		concord_index_check_column(Oid indexid, Oid type, Oid opclass, Oid collation);
+/* False if some key column's encoding does not have the order of its values: then the planner must not take the index for
+ * ordered. */
 bool		concord_index_is_ordered(Relation index);
+/* True if the columns, whose encodings are the same, are equal, too: where encodings are lossy that is to be asked. */
+bool		concord_index_same_key(Relation index, const ConcordIndex *ix, Datum *values, Datum *others, bool *isnull);
 
 /* ---- encoding (encode.c) ---- */
 /* An entry body on the stack; one byte more than fits, so that a bound just above the longest body can be made. */
@@ -114,9 +166,9 @@ void		concord_encode_body(Relation index, const ConcordIndex *ix, Datum *values,
 static inline bool
 concord_key_is_whole_body(const ConcordIndex *ix, bool has_null)
 {
-	return ix->unique && ix->immediate && (!has_null || ix->nulls_not_distinct);
+	return ix->unique && ix->immediate && !ix->lossy && (!has_null || ix->nulls_not_distinct);
 }
-/* True if no two entries may have the same columns. */
+/* True if no two entries may have equal columns. */
 static inline bool
 concord_key_is_unique(const ConcordIndex *ix, bool has_null)
 {
@@ -179,6 +231,8 @@ ConcordRowKey *concord_row_key_begin(Relation table, Relation index, struct Inde
 bool		concord_row_key_now(ConcordRowKey *row_key, uint64 rowid, ConcordBody *body);
 /* Of the row in the slot. False if the index's predicate excludes it. */
 bool		concord_row_key_of_slot(ConcordRowKey *row_key, TupleTableSlot *slot, uint64 rowid, ConcordBody *body);
+/* True if the columns of the row whose body was computed last, encoded as `values` are, are equal to them. */
+bool		concord_row_key_same(ConcordRowKey *row_key, Datum *values);
 void		concord_row_key_end(ConcordRowKey *row_key);
 
 /* ---- planning (cost.c) ---- */

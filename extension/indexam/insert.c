@@ -71,7 +71,7 @@ entry_is_stale(Insertion *in, uint64 rowid)
 		return false;
 	row_key = concord_row_key_begin(in->table, in->index, in->index_info);
 	stale = !concord_row_key_now(row_key, rowid, &body) || body.key.size < in->columns_size ||
-		memcmp(body.bytes, in->body.bytes, in->columns_size) != 0;
+		memcmp(body.bytes, in->body.bytes, in->columns_size) != 0 || !concord_row_key_same(row_key, in->values);
 	concord_row_key_end(row_key);
 	return stale;
 }
@@ -154,6 +154,26 @@ insert_plain(Insertion *in, const uint8 *value, size_t size)
 	return true;
 }
 
+/* Have the entry's columns, whose encodings are ours, our values? */
+static bool
+same_key(Insertion *in, const CcEntry *entry)
+{
+	size_t		size = entry->value_size - CONCORD_ENTRY_HEADER;
+	IndexTuple	tuple;
+	Datum		values[INDEX_MAX_KEYS];
+	bool		isnull[INDEX_MAX_KEYS];
+	bool		same;
+
+	if (!in->ix->lossy)
+		return true;
+	tuple = palloc(size);
+	memcpy(tuple, entry->value + CONCORD_ENTRY_HEADER, size);
+	index_deform_tuple(tuple, RelationGetDescr(in->index), values, isnull);
+	same = concord_index_same_key(in->index, in->ix, values, in->values, isnull);
+	pfree(tuple);
+	return same;
+}
+
 /* An immediate unique index: the columns are the whole body. */
 static bool
 insert_unique(Insertion *in, IndexUniqueCheck check_unique, const uint8 *value, size_t size)
@@ -185,8 +205,9 @@ insert_unique(Insertion *in, IndexUniqueCheck check_unique, const uint8 *value, 
 }
 
 /*
- * A deferrable unique index: entries of one key lie side by side. Looks whether another row has the key, and for the row's
- * own entry. An entry may lack the rowid: the index was not deferrable when it was made.
+ * A unique index whose entries have a rowid, since it is deferrable or lossy: entries of one key lie side by side. Looks whether
+ * another row has the key, and for the row's own entry. An entry may lack the rowid: the index was not deferrable when it was
+ * made.
  */
 static bool
 scan_key(Insertion *in, bool *own_found, const uint8 *value, size_t size, bool *own_same)
@@ -204,11 +225,13 @@ scan_key(Insertion *in, bool *own_found, const uint8 *value, size_t size, bool *
 	while ((status = cc_scan_next(cursor, false, &visible)) == CC_OK)
 	{
 		const CcEntry *entry = &visible.entry;
+		uint64		rowid;
 
 		if (entry->key_size < in->columns_size || memcmp(entry->key, in->body.bytes, in->columns_size) != 0)
 			break;
-		if (concord_entry_rowid(entry->value) != in->rowid)
-			others |= !entry_is_stale(in, concord_entry_rowid(entry->value));
+		rowid = concord_entry_rowid(entry->value);
+		if (rowid != in->rowid)
+			others |= same_key(in, entry) && !entry_is_stale(in, rowid);
 		else
 		{
 			*own_found = true;
@@ -224,7 +247,7 @@ scan_key(Insertion *in, bool *own_found, const uint8 *value, size_t size, bool *
 }
 
 static bool
-insert_deferrable(Insertion *in, IndexUniqueCheck check_unique, const uint8 *value, size_t size)
+insert_beside(Insertion *in, IndexUniqueCheck check_unique, const uint8 *value, size_t size)
 {
 	bool		own_found,
 				own_same;
@@ -314,7 +337,7 @@ concord_aminsert(Relation index, Datum *values, bool *isnull, ItemPointer heap_t
 	if (concord_key_is_whole_body(in.ix, in.has_null))
 		satisfied = insert_unique(&in, check_unique, value, size);
 	else
-		satisfied = insert_deferrable(&in, check_unique, value, size);
+		satisfied = insert_beside(&in, check_unique, value, size);
 	pfree(value);
 	return satisfied;
 }

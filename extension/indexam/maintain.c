@@ -268,7 +268,11 @@ maintain_index(IndexKnown *known_index, EState *estate, TupleTableSlot *old_slot
 	entry_of(index, ix, known_index->info, estate, old_slot, rowid, &old_entry);
 	entry_of(index, ix, known_index->info, estate, new_slot, rowid, &new_entry);
 	if (old_entry.exists && new_entry.exists && same_body(&old_entry, &new_entry))
+	{
 		needs_entry = !same_value(index, &old_entry, &new_entry, rowid);
+		/* Of a lossy encoding nobody knows whether the key is the same. */
+		*key_changed |= needs_entry && ix->lossy && known_index->is_key;
+	}
 	else
 	{
 		if (old_entry.exists)

@@ -16,7 +16,7 @@ typedef enum Effect
 {
 	EFFECT_CONDITION,			/* at most a wider range: check the entries */
 	EFFECT_RANGE,				/* just the range */
-	EFFECT_POINT,				/* just one value: the prefix grows by it */
+	EFFECT_POINT,				/* just one value, or those of one lossy encoding: the prefix grows by it */
 	EFFECT_NOTHING				/* no entry can match */
 } Effect;
 
@@ -177,7 +177,7 @@ narrow_by_comparison(ConcordScanKeys *self, ScanKey key, const ConcordBody *pref
 
 	/* No operator of btree is true of NULL. */
 	narrow_to_marker(self, prefix, CC_PRESENT);
-	if (!column->ordered && !equality)
+	if (!column->encoder->ordered && !equality)
 		return EFFECT_CONDITION;
 
 	body_from_prefix(&low, prefix);
@@ -221,7 +221,7 @@ narrow_by_row(ConcordScanKeys *self, ScanKey header, const ConcordBody *prefix)
 		const ConcordColumn *column = &self->ix->columns[member->sk_attno - 1];
 		size_t		before = bound.key.size;
 
-		if (member->sk_attno != expected || (member->sk_flags & SK_ISNULL) || !column->ordered ||
+		if (member->sk_attno != expected || (member->sk_flags & SK_ISNULL) || !column->encoder->ordered ||
 			column->descending != first->descending || !concord_body_fits(&bound))
 			break;
 		concord_body_init(&unused);
@@ -336,9 +336,9 @@ concord_scan_keys_range(ConcordScanKeys *self)
 		{
 			Effect		effect = narrow_by_key(self, &self->keys[i], &prefix, &next_prefix);
 
-			if (effect == EFFECT_CONDITION)
+			if (effect == EFFECT_CONDITION || (effect == EFFECT_POINT && self->ix->columns[column - 1].encoder->lossy))
 				add_condition(self, &self->keys[i]);
-			else if (effect == EFFECT_POINT)
+			if (effect == EFFECT_POINT)
 				point = true;
 			else if (effect == EFFECT_NOTHING)
 				empty = true;
@@ -384,6 +384,8 @@ prepare_array(ConcordScanKeys *self, ScanKey key, ConcordArrayKey *array)
 
 	get_typlenbyvalalign(ARR_ELEMTYPE(value), &length, &by_value, &align);
 	deconstruct_array(value, ARR_ELEMTYPE(value), length, by_value, align, &datums, &nulls, &count);
+	array->values = datums;
+	array->value_count = 0;
 	array->elements = palloc0(Max(count, 1) * sizeof(ConcordArrayElement));
 	array->count = 0;
 	array->points = equality;
@@ -395,9 +397,8 @@ prepare_array(ConcordScanKeys *self, ScanKey key, ConcordArrayKey *array)
 
 		if (nulls[i])
 			continue;
-		element->value = datums[i];
-		array->count++;
-		if (!equality)
+		array->values[array->value_count++] = datums[i];
+		if (!array->points)
 			continue;
 
 		concord_body_init(&low);
@@ -406,10 +407,8 @@ prepare_array(ConcordScanKeys *self, ScanKey key, ConcordArrayKey *array)
 		{
 			case CONCORD_ARGUMENT_EXACT:
 				if (!concord_body_fits(&low))
-				{
-					array->count--; /* too long to be in an entry */
-					break;
-				}
+					break;		/* too long to be in an entry */
+				array->count++;
 				element->size = low.key.size;
 				element->bytes = palloc(low.key.size);
 				memcpy(element->bytes, low.bytes, low.key.size);
@@ -456,7 +455,7 @@ concord_scan_keys_start(ConcordScanKeys *self)
 			array->key = i;
 			array->used = false;
 			prepare_array(self, key, array);
-			if (array->count == 0)
+			if (array->points ? array->count == 0 : array->value_count == 0)
 				self->impossible = true;
 			array->current = 0;
 		}
@@ -534,8 +533,8 @@ match_row(ScanKey header, IndexTuple tuple, TupleDesc descriptor)
 static bool
 match_array(ScanKey key, const ConcordArrayKey *array, Datum value)
 {
-	for (int i = 0; i < array->count; i++)
-		if (DatumGetBool(FunctionCall2Coll(&key->sk_func, key->sk_collation, value, array->elements[i].value)))
+	for (int i = 0; i < array->value_count; i++)
+		if (DatumGetBool(FunctionCall2Coll(&key->sk_func, key->sk_collation, value, array->values[i])))
 			return true;
 	return false;
 }

@@ -12,17 +12,19 @@
 
 #include "access/sdir.h"
 
+/* CC_PRESENT and an encoded value. */
 typedef struct ConcordArrayElement
 {
-	Datum		value;
-	uint8	   *bytes;			/* CC_PRESENT and the encoded value; NULL where it gives no single body */
+	uint8	   *bytes;
 	size_t		size;
 } ConcordArrayElement;
 
 typedef struct ConcordArrayKey
 {
 	int			key;			/* its place in the scan's keys */
-	bool		points;			/* every element has bytes; then they are sorted by them and distinct */
+	int			value_count;
+	Datum	   *values;			/* that are not NULL, to be compared with entries */
+	bool		points;			/* there is an element for each value that can be in an entry, sorted by bytes, distinct */
 	int			count;
 	int			current;		/* if `points` and the column is part of the prefix */
 	bool		used;			/* is part of the prefix: its elements are visited one after another */

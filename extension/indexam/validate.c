@@ -85,6 +85,12 @@ concord_row_key_now(ConcordRowKey *self, uint64 rowid, ConcordBody *body)
 		concord_row_key_of_slot(self, self->slot, rowid, body);
 }
 
+bool
+concord_row_key_same(ConcordRowKey *self, Datum *values)
+{
+	return concord_index_same_key(self->index, self->ix, self->values, values, self->isnull);
+}
+
 static bool
 same_body(const ConcordBody *body, const uint8 *bytes, size_t size)
 {
@@ -123,6 +129,18 @@ close_cursor(void *cursor)
 	cc_scan_close(cursor);
 }
 
+/* Is the entry's value the one that the row has? Of a lossy body it may be another one. */
+static bool
+same_value(ConcordRowKey *row_key, uint64 rowid, const CcEntry *entry)
+{
+	size_t		size;
+	uint8	   *value = concord_form_entry(row_key->index, row_key->values, row_key->isnull, rowid, &size);
+	bool		same = size == entry->value_size && memcmp(value, entry->value, size) == 0;
+
+	pfree(value);
+	return same;
+}
+
 static void
 remove_stale_entries(ConcordRowKey *row_key)
 {
@@ -146,7 +164,8 @@ remove_stale_entries(ConcordRowKey *row_key)
 
 		CHECK_FOR_INTERRUPTS();
 		memcpy(bytes, visible.entry.key, size);
-		if (concord_row_key_now(row_key, rowid, &body) && same_body(&body, bytes, size))
+		if (concord_row_key_now(row_key, rowid, &body) && same_body(&body, bytes, size) &&
+			(!row_key->ix->lossy || same_value(row_key, rowid, &visible.entry)))
 			continue;
 		/* It may have been removed with the row's change. */
 		if (!entry_now(prefix, bytes, size, &now) || now != rowid)

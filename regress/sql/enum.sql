@@ -27,8 +27,12 @@ INSERT INTO en_t VALUES (3, 'i1'), (4, 'a');
 SET enable_seqscan = off;
 SELECT n FROM en_t WHERE n = 2 AND e = 'L2';
 SELECT n, e FROM en_t WHERE n > 0 ORDER BY e;
--- an index on a domain counts too
+-- an index on a domain counts too, and one on what consists of it
+ALTER TABLE en_t ADD a en_domain[];
 DROP INDEX en_e;
+CREATE INDEX en_a ON en_t (a);
+ALTER TYPE en_type ADD VALUE 'last' BEFORE 'L2';
+DROP INDEX en_a;
 CREATE INDEX en_d ON en_t (d);
 ALTER TYPE en_type ADD VALUE 'last' BEFORE 'L2';
 -- without an index
