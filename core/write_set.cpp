@@ -228,6 +228,14 @@ Status WriteSet::AppendCheck(uint64_t prefix, uint64_t hash, LockMode mode, Lsn 
   return Status::Ok();
 }
 
+void WriteSet::SetHead(uint64_t prefix, std::string_view body, uint32_t cid, std::string_view head) {
+  const Chain* chain = Find(prefix, body);
+  const Version* version = chain != nullptr ? chain->newest : nullptr;
+  while (version != nullptr && version->cid != cid) version = version->older;
+  if (version == nullptr || version->sent || version->size < head.size()) return;
+  memcpy(const_cast<char*>(version->value), head.data(), head.size());  // the arena's, and so ours
+}
+
 const WriteSet::Chain* WriteSet::Find(uint64_t prefix, std::string_view body) const {
   if (key_count_ == 0) return nullptr;
   const Storage* storage = FindStorage(prefix);

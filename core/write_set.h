@@ -118,6 +118,10 @@ class WriteSet {
   Status Delete(uint64_t prefix, std::string_view body, uint32_t cid);
   Status AddCheck(uint64_t prefix, std::string_view body, LockMode mode, Lsn observed);
 
+  // Overwrites the first bytes of the value of the key's newest version that command `cid` made; not if it has been
+  // sent.
+  void SetHead(uint64_t prefix, std::string_view body, uint32_t cid, std::string_view head);
+
   // nullptr if the transaction has no version of the key.
   const Chain* Find(uint64_t prefix, std::string_view body) const;
   // The version that an alias names, with its row; false if it was rolled back, forgotten or never was.

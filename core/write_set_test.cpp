@@ -423,6 +423,30 @@ TEST(WriteSetTest, WhatWasSentAheadIsLeftOutUnlessItIsToBeSentAgain) {
   EXPECT_GT(mutations(0), 1000u);
 }
 
+TEST(WriteSetTest, TheHeadOfAVersionIsOverwrittenUntilItIsSent) {
+  WriteSet set;
+  ASSERT_TRUE(set.Put(kRows, RowBody(1), "first-old", 0, true, nullptr).ok());
+  ASSERT_TRUE(set.Put(kRows, RowBody(1), "first-new", 1, false, nullptr).ok());
+  ASSERT_TRUE(set.Put(kRows, RowBody(2), "abc", 1, true, nullptr).ok());
+  ASSERT_TRUE(set.Delete(kRows, RowBody(2), 2).ok());
+  const auto at = [&set](uint64_t rowid, uint32_t curcid) {
+    return set.Find(kRows, RowBody(rowid))->Visible(curcid)->bytes();
+  };
+
+  set.SetHead(kRows, RowBody(1), 0, "FIRST");
+  EXPECT_EQ(at(1, 1), "FIRST-old");
+  EXPECT_EQ(at(1, 2), "first-new");
+  set.SetHead(kRows, RowBody(2), 1, "long");  // longer than the value
+  set.SetHead(kRows, RowBody(2), 2, "l");     // a deletion
+  set.SetHead(kRows, RowBody(3), 1, "l");     // nothing there
+  EXPECT_EQ(at(2, 2), "abc");
+
+  std::string chunk;
+  set.EncodeAhead({9}, 0, &chunk);
+  set.SetHead(kRows, RowBody(1), 1, "FIRST");
+  EXPECT_EQ(at(1, 2), "first-new");
+}
+
 TEST(WriteSetTest, ForgetInsideASavepointIsRolledBack) {
   WriteSet set;
   uint64_t alias = 0;

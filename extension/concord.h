@@ -118,6 +118,11 @@ bool		concord_commit_now(const void *write_set, size_t size);
 char	   *concord_fetch_status(void);
 /* Token of the running transaction, made at first use. */
 const uint8 *concord_xact_token(void);
+/*
+ * What the rows that are written now say of their writer: its transaction id if it has one, else a number of the subtransaction's,
+ * random in the transaction. Applications compare xmin to see whether a row has changed.
+ */
+TransactionId concord_row_xmin(void);
 
 /* ---- rowids and TIDs (tableam/rowid.c) ---- */
 #define CONCORD_TIDS_PER_BLOCK 291			/* tidbitmap.c accepts no higher offset */

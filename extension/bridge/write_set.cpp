@@ -87,6 +87,11 @@ extern "C" bool cc_ws_checked(uint64_t key_hash, uint64_t* prefix, CcLockMode* m
   return true;
 }
 
+extern "C" void cc_ws_set_head(uint64_t prefix, const void* body, size_t body_size, uint32_t cid, const void* head,
+                               size_t head_size) {
+  OwnWrites().SetHead(prefix, Bytes(body, body_size), cid, Bytes(head, head_size));
+}
+
 extern "C" bool cc_ws_lookup(uint64_t prefix, const void* body, size_t body_size, uint32_t curcid, CcOwn* own) {
   const WriteSet::Chain* chain = OwnWrites().Find(prefix, Bytes(body, body_size));
   if (chain == nullptr) return false;

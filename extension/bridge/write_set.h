@@ -55,6 +55,10 @@ CcStatus	cc_ws_check(uint64_t prefix, const void *body, size_t body_size, CcLock
 /* Whose key a check is, and its mode, by the key's hash. False if there is none. */
 bool		cc_ws_checked(uint64_t key_hash, uint64_t *prefix, CcLockMode *mode);
 
+/* Overwrites the first bytes of the value of the newest own version that command `cid` made, unless it has been sent ahead. */
+void		cc_ws_set_head(uint64_t prefix, const void *body, size_t body_size, uint32_t cid, const void *head,
+						   size_t head_size);
+
 /* Newest own version made before `curcid`. False if there is none (then the base version counts). */
 bool		cc_ws_lookup(uint64_t prefix, const void *body, size_t body_size, uint32_t curcid, CcOwn *own);
 /* Oldest own version of the key. False if there is none. */

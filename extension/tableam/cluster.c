@@ -76,6 +76,7 @@ make_version(Rewrite *rewrite, const uint8 *value, Size size, uint64 lsn)
 		formed = heap_form_tuple(RelationGetDescr(rewrite->new_table), rewrite->values, rewrite->isnull);
 		ExecStoreHeapTuple(formed, slot, false);
 		version->value = concord_form_value(rewrite->new_table, slot, &version->size);
+		HeapTupleHeaderSetXmin((HeapTupleHeader) version->value, HeapTupleHeaderGetRawXmin(old.t_data));
 		ExecDropSingleTupleTableSlot(slot);
 	}
 	else

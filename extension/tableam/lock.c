@@ -18,6 +18,7 @@
 
 #include "access/xact.h"
 #include "executor/tuptable.h"
+#include "storage/proc.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -102,6 +103,27 @@ concord_locked_lsn(uint64 prefix, uint64 rowid, CommandId cid, bool *direct)
 	return row->lsn;
 }
 
+/* The last row that was locked. Triggers and ON CONFLICT lock it just before they have it updated. */
+static struct
+{
+	LockedKey	key;
+	LocalTransactionId lxid;
+}			last_locked;
+
+static void
+note_locked(const ConcordTarget *target)
+{
+	last_locked.key = (LockedKey) {target->prefix, target->rowid};
+	last_locked.lxid = MyProc->lxid;
+}
+
+bool
+concord_was_just_locked(const ConcordTarget *target)
+{
+	return last_locked.key.prefix == target->prefix && last_locked.key.rowid == target->rowid &&
+		last_locked.lxid == MyProc->lxid;
+}
+
 static CcLockMode
 check_mode(LockTupleMode mode)
 {
@@ -158,6 +180,7 @@ concord_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableS
 	if (target.is_own)
 	{
 		lock_own(rel, &target, tid, slot, mode);
+		note_locked(&target);
 		return TM_Ok;
 	}
 
@@ -212,5 +235,6 @@ concord_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableS
 	concord_slot_store_visible(slot, rel, target.rowid, &visible, true);
 	if (!is_new)
 		concord_check(cc_ws_check(target.prefix, target.body, ROW_BODY_SIZE, check_mode(mode), observed));
+	note_locked(&target);
 	return TM_Ok;
 }

@@ -279,6 +279,8 @@ concord_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Comma
 	pfree(value);
 	concord_tid_from_alias(&new_tid, alias);
 	concord_slot_mark_own(slot, rel, &new_tid, cid);
+	if (concord_was_just_locked(&target))
+		concord_slot_mark_locked(slot);
 	pgstat_count_heap_update(rel, !*update_indexes);
 	return TM_Ok;
 }

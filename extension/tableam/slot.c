@@ -9,6 +9,7 @@
 #include "tableam/tableam.h"
 
 #include "access/sysattr.h"
+#include "access/table.h"
 #include "access/transam.h"
 #include "access/xact.h"
 
@@ -56,6 +57,7 @@ prepare(TupleTableSlot *slot)
 	cslot->base.off = 0;
 	cslot->lazy = false;
 	cslot->own = false;
+	cslot->locked = false;
 	cslot->lsn = 0;
 	slot->tts_nvalid = 0;
 }
@@ -104,12 +106,25 @@ ensure_tuple(TupleTableSlot *slot)
 		fetch_promised(slot);
 }
 
+/* A tuple that is used where it is stored gets the length that heap would give it, for those who ask for a heap tuple. */
+static inline void
+trim(TupleTableSlot *slot)
+{
+	HeapTuple	tuple = &((ConcordSlot *) slot)->base.tupdata;
+
+	if (!TTS_SHOULDFREE(slot) && tuple->t_len == MAXALIGN(tuple->t_len))
+		tuple->t_len -= ItemPointerGetOffsetNumberNoCheck(&tuple->t_data->t_ctid);
+}
+
 /* A copy of a stored tuple; of an own version, it says whose it is if that has a transaction id already. */
 static HeapTuple
 copy_tuple(TupleTableSlot *slot)
 {
 	ConcordSlot *cslot = (ConcordSlot *) slot;
-	HeapTuple	copy = heap_copytuple(cslot->base.tuple);
+	HeapTuple	copy;
+
+	trim(slot);
+	copy = heap_copytuple(cslot->base.tuple);
 
 	if (cslot->own)
 	{
@@ -132,7 +147,7 @@ concord_slot_init(TupleTableSlot *slot)
 
 	cslot->view = NULL;
 	cslot->pin.generation = 0;
-	cslot->own = cslot->lazy = false;
+	cslot->own = cslot->lazy = cslot->locked = false;
 	cslot->lsn = 0;
 }
 
@@ -160,6 +175,92 @@ concord_slot_getsomeattrs(TupleTableSlot *slot, int natts)
 	TTSOpsHeapTuple.getsomeattrs(slot, natts);
 }
 
+/* ---- xmin and xmax ---- */
+
+/* The running transaction's id. It may have none yet; workers can give it none. */
+static TransactionId
+own_xid(void)
+{
+	return IsInParallelMode() ? GetTopTransactionIdIfAny() : GetTopTransactionId();
+}
+
+static uint64
+prefix_of_table(Oid table)
+{
+	Relation	rel = table_open(table, NoLock);
+	uint64		prefix = concord_rel_prefix(rel);
+
+	table_close(rel, NoLock);
+	return prefix;
+}
+
+/* The own version that the slot's TID names, and its key. False if there is none: the TID names a committed version. */
+static bool
+find_own(TupleTableSlot *slot, uint64 *prefix, uint8 *body, CcOwn *own)
+{
+	uint64		number;
+	uint64		rowid;
+	bool		is_alias;
+
+	if (!concord_tid_parse(&slot->tts_tid, &number, &is_alias))
+		return false;
+	if (is_alias)
+	{
+		if (!cc_ws_alias(number, prefix, &rowid, own))
+			return false;
+		concord_row_body(body, rowid);
+		return true;
+	}
+	*prefix = prefix_of_table(slot->tts_tableOid);
+	concord_row_body(body, number);
+	return cc_ws_oldest(*prefix, body, ROW_BODY_SIZE, own);
+}
+
+/*
+ * Foreign keys and ON CONFLICT ask whether the row is the transaction's own. Only now does it need an id for that; and who has
+ * been shown this one shall find it again after the commit.
+ */
+static TransactionId
+own_xmin(TupleTableSlot *slot)
+{
+	TransactionId xid = own_xid();
+	uint64		prefix;
+	uint8		body[ROW_BODY_SIZE];
+	CcOwn		own;
+
+	StaticAssertStmt(offsetof(HeapTupleHeaderData, t_choice.t_heap.t_xmin) == 0, "xmin is a tuple's head");
+	if (!IsInParallelMode() && find_own(slot, &prefix, body, &own))
+		cc_ws_set_head(prefix, body, ROW_BODY_SIZE, ((ConcordSlot *) slot)->cid, &xid, sizeof(xid));
+	return xid;
+}
+
+/* Not to be taken for the running transaction's: another server's transactions have ids of their own. */
+static TransactionId
+committed_xmin(TupleTableSlot *slot)
+{
+	TransactionId xmin;
+
+	ensure_tuple(slot);
+	xmin = HeapTupleHeaderGetRawXmin(((ConcordSlot *) slot)->base.tuple->t_data);
+	return TransactionIdIsCurrentTransactionId(xmin) ? FrozenTransactionId : xmin;
+}
+
+/* Whether this transaction has changed or deleted the version that the slot's TID names. */
+static bool
+is_superseded(TupleTableSlot *slot)
+{
+	uint64		prefix;
+	uint8		body[ROW_BODY_SIZE];
+	CcOwn		own;
+	uint64		number;
+	bool		is_alias;
+
+	if (!cc_ws_has_writes() || !find_own(slot, &prefix, body, &own))
+		return false;
+	/* What was found by a rowid is the row's oldest own version: what was inserted, or what came over the committed one. */
+	return !own.newest || (concord_tid_parse(&slot->tts_tid, &number, &is_alias) && !is_alias && !own.base_absent);
+}
+
 static Datum
 concord_slot_getsysattr(TupleTableSlot *slot, int attnum, bool *isnull)
 {
@@ -173,15 +274,9 @@ concord_slot_getsysattr(TupleTableSlot *slot, int attnum, bool *isnull)
 	switch (attnum)
 	{
 		case MinTransactionIdAttributeNumber:
-			if (!cslot->own)
-				return TransactionIdGetDatum(FrozenTransactionId);
-
-			/*
-			 * Foreign keys and ON CONFLICT ask whether the row is the transaction's own. Only now does it need an id for that.
-			 */
-			return TransactionIdGetDatum(IsInParallelMode() ? GetTopTransactionIdIfAny() : GetTopTransactionId());
+			return TransactionIdGetDatum(cslot->own ? own_xmin(slot) : committed_xmin(slot));
 		case MaxTransactionIdAttributeNumber:
-			return TransactionIdGetDatum(InvalidTransactionId);
+			return TransactionIdGetDatum(cslot->locked || is_superseded(slot) ? own_xid() : InvalidTransactionId);
 		case MinCommandIdAttributeNumber:
 		case MaxCommandIdAttributeNumber:
 			return CommandIdGetDatum(cslot->own ? cslot->cid : FirstCommandId);
@@ -250,6 +345,7 @@ concord_slot_copyslot(TupleTableSlot *dst, TupleTableSlot *src)
 	if (dst->tts_ops == src->tts_ops)
 	{
 		cdst->own = csrc->own;
+		cdst->locked = csrc->locked;
 		cdst->cid = csrc->cid;
 		cdst->lsn = csrc->lsn;
 	}
@@ -265,6 +361,7 @@ concord_slot_get_heap_tuple(TupleTableSlot *slot)
 	ensure_tuple(slot);
 	if (cslot->base.tuple == NULL)
 		concord_slot_materialize(slot);
+	trim(slot);
 	return cslot->base.tuple;
 }
 
@@ -398,6 +495,13 @@ concord_slot_mark_own(TupleTableSlot *slot, Relation rel, ItemPointer tid, uint3
 		cslot->base.tuple->t_self = *tid;
 		cslot->base.tuple->t_tableOid = slot->tts_tableOid;
 	}
+}
+
+void
+concord_slot_mark_locked(TupleTableSlot *slot)
+{
+	if (slot->tts_ops == &slot_ops)
+		((ConcordSlot *) slot)->locked = true;
 }
 
 uint64

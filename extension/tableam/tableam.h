@@ -99,6 +99,7 @@ typedef struct ConcordSlot
 	uint32		cid;			/* own: command that made the version */
 	bool		own;
 	bool		lazy;
+	bool		locked;			/* own: of a row that was locked before, which xmax tells */
 } ConcordSlot;
 
 /* Stores what a read found. `pinned`: the view's pin passes from the caller to the slot. */
@@ -112,6 +113,7 @@ void		concord_slot_store_own(TupleTableSlot *slot, Relation rel, ItemPointer tid
 void		concord_slot_store_lazy(TupleTableSlot *slot, Relation rel, uint64 prefix, uint64 rowid, uint64 read_lsn);
 /* The slot's tuple has become an own version. */
 void		concord_slot_mark_own(TupleTableSlot *slot, Relation rel, ItemPointer tid, uint32 cid);
+void		concord_slot_mark_locked(TupleTableSlot *slot);
 /* Whether it is a slot of ours that has a view pinned. */
 bool		concord_slot_pinned(TupleTableSlot *slot);
 /* Commit LSN of the version in a slot of ours; 0 for an own version or another kind of slot. */
@@ -220,6 +222,8 @@ void		concord_fill_failure(Relation rel, TM_FailureData *tmfd, TM_Result result,
 /* ---- locks (lock.c) ---- */
 TM_Result	concord_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot, CommandId cid,
 							   LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags, TM_FailureData *tmfd);
+/* Whether the row is the one that tuple_lock has locked last, in this transaction. */
+bool		concord_was_just_locked(const ConcordTarget *target);
 /* LSN of a version that tuple_lock returned to the command although it is newer than its snapshot; 0 if there was none.
  * InvalidCommandId: to any command. */
 uint64		concord_locked_lsn(uint64 prefix, uint64 rowid, CommandId cid, bool *direct);

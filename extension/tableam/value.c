@@ -3,8 +3,9 @@
  *		The value that storage keeps for a row: a heap tuple's body, header included.
  *
  * So a reader uses it in place. The header says "frozen, never deleted": visibility is the key's LSN, not the header's
- * business. There is no toast table: what is out of line comes in, and rows that heap would toast have their columns compressed
- * as far as these allow it. Zeros fill the value up to a multiple of 8, which keeps the next row in the map aligned.
+ * business. xmin stays readable below "frozen", as on heap: it names the writer to those who compare it (concord_row_xmin). There is no toast table: what is out of line comes in, and rows that heap would toast have their columns compressed
+ * as far as these allow it. Zeros fill the value up to a multiple of 8, which keeps the next row in the map aligned; how many they
+ * are stands in t_ctid, which nobody looks at in a tuple, as the length that heap would have is part of what Postgres compares.
  */
 #include "tableam/tableam.h"
 
@@ -110,8 +111,8 @@ concord_form_value(Relation rel, TupleTableSlot *slot, Size *size)
 	value->t_infomask |= HEAP_XMIN_FROZEN | HEAP_XMAX_INVALID;
 	value->t_infomask2 &= ~HEAP2_XACT_MASK;
 	memset(&value->t_choice, 0, sizeof(value->t_choice));
-	HeapTupleHeaderSetXmin(value, FrozenTransactionId);
-	ItemPointerSetInvalid(&value->t_ctid);
+	HeapTupleHeaderSetXmin(value, concord_row_xmin());
+	ItemPointerSet(&value->t_ctid, InvalidBlockNumber, (OffsetNumber) (*size - flat->t_len));
 
 	if (flat != tuple)
 		heap_freetuple(flat);

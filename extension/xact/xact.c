@@ -56,6 +56,19 @@ concord_xact_token(void)
 	return xact_token;
 }
 
+TransactionId
+concord_row_xmin(void)
+{
+	TransactionId xmin = GetTopTransactionIdIfAny();
+	uint32		random;
+
+	if (TransactionIdIsValid(xmin))
+		return xmin;
+	memcpy(&random, concord_xact_token(), sizeof(random));
+	xmin = random + GetCurrentSubTransactionId();
+	return TransactionIdIsNormal(xmin) ? xmin : xmin + FirstNormalTransactionId;
+}
+
 static void
 refuse_mixed(const char *relname)
 {
