@@ -7,7 +7,7 @@ JOBS     ?= $(shell nproc)
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps install uninstall fuzz tsan check check-unit check-sql check-tap check-assert check-valgrind check-long torture bench demo demo-stop format tidy clean help
+.PHONY: all deps install uninstall fuzz tsan check check-unit check-sql check-tap check-assert check-valgrind check-postgres check-long torture bench demo demo-stop format tidy clean help
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -46,12 +46,16 @@ check-assert:    ## check, with a PostgreSQL that has assertions; builds it from
 check-valgrind:  ## the regress tests, with the server's processes under valgrind
 	@scripts/valgrind.sh
 
+check-postgres:  ## PostgreSQL's own regression and isolation suites; SUITES="regress isolation"
+	@scripts/check_postgres.sh $(SUITES)
+
 # Each proof once: check-assert leaves out the unit tests, which know no PostgreSQL.
-check-long:      ## all long proofs: check with more kills and larger loads, tsan, fuzz, check-assert, check-valgrind; about 90 min on 2 cores
+check-long:      ## all long proofs: check with more kills and larger loads, tsan, fuzz, check-postgres, check-assert, check-valgrind; about 100 min on 2 cores
 	@CONCORD_KILLS=50 CONCORD_SECONDS=30 CONCORD_CRASH_SEEDS=200 CONCORD_SERVER_CRASHES=10 CONCORD_MATRIX=full \
 		CONCORD_TORTURE_KILLS=60 scripts/check.sh
 	@$(MAKE) --no-print-directory tsan
 	@$(MAKE) --no-print-directory fuzz SECONDS=10
+	@$(MAKE) --no-print-directory check-postgres
 	@$(MAKE) --no-print-directory check-assert PARTS="regress isolation tap"
 	@$(MAKE) --no-print-directory check-valgrind
 

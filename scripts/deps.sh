@@ -1,5 +1,6 @@
 #!/bin/bash
 # Installs the Debian packages that building and testing Concord needs; does nothing where all are there.
+# deps.sh source: and those that getting the source of PostgreSQL needs, for postgres_source.sh.
 # deps.sh assert: and those that building PostgreSQL from its source needs, for assert_postgres.sh.
 # deps.sh fuzz: and those that fuzz.sh needs.
 set -euo pipefail
@@ -8,6 +9,7 @@ packages=(build-essential cmake ninja-build ccache pkg-config git
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   libicu-dev liblmdb-dev libxxhash-dev libspdlog-dev libcli11-dev libgtest-dev clang-format clang-tidy)
 [ "${1:-}" != fuzz ] || packages+=(clang libclang-rt-14-dev)
+[ "${1:-}" != source ] || packages+=(dpkg-dev)
 [ "${1:-}" != assert ] || packages+=(dpkg-dev libssl-dev libxml2-dev zlib1g-dev valgrind)
 missing=()
 for package in "${packages[@]}"; do
