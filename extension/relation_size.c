@@ -3,7 +3,7 @@
  *		What tables and indexes take in the cluster.
  *
  * pg_relation_size and its kin look at files, and see only the metapage. The functions of the same names in schema concord answer for
- * Concord tables and indexes from the replica's counters, and ask Postgres' own for all others; ddl/size_calls.c puts
+ * Concord tables and indexes from the replica's counters, and ask Postgres' own for all others; ddl/catalog_calls.c puts
  * them in their place.
  */
 #include "concord.h"

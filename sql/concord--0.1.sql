@@ -81,12 +81,27 @@ CREATE FUNCTION concord.pg_indexes_size(regclass) RETURNS bigint
   AS 'MODULE_PATHNAME', 'concord_pg_indexes_size' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
 CREATE FUNCTION concord.pg_total_relation_size(regclass) RETURNS bigint
   AS 'MODULE_PATHNAME', 'concord_pg_total_relation_size' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
-CREATE FUNCTION concord.size_support(internal) RETURNS internal
-  AS 'MODULE_PATHNAME', 'concord_size_support' LANGUAGE C STRICT;
-ALTER FUNCTION pg_catalog.pg_relation_size(regclass, text) SUPPORT concord.size_support;
-ALTER FUNCTION pg_catalog.pg_table_size(regclass) SUPPORT concord.size_support;
-ALTER FUNCTION pg_catalog.pg_indexes_size(regclass) SUPPORT concord.size_support;
-ALTER FUNCTION pg_catalog.pg_total_relation_size(regclass) SUPPORT concord.size_support;
+
+-- Postgres' own would say USING concord_btree, which only a server with Concord tables takes.
+CREATE FUNCTION concord.pg_get_indexdef(oid) RETURNS text
+  AS 'MODULE_PATHNAME', 'concord_pg_get_indexdef' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION concord.pg_get_indexdef(oid, int, bool) RETURNS text
+  AS 'MODULE_PATHNAME', 'concord_pg_get_indexdef_ext' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION concord.pg_get_constraintdef(oid) RETURNS text
+  AS 'MODULE_PATHNAME', 'concord_pg_get_constraintdef' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION concord.pg_get_constraintdef(oid, bool) RETURNS text
+  AS 'MODULE_PATHNAME', 'concord_pg_get_constraintdef_ext' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+CREATE FUNCTION concord.call_support(internal) RETURNS internal
+  AS 'MODULE_PATHNAME', 'concord_call_support' LANGUAGE C STRICT;
+ALTER FUNCTION pg_catalog.pg_relation_size(regclass, text) SUPPORT concord.call_support;
+ALTER FUNCTION pg_catalog.pg_table_size(regclass) SUPPORT concord.call_support;
+ALTER FUNCTION pg_catalog.pg_indexes_size(regclass) SUPPORT concord.call_support;
+ALTER FUNCTION pg_catalog.pg_total_relation_size(regclass) SUPPORT concord.call_support;
+ALTER FUNCTION pg_catalog.pg_get_indexdef(oid) SUPPORT concord.call_support;
+ALTER FUNCTION pg_catalog.pg_get_indexdef(oid, int, bool) SUPPORT concord.call_support;
+ALTER FUNCTION pg_catalog.pg_get_constraintdef(oid) SUPPORT concord.call_support;
+ALTER FUNCTION pg_catalog.pg_get_constraintdef(oid, bool) SUPPORT concord.call_support;
 
 CREATE FUNCTION concord.check(relation regclass, OUT index regclass, OUT tid tid, OUT problem text) RETURNS SETOF record
   AS 'MODULE_PATHNAME', 'concord_check_relation' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;

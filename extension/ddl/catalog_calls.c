@@ -1,11 +1,12 @@
 /*
- * size_calls.c
- *		Calls of pg_relation_size and its kin become calls of ours (relation_size.c).
+ * catalog_calls.c
+ *		Calls of Postgres' own functions that do not know Concord's tables and indexes become calls of ours: of those that say
+ *		how big something is (relation_size.c), and how it is defined (definitions.c).
  *
  * Postgres calls its own functions by OID, whatever pg_proc says of them, but asks a function's planner support function for
- * something simpler to put in place of a call. CREATE EXTENSION gives the four this one. So the change is made wherever Postgres
- * plans an expression (in functions that are inlined, in views, in arguments of CALL); what is stored keeps Postgres' own; and a query
- * without such calls never comes here.
+ * something simpler to put in place of a call. CREATE EXTENSION gives them this one; ours have the same names and arguments, in
+ * schema concord. So the change is made wherever Postgres plans an expression (in functions that are inlined, in views, in arguments of
+ * CALL); what is stored keeps Postgres' own; and a query without such calls never comes here.
  *
  * Postgres' functions then depend on the extension, and cannot be dropped: DROP EXTENSION would be refused. So what CREATE EXTENSION
  * did to them is undone first.
@@ -30,52 +31,56 @@
 
 #define SCHEMA "concord"
 
-PG_FUNCTION_INFO_V1(concord_size_support);
+PG_FUNCTION_INFO_V1(concord_call_support);
 
-typedef struct SizeFunction
-{
-	Oid			oid;			/* Postgres' own */
-	char	   *name;			/* of it and of ours */
-	int			arg_count;
-} SizeFunction;
-
-static const SizeFunction size_functions[] = {
-	{F_PG_RELATION_SIZE_REGCLASS_TEXT, "pg_relation_size", 2},
-	{F_PG_TABLE_SIZE, "pg_table_size", 1},
-	{F_PG_INDEXES_SIZE, "pg_indexes_size", 1},
-	{F_PG_TOTAL_RELATION_SIZE, "pg_total_relation_size", 1}
+static const Oid replaced[] = {
+	F_PG_RELATION_SIZE_REGCLASS_TEXT, F_PG_TABLE_SIZE, F_PG_INDEXES_SIZE, F_PG_TOTAL_RELATION_SIZE,
+	F_PG_GET_INDEXDEF_OID, F_PG_GET_INDEXDEF_OID_INT4_BOOL, F_PG_GET_CONSTRAINTDEF_OID, F_PG_GET_CONSTRAINTDEF_OID_BOOL
 };
 
-static Oid
-our_function(char *name, int arg_count, const Oid *arg_types)
+static bool
+is_replaced(Oid function)
 {
-	return LookupFuncName(list_make2(makeString(SCHEMA), makeString(name)), arg_count, arg_types, true);
+	for (int i = 0; i < lengthof(replaced); i++)
+		if (replaced[i] == function)
+			return true;
+	return false;
+}
+
+/* Ours for one of Postgres' own; InvalidOid where the extension is of a version without it. */
+static Oid
+our_function(Oid function)
+{
+	HeapTuple	row = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	Form_pg_proc proc;
+	Oid			ours;
+
+	if (!HeapTupleIsValid(row))
+		return InvalidOid;
+	proc = (Form_pg_proc) GETSTRUCT(row);
+	ours = LookupFuncName(list_make2(makeString(SCHEMA), makeString(NameStr(proc->proname))), proc->pronargs,
+						  proc->proargtypes.values, true);
+	ReleaseSysCache(row);
+	return ours;
 }
 
 Datum
-concord_size_support(PG_FUNCTION_ARGS)
+concord_call_support(PG_FUNCTION_ARGS)
 {
-	static const Oid arg_types[] = {REGCLASSOID, TEXTOID};
 	Node	   *request = (Node *) PG_GETARG_POINTER(0);
 	FuncExpr   *call;
+	FuncExpr   *instead;
+	Oid			ours;
 
 	if (!IsA(request, SupportRequestSimplify) || !concord_ddl_active())
 		PG_RETURN_POINTER(NULL);
 	call = ((SupportRequestSimplify *) request)->fcall;
-	for (int i = 0; i < lengthof(size_functions); i++)
-		if (size_functions[i].oid == call->funcid)
-		{
-			Oid			ours = our_function(size_functions[i].name, size_functions[i].arg_count, arg_types);
-			FuncExpr   *instead;
-
-			if (!OidIsValid(ours))
-				break;
-			instead = makeFuncExpr(ours, call->funcresulttype, call->args, call->funccollid, call->inputcollid,
-								   call->funcformat);
-			instead->location = call->location;
-			PG_RETURN_POINTER(instead);
-		}
-	PG_RETURN_POINTER(NULL);
+	ours = is_replaced(call->funcid) ? our_function(call->funcid) : InvalidOid;
+	if (!OidIsValid(ours))
+		PG_RETURN_POINTER(NULL);
+	instead = makeFuncExpr(ours, call->funcresulttype, call->args, call->funccollid, call->inputcollid, call->funcformat);
+	instead->location = call->location;
+	PG_RETURN_POINTER(instead);
 }
 
 static void
@@ -92,17 +97,17 @@ release(Relation pg_proc, Oid function, Oid support)
 }
 
 void
-concord_release_size_calls(void)
+concord_release_calls(void)
 {
 	static const Oid arg_types[] = {INTERNALOID};
-	Oid			support = our_function("size_support", 1, arg_types);
+	Oid			support = LookupFuncName(list_make2(makeString(SCHEMA), makeString("call_support")), 1, arg_types, true);
 	Relation	pg_proc;
 
 	if (!OidIsValid(support))
 		return;
 	pg_proc = table_open(ProcedureRelationId, RowExclusiveLock);
-	for (int i = 0; i < lengthof(size_functions); i++)
-		release(pg_proc, size_functions[i].oid, support);
+	for (int i = 0; i < lengthof(replaced); i++)
+		release(pg_proc, replaced[i], support);
 	table_close(pg_proc, RowExclusiveLock);
 	CommandCounterIncrement();
 }

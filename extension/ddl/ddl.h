@@ -39,9 +39,9 @@ void		concord_constraint_created(Oid constraintid);
 /* Refuses to change the kind of a table whose foreign keys would then connect the two kinds. */
 void		concord_refuse_mixed_foreign_keys(Oid relid, bool will_be_ours);
 
-/* ---- size_calls.c ---- */
+/* ---- catalog_calls.c ---- */
 /* Undoes what CREATE EXTENSION did to Postgres' own functions. */
-void		concord_release_size_calls(void);
+void		concord_release_calls(void);
 
 /* ---- key_types.c ---- */
 /* The OIDs of Concord indexes whose keys hold values of the type, alone or in arrays, ranges, rows and domains. */

@@ -258,7 +258,7 @@ before_drop(DropStmt *stmt)
 		return;
 	foreach(cell, stmt->objects)
 		if (strcmp(strVal(lfirst(cell)), EXTENSION) == 0)
-			concord_release_size_calls();
+			concord_release_calls();
 }
 
 /* ---- writes that do not pass the executor ---- */
