@@ -236,6 +236,14 @@ void WriteSet::SetHead(uint64_t prefix, std::string_view body, uint32_t cid, std
   memcpy(const_cast<char*>(version->value), head.data(), head.size());  // the arena's, and so ours
 }
 
+void WriteSet::Name(uint64_t prefix, std::string_view body, uint64_t alias) {
+  Storage* storage = FindStorage(prefix);
+  const auto key = storage->keys.find(Key(body));
+  if (aliases_.size() < alias) aliases_.resize(alias, Alias{});
+  aliases_[alias - 1] = {storage, &*key, key->second.newest};
+  key->second.newest->alias = alias;
+}
+
 const WriteSet::Chain* WriteSet::Find(uint64_t prefix, std::string_view body) const {
   if (key_count_ == 0) return nullptr;
   const Storage* storage = FindStorage(prefix);
@@ -262,6 +270,27 @@ const WriteSet::KeyMap* WriteSet::Keys(uint64_t prefix) const {
   if (key_count_ == 0) return nullptr;
   const Storage* storage = FindStorage(prefix);
   return storage == nullptr || storage->keys.empty() ? nullptr : &storage->keys;
+}
+
+WriteSet::Added WriteSet::EstimateAdded(uint64_t prefix) const {
+  constexpr uint64_t kSample = 32;
+  const KeyMap* keys = Keys(prefix);
+  if (keys == nullptr) return {};
+  Added found;
+  uint64_t looked_at = 0;
+  const auto look_at = [&](const KeyMap::value_type& key) {
+    looked_at++;
+    if (!key.second.base_absent || key.second.newest->deleted()) return;
+    found.keys++;
+    found.bytes += kPrefixSize + key.first.body.size() + key.second.newest->bytes().size();
+  };
+  auto from_begin = keys->begin();
+  auto from_end = keys->rbegin();
+  for (uint64_t i = 0; i < kSample && looked_at < keys->size(); i++) look_at(*from_begin++);
+  for (uint64_t i = 0; i < kSample && looked_at < keys->size(); i++) look_at(*from_end++);
+  const double scale = static_cast<double>(keys->size()) / static_cast<double>(looked_at);
+  return {static_cast<uint64_t>(static_cast<double>(found.keys) * scale),
+          static_cast<uint64_t>(static_cast<double>(found.bytes) * scale)};
 }
 
 void WriteSet::SubBegin(uint32_t subid) {

@@ -130,6 +130,14 @@ class WriteSet {
   // The keys of a storage; nullptr if there are none. The map's address lasts until Reset.
   const KeyMap* Keys(uint64_t prefix) const;
 
+  // What the transaction has added to a storage, as the replica will count it: keys that were not there, bytes of them
+  // without their versions, and of their values. Estimated from some keys at both ends.
+  struct Added {
+    uint64_t keys = 0;
+    uint64_t bytes = 0;
+  };
+  Added EstimateAdded(uint64_t prefix) const;
+
   // About the bytes that EncodeAhead would find.
   size_t unsent_bytes() const { return subs_.empty() ? unsent_bytes_ : 0; }
   // A staged chunk of what has not been sent, which counts as sent from now on; in key order, as much as a chunk holds.
@@ -174,6 +182,7 @@ class WriteSet {
 
  private:
   friend class WriteSetEncoder;
+  friend class WriteSetCopy;
 
   struct Storage {
     Storage(uint64_t of, std::pmr::memory_resource* arena, std::pmr::memory_resource* storage_arena)
@@ -208,6 +217,8 @@ class WriteSet {
     Version* version;  // nullptr: gone
   };
 
+  // Gives the newest version of a key, which is there, the alias that it has in the original of a copy.
+  void Name(uint64_t prefix, std::string_view body, uint64_t alias);
   // `observed`: of a key that was found absent, to be checked; else nullptr.
   Status Add(uint64_t prefix, std::string_view body, const std::string_view* value, uint32_t cid, bool base_absent,
              uint64_t* alias, const Lsn* observed = nullptr);

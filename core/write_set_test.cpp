@@ -447,6 +447,22 @@ TEST(WriteSetTest, TheHeadOfAVersionIsOverwrittenUntilItIsSent) {
   EXPECT_EQ(at(1, 2), "first-new");
 }
 
+TEST(WriteSetTest, WhatHasBeenAddedIsEstimated) {
+  WriteSet set;
+  EXPECT_EQ(set.EstimateAdded(kRows).keys, 0u);
+  const std::string value(100, 'v');
+  for (uint64_t rowid = 0; rowid < 10; rowid++)
+    ASSERT_TRUE(set.Put(kRows, RowBody(rowid), value, 0, true, nullptr).ok());
+  ASSERT_TRUE(set.Put(kRows, RowBody(10), value, 0, false, nullptr).ok());
+  ASSERT_TRUE(set.Delete(kRows, RowBody(3), 1).ok());
+  EXPECT_EQ(set.EstimateAdded(kRows).keys, 9u);
+  EXPECT_EQ(set.EstimateAdded(kRows).bytes, 9u * (kPrefixSize + 8 + 100));
+  for (uint64_t rowid = 100; rowid < 10000; rowid++) {
+    ASSERT_TRUE(set.Put(kRows, RowBody(rowid), value, 2, true, nullptr).ok());
+  }
+  EXPECT_NEAR(static_cast<double>(set.EstimateAdded(kRows).keys), 9909, 500);
+}
+
 TEST(WriteSetTest, ForgetInsideASavepointIsRolledBack) {
   WriteSet set;
   uint64_t alias = 0;

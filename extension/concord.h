@@ -192,6 +192,9 @@ void		concord_bulk_put(Relation rel, uint64 prefix, const void *body, size_t bod
 							 const void *value, size_t value_size, uint64 explicit_lsn);
 void		concord_bulk_flush(void);			/* returns when all is durable and applied locally */
 uint64		concord_bulk_lsn(uint32 storage_id, uint32 curcid);	/* newest chunk of commands before curcid, or 0 */
+/* What concord_bulk_lsn answers from, as bytes; and taking it over from another process. */
+const void *concord_bulk_records(Size *size);
+void		concord_bulk_take_records(const void *bytes, Size size);
 void		concord_bulk_xact_end(void);
 
 /* ---- table access method (tableam/) ---- */

@@ -7,6 +7,7 @@
 
 #include "bridge/error.h"
 #include "bridge/own.h"
+#include "core/write_set_copy.h"
 
 namespace concord::bridge {
 
@@ -121,6 +122,11 @@ extern "C" bool cc_ws_has_writes(void) { return OwnWrites().has_writes(); }
 extern "C" const uint64_t* cc_ws_changes(void) { return &OwnWrites().changes(); }
 
 extern "C" bool cc_ws_touches(uint64_t prefix) { return OwnWrites().Keys(prefix) != nullptr; }
+extern "C" void cc_ws_added(uint64_t prefix, uint64_t* keys, uint64_t* bytes) {
+  const WriteSet::Added added = OwnWrites().EstimateAdded(prefix);
+  *keys = added.keys;
+  *bytes = added.bytes;
+}
 extern "C" size_t cc_ws_bytes(void) { return OwnWrites().bytes(); }
 extern "C" void cc_ws_set_limit(size_t bytes) { OwnWrites().set_limit(bytes); }
 
@@ -147,6 +153,20 @@ extern "C" void cc_ws_forget(uint64_t prefix) {
     return CC_OK;
   });
   if (status != CC_OK) broken = true;
+}
+
+extern "C" CcStatus cc_ws_copy_make(const void** copy, size_t* size) {
+  return Guard([&] {
+    static std::string made;
+    made = WriteSetCopy::Make(OwnWrites());
+    *copy = made.data();
+    *size = made.size();
+    return CC_OK;
+  });
+}
+
+extern "C" CcStatus cc_ws_copy_take(const void* copy, size_t size) {
+  return Guard([&] { return FromStatus(WriteSetCopy::Take(Bytes(copy, size), &OwnWrites())); });
 }
 
 extern "C" size_t cc_ws_unsent_bytes(void) { return OwnWrites().unsent_bytes(); }

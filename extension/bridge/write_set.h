@@ -69,6 +69,8 @@ bool		cc_ws_alias(uint64_t alias, uint64_t *prefix, uint64_t *rowid, CcOwn *own)
 bool		cc_ws_empty(void);				/* neither versions nor checks */
 bool		cc_ws_has_writes(void);			/* any version */
 bool		cc_ws_touches(uint64_t prefix);	/* any version of this storage */
+/* Keys that the transaction has added to a storage, and bytes of them and their values; an estimate. */
+void		cc_ws_added(uint64_t prefix, uint64_t *keys, uint64_t *bytes);
 const uint64_t *cc_ws_changes(void);	/* grows whenever a key appears or disappears; the address stays */
 size_t		cc_ws_bytes(void);
 void		cc_ws_set_limit(size_t bytes);
@@ -78,6 +80,13 @@ void		cc_ws_sub_begin(uint32_t subid);
 void		cc_ws_sub_commit(uint32_t subid);
 void		cc_ws_sub_abort(uint32_t subid);
 void		cc_ws_reset(void);
+
+/*
+ * A copy of all versions, for a process that reads with them and commits nothing (core/write_set_copy.h), in memory that
+ * stays good until the next call; and taking one up, into an empty write set.
+ */
+CcStatus	cc_ws_copy_make(const void **copy, size_t *size);
+CcStatus	cc_ws_copy_take(const void *copy, size_t size);
 
 /* Forgets all versions of a storage (it was created and dropped, or truncated, in this transaction). */
 void		cc_ws_forget(uint64_t prefix);

@@ -19,6 +19,7 @@
 #include "tableam/tableam.h"
 #include "utils/memutils.h"
 #include "utils/relcache.h"
+#include "xact/share.h"
 
 static ExecutorStart_hook_type previous_start = NULL;
 static ExecutorRun_hook_type previous_run = NULL;
@@ -250,14 +251,16 @@ concord_executor_start(QueryDesc *query, int eflags)
 
 /* ---- ExecutorRun ---- */
 
-/* Workers cannot see what this transaction has not sent; a cached plan may want them all the same. */
+/* Runs without workers if they cannot be shown what this transaction has not committed: a cached plan may want them all the same. */
 static void
-run_serially(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
+run_parallel(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
 {
 	PlannedStmt *planned = query->plannedstmt;
 	PlannedStmt serial = *planned;
+	bool		own = concord_has_own_state();
+	bool		sharing = own && concord_share_possible() && concord_share_begin();
 
-	if (planned->parallelModeNeeded && concord_has_own_state())
+	if (own && !sharing)
 	{
 		serial.parallelModeNeeded = false;
 		query->plannedstmt = &serial;
@@ -272,6 +275,8 @@ run_serially(QueryDesc *query, ScanDirection direction, uint64 count, bool execu
 	PG_FINALLY();
 	{
 		query->plannedstmt = planned;
+		if (sharing)
+			concord_share_end();
 	}
 	PG_END_TRY();
 }
@@ -279,8 +284,8 @@ run_serially(QueryDesc *query, ScanDirection direction, uint64 count, bool execu
 static void
 run(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
 {
-	if (query->plannedstmt->parallelModeNeeded)
-		run_serially(query, direction, count, execute_once);
+	if (query->plannedstmt->parallelModeNeeded && !IsParallelWorker())
+		run_parallel(query, direction, count, execute_once);
 	else if (previous_run)
 		previous_run(query, direction, count, execute_once);
 	else

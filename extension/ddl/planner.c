@@ -15,6 +15,7 @@
 #include "nodes/pathnodes.h"
 #include "optimizer/plancat.h"
 #include "optimizer/planner.h"
+#include "xact/share.h"
 
 /* Entries of an inner page, about. */
 #define FANOUT 256
@@ -43,7 +44,6 @@ describe_index(IndexOptInfo *info, RelOptInfo *rel)
 	if (info->indpred != NIL)
 		info->tuples = Min(tuples, rel->tuples);
 	info->tree_height = tree_height(info->pages);
-	info->amcanparallel = false;
 	if (concord_index_is_ordered(index))
 		info->relam = BTREE_AM_OID;
 	else
@@ -86,8 +86,8 @@ concord_planner(Query *query, const char *query_string, int cursor_options, Para
 {
 	PlannedStmt *result;
 
-	/* Workers do not see what this transaction has not committed. */
-	if (concord_has_own_state())
+	/* Workers are shown what this transaction has not committed, but for very much of it. */
+	if (concord_has_own_state() && !concord_share_possible())
 		cursor_options &= ~CURSOR_OPT_PARALLEL_OK;
 	if (!concord_spoof_any())
 		return plan(query, query_string, cursor_options, params);

@@ -18,20 +18,30 @@ void
 concord_index_estimate(Relation index, BlockNumber *pages, double *tuples)
 {
 	uint64		entries = 0,
-				bytes = 0;
+				bytes = 0,
+				own_entries,
+				own_bytes;
+	uint64		prefix = concord_entry_prefix(concord_storage_id(index));
 
 	concord_check(cc_replica_open(concord_replica_path()));
-	if (cc_replica_counters(concord_entry_prefix(concord_storage_id(index)), &entries, &bytes) != CC_OK)
+	if (cc_replica_counters(prefix, &entries, &bytes) != CC_OK)
 		entries = bytes = 0;
+	cc_ws_added(prefix, &own_entries, &own_bytes);
+	entries += own_entries;
+	bytes += own_bytes;
 	*tuples = (double) entries;
-	/* One metapage, then leaves. An entry holds the columns twice, as key and as tuple. */
+	/* One metapage, then leaves, then what is above them. An entry holds the columns twice, as key and as tuple. */
 	*pages = 1;
 	if (entries > 0)
 	{
 		double		payload = Max((double) bytes / entries - ENTRY_OVERHEAD, 8) / 2;
 		double		leaf = BLCKSZ * BTREE_DEFAULT_FILLFACTOR / 100.0;
 
-		*pages += (BlockNumber) ceil(entries * (MAXALIGN((Size) payload) + BTREE_ITEM_OVERHEAD) / leaf);
+		double		level = ceil(entries * (MAXALIGN((Size) payload) + BTREE_ITEM_OVERHEAD) / leaf);
+
+		for (; level > 1; level = ceil(level / BTREE_FANOUT))
+			*pages += (BlockNumber) level;
+		*pages += 1;
 	}
 }
 

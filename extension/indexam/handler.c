@@ -4,6 +4,7 @@
  * Its indexes carry btree's operator classes, so strategies, support functions and options are btree's.
  */
 #include "indexam/indexam.h"
+#include "indexam/parallel.h"
 
 #include "access/amapi.h"
 #include "access/nbtree.h"
@@ -72,7 +73,7 @@ concord_indexam_handler(PG_FUNCTION_ARGS)
 	am->amstorage = false;
 	am->amclusterable = true;
 	am->ampredlocks = false;
-	am->amcanparallel = false;
+	am->amcanparallel = true;
 	am->amcaninclude = true;
 	am->amusemaintenanceworkmem = false;
 	am->amparallelvacuumoptions = VACUUM_OPTION_NO_PARALLEL;
@@ -97,6 +98,9 @@ concord_indexam_handler(PG_FUNCTION_ARGS)
 	am->amendscan = concord_amendscan;
 	am->ammarkpos = concord_ammarkpos;
 	am->amrestrpos = concord_amrestrpos;
+	am->amestimateparallelscan = concord_amestimateparallelscan;
+	am->aminitparallelscan = concord_aminitparallelscan;
+	am->amparallelrescan = concord_amparallelrescan;
 
 	PG_RETURN_POINTER(am);
 }

@@ -7,6 +7,7 @@
 #include "indexam/indexam.h"
 
 #include "access/relscan.h"
+#include "indexam/parallel.h"
 #include "indexam/scan_keys.h"
 #include "miscadmin.h"
 #include "nodes/tidbitmap.h"
@@ -31,6 +32,7 @@ typedef struct ConcordIndexScanData
 	CcScan	   *cursor;
 	ConcordResource resource;
 	ConcordReadPoint point;
+	uint64		range;			/* parallel: number of the range of the current elements */
 	bool		batch_in_range; /* whatever the cursor has read ahead is within the range */
 	ConcordPosition last;		/* the entry returned last: in the map as long as the cursor stays there, or a copy */
 	uint8		last_copy[CC_MAX_ENTRY_BODY];
@@ -136,30 +138,6 @@ start(IndexScanDesc scan, ConcordIndexScan self)
 		open_cursor(scan, self);
 }
 
-/* Places the cursor at the near end of the range. */
-static void
-seek_range(ConcordIndexScan self, bool backward)
-{
-	ConcordScanKeys *keys = self->keys;
-
-	if (!backward)
-		concord_check(cc_scan_seek(self->cursor, keys->low.bytes, keys->low.key.size, false, false));
-	else if (keys->has_high)
-		concord_check(cc_scan_seek(self->cursor, keys->high.bytes, keys->high.key.size, true, false));
-	else
-		concord_check(cc_scan_seek(self->cursor, NULL, 0, true, false));
-}
-
-static int
-compare_body(const CcEntry *entry, const uint8 *bytes, size_t size)
-{
-	int			order = memcmp(entry->key, bytes, Min(entry->key_size, size));
-
-	if (order != 0)
-		return order;
-	return entry->key_size < size ? -1 : entry->key_size > size;
-}
-
 /* Copies the entry's index tuple: in the map it is not aligned, nor is it pinned. */
 static void
 copy_tuple(ConcordIndexScan self, MemoryContext context, const CcEntry *entry)
@@ -176,18 +154,6 @@ copy_tuple(ConcordIndexScan self, MemoryContext context, const CcEntry *entry)
 	/* Index tuples are a few words long: too little to be worth a call. */
 	for (size_t at = 0; at + sizeof(uint64) <= size; at += sizeof(uint64))
 		memcpy((char *) self->tuple + at, entry->value + CONCORD_ENTRY_HEADER + at, sizeof(uint64));
-}
-
-static bool
-above_range(const ConcordScanKeys *keys, const CcEntry *entry)
-{
-	return keys->has_high && compare_body(entry, keys->high.bytes, keys->high.key.size) >= 0;
-}
-
-static bool
-below_range(const ConcordScanKeys *keys, const CcEntry *entry)
-{
-	return compare_body(entry, keys->low.bytes, keys->low.key.size) < 0;
 }
 
 /* The next matching entry within the current range. */
@@ -217,13 +183,13 @@ next_in_range(IndexScanDesc scan, ConcordIndexScan self, bool backward, uint64 *
 
 		if (!taken || !self->batch_in_range)
 		{
-			if (above_range(keys, entry))
+			if (concord_scan_keys_above(keys, entry))
 			{
 				if (backward)
 					continue;	/* the seek stops at the bound itself */
 				return false;
 			}
-			if (below_range(keys, entry))
+			if (concord_scan_keys_below(keys, entry))
 			{
 				if (backward)
 					return false;
@@ -231,8 +197,8 @@ next_in_range(IndexScanDesc scan, ConcordIndexScan self, bool backward, uint64 *
 			}
 			/* Entries come in order: if the last one read ahead is within the range too, all between are. */
 			self->batch_in_range = cursor->next != cursor->end &&
-				!(backward ? below_range(keys, cursor->end - 1) : above_range(keys, cursor->end - 1));
-			if (self->restored && compare_body(entry, self->last.body, self->last.size) == 0)
+				!(backward ? concord_scan_keys_below(keys, cursor->end - 1) : concord_scan_keys_above(keys, cursor->end - 1));
+			if (self->restored && concord_compare_body(entry, self->last.body, self->last.size) == 0)
 				continue;		/* was returned before the mark was set */
 		}
 		if (unlikely(entry->value_size < CONCORD_ENTRY_HEADER + sizeof(IndexTupleData) ||
@@ -257,6 +223,26 @@ next_in_range(IndexScanDesc scan, ConcordIndexScan self, bool backward, uint64 *
 	}
 }
 
+/* Goes to the range of the current elements. False if nothing can lie in it. */
+static bool
+enter_range(ConcordIndexScan self, bool backward)
+{
+	if (!concord_scan_keys_range(self->keys))
+		return false;
+	concord_scan_keys_seek(self->keys, self->cursor, backward);
+	return true;
+}
+
+/* Goes to the next piece of a parallel scan. False if all have been taken. */
+static bool
+enter_piece(IndexScanDesc scan, ConcordIndexScan self, ScanDirection direction)
+{
+	if (!concord_parallel_take(scan, self->keys, self->cursor, &self->range, direction))
+		return false;
+	concord_scan_keys_seek(self->keys, self->cursor, ScanDirectionIsBackward(direction));
+	return true;
+}
+
 static bool
 next_entry(IndexScanDesc scan, ScanDirection direction, uint64 *rowid)
 {
@@ -279,9 +265,8 @@ next_entry(IndexScanDesc scan, ScanDirection direction, uint64 *rowid)
 	else if (!self->positioned)
 	{
 		concord_scan_keys_rewind(self->keys, direction);
-		in_range = concord_scan_keys_range(self->keys);
-		if (in_range)
-			seek_range(self, backward);
+		self->range = 0;
+		in_range = scan->parallel_scan != NULL ? enter_piece(scan, self, direction) : enter_range(self, backward);
 	}
 	self->positioned = true;
 
@@ -290,11 +275,16 @@ next_entry(IndexScanDesc scan, ScanDirection direction, uint64 *rowid)
 		if (in_range && next_in_range(scan, self, backward, rowid))
 			return true;
 		self->restored = false;
-		if (!concord_scan_keys_advance(self->keys, direction))
+		if (scan->parallel_scan != NULL)
+		{
+			if (!enter_piece(scan, self, direction))
+				break;
+			in_range = true;
+		}
+		else if (concord_scan_keys_advance(self->keys, direction))
+			in_range = enter_range(self, backward);
+		else
 			break;
-		in_range = concord_scan_keys_range(self->keys);
-		if (in_range)
-			seek_range(self, backward);
 	}
 	/* As in btree, whoever asks again starts over. */
 	self->positioned = false;

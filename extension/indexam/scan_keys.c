@@ -575,3 +575,14 @@ concord_scan_keys_match(ConcordScanKeys *self, IndexTuple tuple, TupleDesc descr
 	}
 	return true;
 }
+
+void
+concord_scan_keys_seek(const ConcordScanKeys *keys, CcScan *cursor, bool backward)
+{
+	if (!backward)
+		concord_check(cc_scan_seek(cursor, keys->low.bytes, keys->low.key.size, false, false));
+	else if (keys->has_high)
+		concord_check(cc_scan_seek(cursor, keys->high.bytes, keys->high.key.size, true, false));
+	else
+		concord_check(cc_scan_seek(cursor, NULL, 0, true, false));
+}

@@ -11,6 +11,7 @@
 #include "indexam/indexam.h"
 
 #include "access/sdir.h"
+#include "bridge/write_set.h"
 
 /* CC_PRESENT and an encoded value. */
 typedef struct ConcordArrayElement
@@ -68,5 +69,30 @@ bool		concord_scan_keys_range(ConcordScanKeys *keys);
 bool		concord_scan_keys_advance(ConcordScanKeys *keys, ScanDirection direction);
 /* True if the entry meets the conditions. */
 bool		concord_scan_keys_match(ConcordScanKeys *keys, IndexTuple tuple, TupleDesc descriptor);
+/* Places a cursor at the near end of the range. */
+void		concord_scan_keys_seek(const ConcordScanKeys *keys, CcScan *cursor, bool backward);
+
+static inline int
+concord_compare_body(const CcEntry *entry, const uint8 *bytes, size_t size)
+{
+	int			order = memcmp(entry->key, bytes, Min(entry->key_size, size));
+
+	if (order != 0)
+		return order;
+	return entry->key_size < size ? -1 : entry->key_size > size;
+}
+
+/* True if the entry's body lies above the range. */
+static inline bool
+concord_scan_keys_above(const ConcordScanKeys *keys, const CcEntry *entry)
+{
+	return keys->has_high && concord_compare_body(entry, keys->high.bytes, keys->high.key.size) >= 0;
+}
+
+static inline bool
+concord_scan_keys_below(const ConcordScanKeys *keys, const CcEntry *entry)
+{
+	return concord_compare_body(entry, keys->low.bytes, keys->low.key.size) < 0;
+}
 
 #endif

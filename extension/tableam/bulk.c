@@ -226,6 +226,22 @@ concord_bulk_lsn(uint32 storage_id, uint32 curcid)
 	return lsn;
 }
 
+const void *
+concord_bulk_records(Size *size)
+{
+	*size = record_count * sizeof(BulkRecord);
+	return records;
+}
+
+void
+concord_bulk_take_records(const void *bytes, Size size)
+{
+	if (size == 0)
+		return;
+	records = memcpy(MemoryContextAlloc(TopTransactionContext, size), bytes, size);
+	record_count = record_capacity = size / sizeof(BulkRecord);
+}
+
 void
 concord_bulk_xact_end(void)
 {

@@ -7,10 +7,12 @@
  */
 #include "tableam/tableam.h"
 
+#include "access/parallel.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "port/pg_bitutils.h"
 #include "utils/snapmgr.h"
+#include "xact/share.h"
 
 /* Rowids that a participant of a parallel scan takes at a time: about 1/2048 of the table, as in heap. */
 #define PARALLEL_CHUNK_MIN ((uint64) 1024)
@@ -43,6 +45,8 @@ ensure_open(ConcordScan scan)
 	{
 		/* A worker reads here for the first time; the leader has waited for the replica and holds the read LSN. */
 		concord_check(cc_replica_open(concord_replica_path()));
+		if (IsParallelWorker())
+			concord_share_take();
 		scan->point = ((ConcordParallelScan *) scan->base.rs_parallel)->point;
 	}
 	else

@@ -22,6 +22,8 @@ concord_heap_pages(Relation rel, uint64 *rows)
 {
 	uint64		prefix = concord_rel_prefix(rel);
 	uint64		bytes = 0;
+	uint64		own_rows;
+	uint64		own_bytes;
 	uint64		row_bytes;
 	uint64		rows_per_page;
 	CcStatus	status = cc_replica_open(concord_replica_path());
@@ -38,13 +40,11 @@ concord_heap_pages(Relation rel, uint64 *rows)
 	if (status != CC_END)
 		concord_check(status);
 
+	cc_ws_added(prefix, &own_rows, &own_bytes);
+	*rows += own_rows;
+	bytes += own_bytes;
 	if (*rows == 0)
-	{
-		uint64		own_bytes = cc_ws_touches(prefix) ? cc_ws_bytes() : 0;
-
-		/* A table filled by the running transaction, which has probably written little else. */
-		return (own_bytes + PAGE_BYTES - 1) / PAGE_BYTES;
-	}
+		return 0;
 	row_bytes = Max(bytes / *rows, ROW_KEY_BYTES + SizeofHeapTupleHeader) - ROW_KEY_BYTES + sizeof(ItemIdData);
 	rows_per_page = PAGE_BYTES / row_bytes;
 	if (rows_per_page == 0)

@@ -1,6 +1,7 @@
 /*
  * shmem.c
- *		Our shared memory: the channel to the gateway, the local intents, the marks of creators, the sweeper's, the statistics, and the LSN page.
+ *		Our shared memory: the channel to the gateway, the local intents, the marks of creators, the sweeper's, what parallel
+ *		workers are shown, the statistics, and the LSN page.
  *
  * The channel is an ordinary block of Postgres' shared memory, made anew when Postgres restarts its processes after a crash.
  *
@@ -21,9 +22,11 @@
 #include "storage/shmem.h"
 
 #include "ddl/creation_marks.h"
+#include "indexam/parallel.h"
 #include "stats/stats.h"
 #include "worker/sweep.h"
 #include "xact/intent.h"
+#include "xact/share.h"
 
 #define PAGE_BYTES 4096			/* kLsnPageSize */
 
@@ -53,7 +56,7 @@ concord_shmem_request(void)
 		previous_request_hook();
 	RequestAddinShmemSpace(add_size(add_size(channel_bytes(), concord_intent_shmem_size()),
 									add_size(concord_marks_shmem_size(), concord_sweep_shmem_size())));
-	RequestAddinShmemSpace(concord_cluster_shmem_size());
+	RequestAddinShmemSpace(add_size(concord_cluster_shmem_size(), concord_share_shmem_size()));
 	RequestAddinShmemSpace(add_size(concord_stats_shmem_size(), concord_conflicts_shmem_size()));
 }
 
@@ -101,6 +104,8 @@ concord_shmem_startup(void)
 	concord_marks_shmem_init();
 	concord_sweep_shmem_init();
 	concord_cluster_shmem_init();
+	concord_share_shmem_init();
+	concord_parallel_index_init();
 	concord_stats_shmem_init();
 	concord_conflicts_shmem_init();
 	LWLockRelease(AddinShmemInitLock);

@@ -25,6 +25,7 @@
 #include "utils/timestamp.h"
 
 #include "xact/request.h"
+#include "xact/share.h"
 
 static uint64 xact_read_lsn = 0;	/* REPEATABLE READ: of the transaction */
 static bool has_read = false;	/* Concord tables, in this transaction */
@@ -241,6 +242,8 @@ concord_read_point(Snapshot snapshot)
 {
 	ConcordReadPoint point;
 
+	if (IsParallelWorker())
+		concord_share_take();
 	if (snapshot != NULL && snapshot->snapshot_type == SNAPSHOT_MVCC)
 	{
 		check_supported();
