@@ -11,6 +11,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "core/large_memory.h"
+
 namespace concord {
 
 class FlatIndex {
@@ -74,6 +76,8 @@ class FlatIndex {
     uint32_t tag = 0;
   };
 
+  using Positions = std::vector<Position, LargeAllocator<Position>>;
+
   // Never more positions than a tag can tell apart: slots are 32 bits as well, and half of the positions are empty.
   size_t mask() const { return positions_.size() - 1; }
 
@@ -84,14 +88,14 @@ class FlatIndex {
   }
 
   void Grow() {
-    std::vector<Position> old(positions_.size() * 2);
+    Positions old(positions_.size() * 2);
     old.swap(positions_);
     for (const Position& position : old) {
       if (position.slot != kNone) Place(position);
     }
   }
 
-  std::vector<Position> positions_;  // a power of two of them
+  Positions positions_;  // a power of two of them
   size_t size_ = 0;
 };
 

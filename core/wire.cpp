@@ -28,9 +28,11 @@ uint32_t AppendStorageDrop(std::string* to, uint32_t storage_id) {
 }
 
 void AppendCheck(std::string* to, const Check& check) {
-  AppendLe(to, check.key_hash);
-  AppendLe(to, check.observed);
-  AppendLe(to, static_cast<uint8_t>(check.mode));
+  char bytes[kCheckSize];
+  StoreLe(bytes, check.key_hash);
+  StoreLe(bytes + 8, check.observed);
+  StoreLe(bytes + 16, static_cast<uint8_t>(check.mode));
+  to->append(bytes, sizeof bytes);
 }
 
 Status MutationReader::Next(Mutation* out) {
@@ -80,19 +82,24 @@ Check WriteSetView::check(uint32_t index) const {
   return {LoadLe<uint64_t>(p), LoadLe<Lsn>(p + 8), static_cast<LockMode>(p[16])};
 }
 
+void AppendWriteSetHeader(std::string* to, const Token& token, Lsn read_lsn, uint32_t chunk_count, uint32_t check_count,
+                          uint32_t mutation_count) {
+  AppendLe(to, kWriteSetVersion);
+  AppendLe(to, uint8_t{0});
+  AppendLe(to, uint16_t{0});
+  AppendLe(to, check_count);
+  to->append(reinterpret_cast<const char*>(token.data()), token.size());
+  AppendLe(to, read_lsn);
+  AppendLe(to, chunk_count);
+  AppendLe(to, mutation_count);
+}
+
 std::string EncodeWriteSet(const Token& token, Lsn read_lsn, uint32_t chunk_count, uint32_t check_count,
                            std::string_view checks, uint32_t mutation_count, std::string_view mutations) {
   assert(checks.size() == check_count * kCheckSize);
   std::string out;
   out.reserve(kWriteSetHeaderSize + checks.size() + mutations.size());
-  AppendLe(&out, kWriteSetVersion);
-  AppendLe(&out, uint8_t{0});
-  AppendLe(&out, uint16_t{0});
-  AppendLe(&out, check_count);
-  out.append(reinterpret_cast<const char*>(token.data()), token.size());
-  AppendLe(&out, read_lsn);
-  AppendLe(&out, chunk_count);
-  AppendLe(&out, mutation_count);
+  AppendWriteSetHeader(&out, token, read_lsn, chunk_count, check_count, mutation_count);
   out.append(checks);
   out.append(mutations);
   return out;
@@ -107,12 +114,16 @@ Status ChunkView::Parse(std::string_view bytes, ChunkView* out) {
   return Status::Ok();
 }
 
+void AppendChunkHeader(std::string* to, const Token& token, uint32_t sequence, uint8_t flags) {
+  to->append(reinterpret_cast<const char*>(token.data()), token.size());
+  AppendLe(to, sequence);
+  AppendLe(to, flags);
+}
+
 std::string EncodeChunk(const Token& token, uint32_t sequence, uint8_t flags, std::string_view mutations) {
   std::string out;
   out.reserve(kChunkHeaderSize + mutations.size());
-  out.append(reinterpret_cast<const char*>(token.data()), token.size());
-  AppendLe(&out, sequence);
-  AppendLe(&out, flags);
+  AppendChunkHeader(&out, token, sequence, flags);
   out.append(mutations);
   return out;
 }

@@ -110,6 +110,9 @@ class WriteSetView {
   std::string_view mutations_;
 };
 
+// Appends a write set's header; its checks and mutations follow.
+void AppendWriteSetHeader(std::string* to, const Token& token, Lsn read_lsn, uint32_t chunk_count, uint32_t check_count,
+                          uint32_t mutation_count);
 // Builds the header in front of already encoded checks and mutations.
 std::string EncodeWriteSet(const Token& token, Lsn read_lsn, uint32_t chunk_count, uint32_t check_count,
                            std::string_view checks, uint32_t mutation_count, std::string_view mutations);
@@ -122,6 +125,8 @@ struct ChunkView {
   static Status Parse(std::string_view bytes, ChunkView* out);
 };
 
+// Appends a chunk's header; its mutations follow.
+void AppendChunkHeader(std::string* to, const Token& token, uint32_t sequence, uint8_t flags);
 std::string EncodeChunk(const Token& token, uint32_t sequence, uint8_t flags, std::string_view mutations);
 
 }  // namespace concord

@@ -10,7 +10,7 @@ namespace concord {
 namespace {
 
 constexpr size_t kFirstBlockBytes = 8u << 10;
-constexpr size_t kMaxBlockBytes = 1u << 20;
+constexpr size_t kMaxBlockBytes = kHugePageBytes;
 
 // What the containers take beside their elements, by and large; for the limit.
 constexpr size_t kMapNodeOverhead = 48;
@@ -47,7 +47,7 @@ char* Arena::Allocate(size_t size) {
     const size_t grown = blocks_.empty() ? kFirstBlockBytes : std::min(kMaxBlockBytes, blocks_.back().size * 2);
     const size_t block = std::max(size, grown);
     ReserveOne(&blocks_);
-    blocks_.push_back({std::make_unique_for_overwrite<char[]>(block), block});
+    blocks_.push_back({MakeLargeArray<char>(block), block});
     offset_ = 0;
   }
   char* at = blocks_.back().bytes.get() + offset_;
@@ -388,7 +388,8 @@ void WriteSet::Forget(uint64_t prefix) {
 
 void WriteSet::EncodeAhead(const Token& token, uint32_t sequence, std::string* chunk) {
   assert(subs_.empty());
-  *chunk = EncodeChunk(token, sequence, 0, {});
+  chunk->clear();
+  AppendChunkHeader(chunk, token, sequence, 0);
   chunk->reserve(std::min(kChunkHeaderSize + unsent_bytes_, kMaxChunkBytes));
   bool full = false;
   for (const auto& [prefix, storage] : storages_) {
@@ -460,7 +461,8 @@ WriteSetEncoder::WriteSetEncoder(const WriteSet* write_set, const Token& token, 
       chunk_count_(chunks_ahead) {}
 
 bool WriteSetEncoder::Fill(std::string* chunk) {
-  *chunk = EncodeChunk(token_, chunk_count_, 0, {});
+  chunk->clear();
+  AppendChunkHeader(chunk, token_, chunk_count_, 0);
   mutation_count_ = 0;
   std::string key;
   for (; storage_ != write_set_->storages_.end(); ++storage_, in_storage_ = false) {
@@ -501,11 +503,11 @@ Status WriteSetEncoder::Next(std::string_view* part, bool* is_write_set) {
     *part = chunk;
     return Status::Ok();
   }
-  std::string checks;
-  checks.reserve(write_set_->checks().size() * kCheckSize);
-  for (const WriteSet::OwnCheck& check : write_set_->checks()) AppendCheck(&checks, check.check());
-  write_set_part_ = EncodeWriteSet(token_, read_lsn_, chunk_count_, static_cast<uint32_t>(write_set_->checks().size()),
-                                   checks, mutation_count_, mutations);
+  write_set_part_.reserve(head + mutations.size());
+  AppendWriteSetHeader(&write_set_part_, token_, read_lsn_, chunk_count_,
+                       static_cast<uint32_t>(write_set_->checks().size()), mutation_count_);
+  for (const WriteSet::OwnCheck& check : write_set_->checks()) AppendCheck(&write_set_part_, check.check());
+  write_set_part_.append(mutations);
   done_ = true;
   *part = write_set_part_;
   return Status::Ok();

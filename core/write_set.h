@@ -32,6 +32,7 @@
 
 #include "core/flat_index.h"
 #include "core/key.h"
+#include "core/large_memory.h"
 #include "core/status.h"
 #include "core/wire.h"
 
@@ -59,7 +60,7 @@ class Arena : public std::pmr::memory_resource {
   bool do_is_equal(const memory_resource& other) const noexcept override { return this == &other; }
 
   struct Block {
-    std::unique_ptr<char[]> bytes;
+    LargeArray<char> bytes;
     size_t size;
   };
   std::vector<Block> blocks_;
@@ -163,7 +164,8 @@ class WriteSet {
 
     Check check() const { return {key_hash, observed, mode}; }
   };
-  const std::vector<OwnCheck>& checks() const { return checks_; }
+  using OwnChecks = std::vector<OwnCheck, LargeAllocator<OwnCheck>>;
+  const OwnChecks& checks() const { return checks_; }
   // nullptr if no key of this hash is checked.
   const OwnCheck* CheckOf(uint64_t key_hash) const;
 
@@ -237,7 +239,7 @@ class WriteSet {
   Arena storage_arena_;                    // of the storages, which last until Reset: undo records point to them
   std::map<uint64_t, Storage*> storages_;  // by prefix
   mutable Storage* last_storage_ = nullptr;
-  std::vector<OwnCheck> checks_;
+  OwnChecks checks_;
   FlatIndex check_index_;       // numbers in checks_, by key hash
   std::vector<Alias> aliases_;  // alias n at n - 1
   size_t unsent_keys_ = 0;

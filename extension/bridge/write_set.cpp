@@ -175,6 +175,7 @@ extern "C" CcStatus cc_ws_encode_ahead(const uint8_t token[16], uint32_t sequenc
   return Guard([&] {
     static std::string chunks[2];
     std::string& made = chunks[sequence % 2];
+    if (made.capacity() > 2 * kMaxChunkBytes) made = {};  // one huge row must not keep its memory
     OwnWrites().EncodeAhead(MakeToken(token), sequence, &made);
     *chunk = made.data();
     *size = made.size();

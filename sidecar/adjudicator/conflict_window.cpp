@@ -55,7 +55,7 @@ uint32_t ConflictWindow::Allocate() {
     free_ = at(slot).newer;
     return slot;
   }
-  if (allocated_ == blocks_.size() * kBlock) blocks_.push_back(std::make_unique_for_overwrite<Entry[]>(kBlock));
+  if (allocated_ == blocks_.size() * kBlock) blocks_.push_back(MakeLargeArray<Entry>(kBlock));
   return allocated_++;
 }
 

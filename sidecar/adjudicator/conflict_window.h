@@ -9,10 +9,10 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "core/flat_index.h"
+#include "core/large_memory.h"
 #include "core/lock_mode.h"
 #include "core/lsn.h"
 #include "core/wire.h"
@@ -21,7 +21,7 @@ namespace concord {
 
 class ConflictWindow {
  public:
-  static constexpr size_t kDefaultMaxKeys = 4 << 20;  // about 260 MiB when full; grows on demand
+  static constexpr size_t kDefaultMaxKeys = 4 << 20;  // about 320 MiB when full; grows on demand
 
   explicit ConflictWindow(size_t max_keys = kDefaultMaxKeys);
 
@@ -43,9 +43,9 @@ class ConflictWindow {
 
  private:
   static constexpr uint32_t kNone = FlatIndex::kNone;
-  static constexpr size_t kBlock = 1 << 12;  // entries allocated at once; they never move
+  static constexpr size_t kBlock = 1 << 15;  // entries allocated at once, in a huge page; they never move
 
-  struct Entry {
+  struct alignas(64) Entry {  // a cache line
     uint64_t hash;
     Lsn last[kLockModes];   // kNoLsn: not in this mode within the window
     uint32_t older, newer;  // by last commit; kNone at the ends
@@ -63,7 +63,7 @@ class ConflictWindow {
   Lsn start_ = kNoLsn;
   Lsn newest_lsn_ = kNoLsn;
   FlatIndex index_;
-  std::vector<std::unique_ptr<Entry[]>> blocks_;
+  std::vector<LargeArray<Entry>> blocks_;
   uint32_t allocated_ = 0;  // entries of blocks_ in use or on the free list
   uint32_t free_ = kNone;   // list through Entry::newer
   uint32_t oldest_ = kNone;
