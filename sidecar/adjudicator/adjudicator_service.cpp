@@ -193,12 +193,10 @@ bool AdjudicatorService::WaitForJournal(std::unique_lock<std::mutex>* lock) {
 void AdjudicatorService::Send(RecordType type, std::string_view body, Lsn prev, Lsn lsn, const Waiter& waiter,
                               const Token& token) {
   const char head = static_cast<char>(type);
-  frame_.clear();
-  AppendFrame(&frame_, epoch_, lsn, prev, {&head, 1}, body);
-  in_flight_.push_back({lsn, frame_.size(), waiter, token});
-  in_flight_bytes_ += frame_.size();
-  writer_->Append(frame_);
-  if (frame_.capacity() > (1u << 20)) frame_ = {};
+  const size_t size = kFrameHeaderSize + 1 + body.size();
+  in_flight_.push_back({lsn, size, waiter, token});
+  in_flight_bytes_ += size;
+  writer_->Append(lsn, prev, {&head, 1}, body);
 }
 
 void AdjudicatorService::Answer(const Waiter& waiter, const Decision& decision) {

@@ -176,7 +176,6 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   std::multimap<Lsn, Waiter> attached_;  // resends of commits in flight
   std::deque<InFlight> parked_;          // in flight when the disk was found full; settled at the next takeover
   std::set<SessionPtr> sessions_;
-  std::string frame_;  // scratch
   uint64_t commits_ = 0, conflicts_ = 0, too_old_ = 0;
 };
 

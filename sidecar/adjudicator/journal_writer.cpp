@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "core/frame.h"
 #include "sidecar/rpc/log.h"
 
 namespace concord {
@@ -35,13 +36,14 @@ void JournalWriter::Start() {
   }
 }
 
-void JournalWriter::Append(std::string_view frame) {
+void JournalWriter::Append(Lsn lsn, Lsn prev_lsn, std::string_view head, std::string_view rest) {
+  const size_t size = kFrameHeaderSize + head.size() + rest.size();
   const std::lock_guard lock(mutex_);
   for (const auto& node : nodes_) {
     if (node->failed) continue;
-    if (node->queue.empty() || node->queue.back().size() + frame.size() > kBatchBytes) node->queue.emplace_back();
-    node->queue.back().append(frame);
-    node->queued_bytes += frame.size();
+    if (node->queue.empty() || node->queue.back().size() + size > kBatchBytes) node->queue.emplace_back();
+    AppendFrame(&node->queue.back(), options_.epoch, lsn, prev_lsn, head, rest);
+    node->queued_bytes += size;
     if (node->queued_bytes > options_.max_lag_bytes) {
       RoleLog("adjudicator")->warn("journal node given up for this epoch epoch={} reason=\"too slow\"", options_.epoch);
       Fail(node.get());

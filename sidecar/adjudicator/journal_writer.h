@@ -51,8 +51,8 @@ class JournalWriter {
 
   // Opens the streams.
   void Start();
-  // Queues a frame. Never blocks.
-  void Append(std::string_view frame);
+  // Queues a frame of a record (core/frame.h). Never blocks.
+  void Append(Lsn lsn, Lsn prev_lsn, std::string_view head, std::string_view rest);
   // Sees to it that what is queued is written. `more_to_come`: the caller expects to queue more at once, so it is not
   // held up; otherwise it may block as long as a single node needs.
   void Flush(bool more_to_come);

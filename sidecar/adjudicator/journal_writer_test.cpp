@@ -33,9 +33,7 @@ TEST(JournalWriter, ANodeTooFarBehindIsGivenUpAndTheOthersGoOn) {
   writer.Start();
   slow.Hold(true);
   for (Lsn lsn = 1; lsn <= kEnd; lsn++) {
-    std::string frame;
-    AppendFrame(&frame, 1, lsn, lsn - 1, std::string(1000, 'r'));
-    writer.Append(frame);
+    writer.Append(lsn, lsn - 1, std::string(1000, 'r'), {});
     writer.Flush(/*more_to_come=*/false);
     ASSERT_TRUE(WaitFor([&] { return committed == lsn; })) << lsn;
   }

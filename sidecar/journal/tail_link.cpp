@@ -12,6 +12,7 @@ namespace concord {
 namespace {
 
 constexpr size_t kLocalBatchBytes = 1u << 20;
+constexpr size_t kMoreKeptBytes = 2 * kLocalBatchBytes;
 
 // An asynchronous stream, of which one read is always outstanding: its frames are handled by the thread that receives
 // them.
@@ -89,19 +90,19 @@ class LocalTail : public TailLink {
     if (cancelled_.load()) return Event::kEnd;
     if (limit_ <= after_) limit_ = node_->WaitCommitted(after_, milliseconds(wait_ms));
     if (limit_ <= after_) return cancelled_.load() ? Event::kEnd : Event::kTimeout;
-    std::string read;
+    // Memory that was touched before: the faults of fresh pages cost more than the copying.
+    std::string* const read = frames->empty() ? frames : &more_;
     Lsn last = kNoLsn;
-    status_ = node_->Read(after_, limit_, kLocalBatchBytes, &read, &last);
+    status_ = node_->Read(after_, limit_, kLocalBatchBytes, read, &last);
     if (!status_.ok()) return Event::kEnd;
     if (last == kNoLsn) {  // cut by a truncation meanwhile
       limit_ = kNoLsn;
       return Event::kTimeout;
     }
     after_ = last;
-    if (frames->empty()) {
-      frames->swap(read);
-    } else {
-      frames->append(read);
+    if (read == &more_) {
+      frames->append(more_);
+      if (more_.capacity() > kMoreKeptBytes) more_ = {};
     }
     return Event::kFrames;
   }
@@ -114,6 +115,7 @@ class LocalTail : public TailLink {
   journal::JournalNode* const node_;
   Lsn after_;
   Lsn limit_ = kNoLsn;
+  std::string more_;  // between two reads for its memory only
   Status status_;
   std::atomic<bool> cancelled_ = false;
 };

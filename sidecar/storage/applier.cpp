@@ -104,6 +104,7 @@ Status Applier::Follow(TailLink* tail) {
   std::string frames;
   int64_t wait_us = 0;
   for (;;) {
+    if (frames.capacity() > 4 * options_.max_batch_bytes) frames = {};
     frames.clear();
     TailLink::Event event = tail->Next(wait_us, &frames);
     if (event == TailLink::Event::kEnd) return Status::Ok();
