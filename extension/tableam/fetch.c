@@ -62,11 +62,11 @@ get_row(Relation rel, uint64 prefix, uint64 rowid, ConcordReadPoint point, Tuple
 	return true;
 }
 
-/* Nobody's transaction is ever seen in progress: there is nothing to wait for. */
-static void
-no_one_to_wait_for(Snapshot snapshot)
+/* Nobody's transaction is ever seen in progress: there is nothing to wait for. ANALYZE scans without a snapshot. */
+void
+concord_no_one_to_wait_for(Snapshot snapshot)
 {
-	if (snapshot->snapshot_type == SNAPSHOT_DIRTY)
+	if (snapshot != NULL && snapshot->snapshot_type == SNAPSHOT_DIRTY)
 	{
 		snapshot->xmin = snapshot->xmax = InvalidTransactionId;
 		snapshot->speculativeToken = 0;
@@ -121,7 +121,7 @@ concord_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Sna
 	}
 	else
 	{
-		no_one_to_wait_for(snapshot);
+		concord_no_one_to_wait_for(snapshot);
 		point = concord_read_point_for(data->rel, snapshot);
 	}
 	if (!get_row(data->rel, fetch->prefix, rowid, point, slot))
@@ -208,7 +208,7 @@ concord_tuple_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot
 		return concord_fetch_any(rel, tid, slot);
 	if (!concord_tid_rowid(tid, &rowid))
 		return false;
-	no_one_to_wait_for(snapshot);
+	concord_no_one_to_wait_for(snapshot);
 	return get_row(rel, concord_rel_prefix(rel), rowid, concord_read_point_for(rel, snapshot), slot);
 }
 
@@ -252,7 +252,7 @@ concord_tuple_satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot sn
 	CcVisible	visible;
 	CcStatus	status;
 
-	no_one_to_wait_for(snapshot);
+	concord_no_one_to_wait_for(snapshot);
 	if (!concord_tid_rowid(&slot->tts_tid, &rowid))
 		return false;
 	concord_row_body(body, rowid);

@@ -202,16 +202,17 @@ concord_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableS
 
 	/*
 	 * With FIND_LAST_VERSION the caller wants to know if the row is not the one that its snapshot sees. Without it, in READ
-	 * COMMITTED, the caller is ON CONFLICT, which found the row with a dirty snapshot: the newest version it shall have.
+	 * COMMITTED, the caller is ON CONFLICT, or an apply worker that goes by an index, which found the row with a dirty snapshot: the
+	 * newest version it shall have. An apply worker that scans the table has just taken the snapshot that it gives.
 	 */
 	known = concord_read_point_for(rel, snapshot).lsn;
 	locked_lsn = concord_locked_lsn(target.prefix, target.rowid, cid, &direct);
 	if (direct)
 		known = Max(known, locked_lsn);
 	if (!is_new && !follow && !IsolationUsesXactSnapshot() &&
-		concord_dirty_lsn(target.prefix, target.rowid) != visible.entry.lsn)
+		visible.entry.lsn > Max(known, concord_dirty_lsn(target.prefix, target.rowid)))
 	{
-		/* It may no longer be the row that ON CONFLICT found: that has to look for one again, as on heap. */
+		/* It may no longer be the row that the caller found: that has to look for one again, as on heap. */
 		cc_view_unpin(visible.entry.view);
 		concord_fill_failure(rel, tmfd, TM_Updated, tid, &target);
 		ExecClearTuple(slot);

@@ -50,7 +50,10 @@ ensure_open(ConcordScan scan)
 		scan->point = ((ConcordParallelScan *) scan->base.rs_parallel)->point;
 	}
 	else
+	{
+		concord_no_one_to_wait_for(scan->base.rs_snapshot);
 		scan->point = concord_read_point_for(scan->base.rs_rd, scan->base.rs_snapshot);
+	}
 	concord_check(cc_scan_open(scan->prefix, scan->point.lsn, scan->point.curcid, &scan->scan));
 	scan->resource = concord_resource_track(scan->scan, close_scan);
 	scan->opened = true;

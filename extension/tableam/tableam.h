@@ -190,6 +190,8 @@ bool		concord_tuple_tid_valid(TableScanDesc sscan, ItemPointer tid);
 void		concord_tuple_get_latest_tid(TableScanDesc sscan, ItemPointer tid);
 bool		concord_tuple_satisfies_snapshot(Relation rel, TupleTableSlot *slot, Snapshot snapshot);
 TransactionId concord_index_delete_tuples(Relation rel, struct TM_IndexDeleteOp *delstate);
+/* A dirty snapshot gets the transactions that a row waits for; rows that can be seen wait for none. */
+void		concord_no_one_to_wait_for(Snapshot snapshot);
 /* Commit LSN of the version that the last fetch with a dirty snapshot returned, if that was this row; else 0. */
 uint64		concord_dirty_lsn(uint64 prefix, uint64 rowid);
 /* Exactly the version that a TID names, whether or not it is still current (SnapshotAny). */

@@ -17,6 +17,7 @@
 #include "core/pause_points.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
+#include "replication/origin.h"
 #include "stats/stats.h"
 #include "storage/proc.h"
 #include "tcop/pquery.h"
@@ -80,6 +81,24 @@ refuse_mixed(const char *relname)
 					 "concord.allow_mixed_writes.")));
 }
 
+/* An apply worker of logical replication, or a tool like it: its commit records how far it is. */
+static bool
+records_progress(void)
+{
+	return replorigin_session_origin != InvalidRepOriginId && replorigin_session_origin != DoNotReplicateId;
+}
+
+/* The progress is in the WAL, so it commits apart from the rows as a heap table does. */
+static void
+refuse_progress(const char *relname)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+			 errmsg("cannot write Concord table \"%s\" in a transaction that records the progress of replication", relname),
+			 errdetail("Rows and progress commit apart; after a crash between the two the rows would be applied once more."),
+			 errhint("Replicate to a heap table, or accept the risk with concord.allow_mixed_writes.")));
+}
+
 void
 concord_note_write(Relation rel)
 {
@@ -91,6 +110,8 @@ concord_note_write(Relation rel)
 					 errmsg("cannot write Concord tables during a parallel operation")));
 		if (wrote_heap != InvalidSubTransactionId && !concord_allow_mixed_writes)
 			refuse_mixed(RelationGetRelationName(rel));
+		if (records_progress() && !concord_allow_mixed_writes)
+			refuse_progress(RelationGetRelationName(rel));
 		cc_ws_set_limit((size_t) concord_max_write_set_kb * 1024);
 		wrote_concord = GetCurrentSubTransactionId();
 	}
@@ -254,7 +275,15 @@ concord_xact_callback(XactEvent event, void *arg)
 		case XACT_EVENT_PRE_COMMIT:
 			concord_ddl_pre_commit();
 			if (!cc_ws_empty())
+			{
+				if (records_progress())
+				{
+					/* Without an xid there would be no commit record, and no progress in it. */
+					(void) GetTopTransactionId();
+					ForceSyncCommit();
+				}
 				commit_write_set();
+			}
 			break;
 
 		case XACT_EVENT_PRE_PREPARE:
