@@ -60,8 +60,8 @@ void		concord_hash_column_to_btree(Oid indexid, Oid opclass, Oid type, int32 typ
 typedef struct ConcordEnumOrder ConcordEnumOrder;
 /* The sort order of an enum's labels before ALTER TYPE ... ADD VALUE; NULL if no Concord index depends on it. */
 ConcordEnumOrder *concord_enum_order(AlterEnumStmt *stmt);
-/* Raises if the statement has given labels that were there another place in the order of bytes. */
-void		concord_check_enum_order(const ConcordEnumOrder *before);
+/* Builds those indexes anew if the statement has given labels that were there another number. */
+void		concord_follow_enum_order(const ConcordEnumOrder *before);
 
 /* ---- spoof.c ---- */
 typedef struct ConcordSpoof ConcordSpoof;

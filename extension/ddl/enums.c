@@ -1,10 +1,10 @@
 /*
  * enums.c
- *		ALTER TYPE ... ADD VALUE must not move labels that Concord indexes hold.
+ *		ALTER TYPE ... ADD VALUE may move labels that Concord indexes hold.
  *
  * Index keys hold a label's sort order, a float4. When no number is left between two labels, after two dozen insertions at one
- * place, Postgres numbers all labels of the type anew: no entry of any index would be found again. Then the statement is
- * refused.
+ * place, Postgres numbers all labels of the type anew: no entry of any index would be found again. Then the same statement
+ * builds the indexes anew, as REINDEX does: it waits for those who write the tables.
  */
 #include "concord.h"
 
@@ -12,6 +12,7 @@
 #include "access/htup_details.h"
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/index.h"
 #include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_enum.h"
@@ -32,8 +33,7 @@ typedef struct Label
 
 struct ConcordEnumOrder
 {
-	Oid			type;
-	Oid			index;			/* one that depends on the order */
+	List	   *indexes;		/* that depend on it */
 	int			count;
 	Label	   *labels;
 };
@@ -78,32 +78,38 @@ concord_enum_order(AlterEnumStmt *stmt)
 	if (!OidIsValid(type) || (indexes = concord_indexes_of_type(type)) == NIL)
 		return NULL;
 	order = palloc0(sizeof(ConcordEnumOrder));
-	order->type = type;
-	order->index = linitial_oid(indexes);
+	order->indexes = indexes;
 	read_labels(type, order);
 	return order;
 }
 
-void
-concord_check_enum_order(const ConcordEnumOrder *before)
+static bool
+has_moved(const Label *label)
 {
-	CommandCounterIncrement();
-	for (int i = 0; i < before->count; i++)
-	{
-		HeapTuple	row = SearchSysCache1(ENUMOID, ObjectIdGetDatum(before->labels[i].oid));
-		bool		moved = !HeapTupleIsValid(row) ||
-			((Form_pg_enum) GETSTRUCT(row))->enumsortorder != before->labels[i].sort_order;
+	HeapTuple	row = SearchSysCache1(ENUMOID, ObjectIdGetDatum(label->oid));
+	bool		moved = !HeapTupleIsValid(row) || ((Form_pg_enum) GETSTRUCT(row))->enumsortorder != label->sort_order;
 
-		if (HeapTupleIsValid(row))
-			ReleaseSysCache(row);
-		if (moved)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("cannot add a value to type %s at this place: all its values would have to be renumbered",
-							format_type_be(before->type)),
-					 errdetail("Index \"%s\" of access method concord_btree holds the numbers.",
-							   get_rel_name(before->index)),
-					 errhint("Drop the Concord indexes on columns of the type, add the value, and create them again; or add "
-							 "it at another place.")));
+	if (HeapTupleIsValid(row))
+		ReleaseSysCache(row);
+	return moved;
+}
+
+void
+concord_follow_enum_order(const ConcordEnumOrder *before)
+{
+	bool		moved = false;
+	ListCell   *cell;
+
+	CommandCounterIncrement();
+	for (int i = 0; !moved && i < before->count; i++)
+		moved = has_moved(&before->labels[i]);
+	if (!moved)
+		return;
+	foreach(cell, before->indexes)
+	{
+		ReindexParams params = {0};
+
+		reindex_index(lfirst_oid(cell), false, get_rel_persistence(lfirst_oid(cell)), &params);
+		CommandCounterIncrement();
 	}
 }

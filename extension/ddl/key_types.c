@@ -16,7 +16,6 @@
 #include "access/table.h"
 #include "catalog/indexing.h"
 #include "catalog/pg_attribute.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_type.h"
 #include "ddl/ddl.h"
@@ -83,16 +82,6 @@ concord_indexes_of_type(Oid type)
 	return found;
 }
 
-/* The row type of what CREATE TYPE or CREATE TABLE made, InvalidOid if the relation has none. */
-static Oid
-row_type(Oid relid)
-{
-	char		relkind = get_rel_relkind(relid);
-
-	return relkind == RELKIND_COMPOSITE_TYPE || relkind == RELKIND_RELATION || relkind == RELKIND_PARTITIONED_TABLE
-		? get_rel_type_id(relid) : InvalidOid;
-}
-
 static void
 refuse_change(const char *change, Oid type, List *indexes)
 {
@@ -129,7 +118,7 @@ is_encoded_alike(Oid relid, AttrNumber attnum)
 void
 concord_attribute_created(Oid relid, AttrNumber attnum)
 {
-	Oid			type = row_type(relid);
+	Oid			type = get_rel_type_id(relid);
 	List	   *indexes = OidIsValid(type) ? concord_indexes_of_type(type) : NIL;
 	ListCell   *cell;
 
@@ -151,7 +140,7 @@ concord_attribute_created(Oid relid, AttrNumber attnum)
 void
 concord_attribute_dropped(Oid relid)
 {
-	Oid			type = row_type(relid);
+	Oid			type = get_rel_type_id(relid);
 	List	   *indexes = OidIsValid(type) ? concord_indexes_of_type(type) : NIL;
 
 	if (indexes != NIL)

@@ -428,7 +428,7 @@ concord_process_utility(PlannedStmt *pstmt, const char *query_string, bool read_
 							completion);
 
 	if (enum_order != NULL)
-		concord_check_enum_order(enum_order);
+		concord_follow_enum_order(enum_order);
 }
 
 void

@@ -91,7 +91,7 @@ BEGIN
 									   'LATERAL (SELECT count(*) FROM it_conc c WHERE c.%1$s %2$s s.%3$s) b(n) WHERE a.n <> b.n',
 									   a, operator, b) INTO wrong;
 						IF wrong > 0 THEN
-							RAISE WARNING '% % % %: % differ', a, direction, operator, b, wrong;
+							RAISE WARNING '% % % %: % differ (seed %)', a, direction, operator, b, wrong, current_setting('it.seed');
 						END IF;
 					END LOOP;
 				END LOOP;
@@ -124,13 +124,13 @@ BEGIN
 	EXECUTE format('SELECT count(*) FILTER (WHERE (x.a, x.b, x.c) IS DISTINCT FROM (y.a, y.b, y.c)) FROM (%s) x FULL JOIN (%s) y USING (n)',
 				   query, replace(query, 'it_conc', 'it_heap')) INTO wrong;
 	IF wrong > 0 THEN
-		RAISE WARNING '% order by %: % differ', condition, ordering, wrong;
+		RAISE WARNING '% order by %: % differ (seed %)', condition, ordering, wrong, current_setting('it.seed');
 	END IF;
 	EXECUTE format('SELECT count(*) FROM (SELECT count(*), sum(id) FROM it_heap WHERE %1$s) x(n, s), '
 				   '(SELECT count(*), sum(id) FROM it_conc WHERE %1$s) y(n, s) WHERE (x.n, x.s) IS DISTINCT FROM (y.n, y.s)', condition)
 		INTO wrong;
 	IF wrong > 0 THEN
-		RAISE WARNING '%: other rows', condition;
+		RAISE WARNING '%: other rows (seed %)', condition, current_setting('it.seed');
 	END IF;
 END $$;
 DO $$
