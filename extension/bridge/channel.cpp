@@ -265,6 +265,14 @@ size_t cc_channel_put(CcChannel* channel, int index, const void* data, size_t si
   return taken;
 }
 
+bool cc_channel_emptied(CcChannel* channel, int index, int spin_us) {
+  ChannelSlot& slot = channel->slot(index);
+  return SpinUntil(spin_us, [&] {
+    const Phase phase = LoadState(slot).phase;
+    return phase == Phase::kFilling || phase == Phase::kAnswered;
+  });
+}
+
 bool cc_channel_answered(CcChannel* channel, int index, int spin_us, CcAnswer* answer) {
   ChannelSlot& slot = channel->slot(index);
   if (!SpinUntil(spin_us, [&] { return LoadState(slot).phase == Phase::kAnswered; })) return false;

@@ -58,6 +58,8 @@ void		cc_channel_begin(CcChannel *channel, int slot, CcRequestKind kind, size_t 
 /* Copies as much of the rest as fits now; returns the number of bytes taken (0: the gateway has not emptied the buffer yet:
  * wait on the latch, then call again). The request is complete when `total` bytes were taken. */
 size_t		cc_channel_put(CcChannel *channel, int slot, const void *data, size_t size);
+/* True when there is room again, or the request has been answered. Spins for at most spin_us first. */
+bool		cc_channel_emptied(CcChannel *channel, int slot, int spin_us);
 /* True when the answer is there. Spins for at most spin_us first. */
 bool		cc_channel_answered(CcChannel *channel, int slot, int spin_us, CcAnswer *answer);
 /* The text of a CC_REQ_STATUS answer. */

@@ -281,8 +281,11 @@ TEST(Channel, NewGatewayDisownsWhatTheOldOneHadBegunToTake) {
   cc_channel_begin(block.get(), 2, CC_REQ_COMMIT, large.size());
   ASSERT_EQ(cc_channel_put(block.get(), 2, large.data(), large.size()), kBuffer);
   ASSERT_EQ(cc_channel_put(block.get(), 2, large.data(), large.size()), 0u);
+  EXPECT_FALSE(cc_channel_emptied(block.get(), 2, 100));
   ASSERT_TRUE(PeekPiece(*block, 2, &piece));
-  ReleasePiece(*block, 2, piece);
+  std::thread gateway([&] { ReleasePiece(*block, 2, piece); });
+  EXPECT_TRUE(cc_channel_emptied(block.get(), 2, 60'000'000));
+  gateway.join();
 
   EXPECT_EQ(AttachGateway(*block), (std::vector<int>{0, 2, 3}));
 
@@ -295,6 +298,7 @@ TEST(Channel, NewGatewayDisownsWhatTheOldOneHadBegunToTake) {
   EXPECT_EQ(ready.size(), 4u);
   EXPECT_TRUE(PeekPiece(*block, 1, &piece));
   // The rest of a request that is lost already is swallowed.
+  EXPECT_TRUE(cc_channel_emptied(block.get(), 2, 0));
   EXPECT_EQ(cc_channel_put(block.get(), 2, large.data(), 2 * kBuffer), 2 * kBuffer);
   // Of what was not sent it is certain that nothing was decided.
   ASSERT_TRUE(cc_channel_answered(block.get(), 2, 0, &answer));
