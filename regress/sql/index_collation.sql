@@ -129,3 +129,20 @@ DROP TABLE it_conc;
 
 DROP FUNCTION it_check, it_uses_index, it_text;
 DROP COLLATION it_numeric, it_upper_first, it_phonebook, it_punctuation, it_case, it_accent, it_canonical;
+
+-- a database whose default collation is ICU's
+\set database :DBNAME
+CREATE DATABASE it_icu TEMPLATE template0 ENCODING 'UTF8' LOCALE 'C' LOCALE_PROVIDER icu ICU_LOCALE 'de-u-kn-true';
+\c it_icu
+CREATE EXTENSION concord;
+\set ECHO none
+\i :srcdir/compare_with_btree.sql
+\set ECHO all
+SELECT it_check('text', 'chr(97 + (random() * 3)::int) || (random() * 20)::int', U&'{"",a,A,a2,a10,\00e4,b}');
+SELECT it_check('varchar(8)[]', 'ARRAY[chr(97 + (random() * 3)::int) || (random() * 20)::int]', U&'{"{}","{a,NULL}","{A}","{a2}","{a10}"}');
+CREATE TABLE it_conc (k text UNIQUE) USING concord;
+INSERT INTO it_conc VALUES ('a10'), ('a9'), (U&'\00e4'), ('b'), ('A9');
+SELECT k FROM it_conc WHERE k > 'a9' ORDER BY k;
+INSERT INTO it_conc VALUES ('A9');
+\c :database
+DROP DATABASE it_icu;
