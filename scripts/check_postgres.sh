@@ -19,12 +19,13 @@ pgtest=$(dirname "$("$pgbin/pg_config" --pgxs)")/../test
 psqlbin=$pgbin; [ ! -d "$postgres/client" ] || psqlbin=$postgres/client/usr/lib/postgresql/$major/bin
 
 work=$(scratch_directory postgres)
+trap 'for dir in "$work"/*/; do server_stop "$dir" immediate; done' EXIT
 failed=0 passed=0
 complain() { echo "$*"; failed=$((failed + 1)); }
 
-# copy_suite DIR SUITE: what pg_regress reads of a suite
+# copy_suite DIR SUITE: what pg_regress reads of a suite, into DIR/suite
 copy_suite() {
-  local dir=$1 tests=$postgres/source/src/test/$2
+  local dir=$1/suite tests=$postgres/source/src/test/$2
   mkdir -p "$dir"
   if [ "$2" = regress ]; then
     cp -r "$tests"/{sql,expected,data,resultmap} "$dir"
@@ -36,7 +37,7 @@ copy_suite() {
     cp "$tests/isolation_schedule" "$dir/schedule"
   fi
   mkdir "$dir/out"
-  [ "$(id -u)" != 0 ] || chown -R postgres "$dir"
+  [ "$(id -u)" != 0 ] || chown -R postgres "$1"
 }
 
 # into_template DIR: pg_regress makes its database from template0
@@ -44,23 +45,23 @@ into_template() {
   local psql=("$pgbin/psql" -X -q -v ON_ERROR_STOP=1 -h "$1" -U postgres)
   in_directory "$1" "${psql[@]}" -d postgres -c 'ALTER DATABASE template0 ALLOW_CONNECTIONS true' &&
     in_directory "$1" "${psql[@]}" -d template0 -c 'CREATE EXTENSION concord' &&
-    in_directory "$1" "${psql[@]}" -d postgres -c 'ALTER DATABASE template0 ALLOW_CONNECTIONS false' \
-      -c "ALTER SYSTEM SET default_table_access_method = 'concord'" -c 'SELECT pg_reload_conf()' >/dev/null
+    in_directory "$1" "${psql[@]}" -d postgres -c 'ALTER DATABASE template0 ALLOW_CONNECTIONS false'
 }
 
 # run DIR SUITE ACCESS_METHOD: on a server of its own in DIR. Leaves the names of the tests in DIR/ok and DIR/differ.
 run() {
-  local dir=$1 program=$pgtest/regress/pg_regress options=(--dlpath="$1" --max-concurrent-tests=20)
+  local dir=$1 program=$pgtest/regress/pg_regress options=(--dlpath="$1/suite" --max-concurrent-tests=20)
   [ "$2" = regress ] || { program=$pgtest/isolation/pg_isolation_regress; options=(); }
   # A hang of one test is not to be one of the run.
-  SERVER_CONF="fsync = off
+  SERVER_CONF="default_table_access_method = '$3'
+fsync = off
 max_prepared_transactions = 2
 statement_timeout = '10min'
 ${SERVER_CONF:-}" server_init "$dir" || die "initdb failed"
   server_start "$dir" || die "the server did not start"
   [ "$3" != concord ] || into_template "$dir" || die "the extension could not be made in template0"
-  (cd "$dir" && as_user "$program" --bindir="$psqlbin" --inputdir="$dir" --outputdir="$dir/out" --host="$dir" --port=5432 \
-    --user=postgres "${options[@]}" --schedule="$dir/schedule") >"$dir/run.log" 2>&1
+  (cd "$dir" && as_user "$program" --bindir="$psqlbin" --inputdir="$dir/suite" --outputdir="$dir/suite/out" --host="$dir" \
+    --port=5432 --user=postgres "${options[@]}" --schedule="$dir/suite/schedule") >"$dir/run.log" 2>&1
   server_stop "$dir" || complain "the server did not stop"
   sed -nE 's/^(test| ) +([^ ]+) +\.\.\. ok .*/\2/p' "$dir/run.log" | sort >"$dir/ok"
   sed -nE 's/^(test| ) +([^ ]+) +\.\.\. (FAILED|failed).*/\2/p' "$dir/run.log" | sort >"$dir/differ"
@@ -76,11 +77,11 @@ expect_heap() {
     mkdir -p "$postgres/heap" "$kept.new"
     copy_suite "$work/heap-$suite" "$suite"
     run "$work/heap-$suite" "$suite" heap
-    while read -r test; do cp "$work/heap-$suite/out/results/$test.out" "$kept.new"; done <"$work/heap-$suite/differ"
+    while read -r test; do cp "$work/heap-$suite/suite/out/results/$test.out" "$kept.new"; done <"$work/heap-$suite/differ"
     mv "$kept.new" "$kept"
   fi
   for test in "$kept"/*.out; do
-    [ ! -f "$test" ] || cp "$test" "$dir/expected/$(basename "$test" .out)_9.out"
+    [ ! -f "$test" ] || cp "$test" "$dir/suite/expected/$(basename "$test" .out)_9.out"
   done
 }
 
@@ -91,8 +92,8 @@ split_order() {
   mv "$dir/differ" "$dir/all"
   while read -r test; do
     same=differ
-    for expected in "$dir/expected/$test".out "$dir/expected/$test"_[0-9].out; do
-      [ ! -f "$expected" ] || ! cmp -s <(sort "$expected") <(sort "$dir/out/results/$test.out") || same=order
+    for expected in "$dir/suite/expected/$test".out "$dir/suite/expected/$test"_[0-9].out; do
+      [ ! -f "$expected" ] || ! cmp -s <(sort "$expected") <(sort "$dir/suite/out/results/$test.out") || same=order
     done
     echo "$test" >>"$dir/$same"
   done <"$dir/all"
