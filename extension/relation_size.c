@@ -15,30 +15,38 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
+#include "xact/share.h"
+
 PG_FUNCTION_INFO_V1(concord_relation_bytes);
 PG_FUNCTION_INFO_V1(concord_pg_relation_size);
 PG_FUNCTION_INFO_V1(concord_pg_table_size);
 PG_FUNCTION_INFO_V1(concord_pg_indexes_size);
 PG_FUNCTION_INFO_V1(concord_pg_total_relation_size);
 
-/* Keys and values of the current rows, or entries. */
+/* Keys and values of the current rows, or entries, with those that the transaction has added. */
 static int64
 storage_bytes(Relation rel)
 {
 	uint32		storage_id = concord_storage_id(rel);
 	uint64		rows = 0;
 	uint64		bytes = 0;
+	uint64		own_rows;
+	uint64		own_bytes;
+	uint64		prefix = concord_is_table(rel) ? concord_row_prefix(storage_id) : concord_entry_prefix(storage_id);
 	CcStatus	status;
 
 	if (IsParallelWorker())
+	{
 		concord_check(cc_replica_open(concord_replica_path()));
+		concord_share_take();
+	}
 	else
 		(void) concord_newest_lsn();	/* the replica has applied what was committed before the call */
-	status = cc_replica_counters(concord_is_table(rel) ? concord_row_prefix(storage_id) : concord_entry_prefix(storage_id),
-								 &rows, &bytes);
+	status = cc_replica_counters(prefix, &rows, &bytes);
 	if (status != CC_END)
 		concord_check(status);
-	return (int64) bytes;
+	cc_ws_added(prefix, &own_rows, &own_bytes);
+	return (int64) (bytes + own_bytes);
 }
 
 static int64

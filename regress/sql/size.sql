@@ -56,6 +56,12 @@ DELETE FROM sz_t WHERE id > 5000;
 SELECT pg_relation_size('sz_t') BETWEEN :main * 49 / 100 AND :main * 51 / 100 AS half;
 TRUNCATE sz_t;
 SELECT pg_total_relation_size('sz_t');
+-- a transaction's own rows count for itself
+BEGIN;
+CREATE TABLE sz_own (id int PRIMARY KEY, v text);
+INSERT INTO sz_own SELECT i, repeat('x', 100) FROM generate_series(1, 1000) i;
+SELECT pg_relation_size('sz_own') BETWEEN 140000 AND 170000 AS rows, pg_indexes_size('sz_own') BETWEEN 35000 AND 50000 AS entries;
+ROLLBACK;
 DROP TABLE sz_t, sz_h, sz_check, sz_p CASCADE;
 DROP FUNCTION sz_inlined(regclass), sz_atomic(regclass), sz_set(regclass), sz_plpgsql(regclass);
 DROP PROCEDURE sz_proc(bigint, bigint);
