@@ -5,16 +5,46 @@
 #include "core/key.h"
 
 namespace concord {
+namespace {
 
-void AppendMutation(std::string* to, MutationOp op, std::string_view key, std::string_view value, Lsn explicit_lsn) {
-  assert(key.size() <= UINT16_MAX && value.size() <= kMaxValueBytes);
+// All of a mutation but its value, of which `value_size` bytes follow.
+void AppendHead(std::string* to, MutationOp op, std::string_view key, size_t value_size, Lsn explicit_lsn) {
+  assert(key.size() <= UINT16_MAX && value_size <= kMaxValueBytes);
   const bool has_lsn = explicit_lsn != kNoLsn;
   char head[kMutationHeaderSize + sizeof(Lsn)];
   head[0] = static_cast<char>(static_cast<uint8_t>(op) | (has_lsn ? kExplicitLsn : 0));
   StoreLe(head + 1, static_cast<uint16_t>(key.size()));
-  StoreLe(head + 3, static_cast<uint32_t>(value.size()));
+  StoreLe(head + 3, static_cast<uint32_t>(value_size));
   if (has_lsn) StoreLe(head + kMutationHeaderSize, explicit_lsn);
-  to->append(head, kMutationHeaderSize + (has_lsn ? sizeof(Lsn) : 0)).append(key).append(value);
+  to->append(head, kMutationHeaderSize + (has_lsn ? sizeof(Lsn) : 0)).append(key);
+}
+
+// Splits what a part has for its value.
+Status ReadPart(Mutation* part) {
+  if (part->value.size() <= kPartHeaderSize) return {Code::kInvalid, "part of a value without a byte of it"};
+  part->total = LoadLe<uint32_t>(part->value.data());
+  part->offset = LoadLe<uint32_t>(part->value.data() + sizeof part->total);
+  part->value.remove_prefix(kPartHeaderSize);
+  if (part->total > kMaxValueBytes) return {Code::kTooLarge, "mutation value over the limit"};
+  if (part->offset >= part->total || part->value.size() > part->total - part->offset)
+    return {Code::kInvalid, "part of a value that reaches beyond its end"};
+  return Status::Ok();
+}
+
+}  // namespace
+
+void AppendMutation(std::string* to, MutationOp op, std::string_view key, std::string_view value, Lsn explicit_lsn) {
+  AppendHead(to, op, key, value.size(), explicit_lsn);
+  to->append(value);
+}
+
+void AppendPart(std::string* to, std::string_view key, std::string_view value, size_t offset, size_t size,
+                Lsn explicit_lsn) {
+  assert(size > 0 && offset + size <= value.size() && value.size() <= kMaxValueBytes);
+  AppendHead(to, MutationOp::kPutPart, key, kPartHeaderSize + size, explicit_lsn);
+  AppendLe(to, static_cast<uint32_t>(value.size()));
+  AppendLe(to, static_cast<uint32_t>(offset));
+  to->append(value, offset, size);
 }
 
 uint32_t AppendStorageDrop(std::string* to, uint32_t storage_id) {
@@ -42,7 +72,7 @@ Status MutationReader::Next(Mutation* out) {
   const size_t key_size = LoadLe<uint16_t>(rest_.data() + 1);
   const size_t value_size = LoadLe<uint32_t>(rest_.data() + 3);
   const size_t lsn_size = raw_op & kExplicitLsn ? sizeof(Lsn) : 0;
-  if (op < 1 || op > 3) return {Code::kInvalid, "unknown mutation op " + std::to_string(op)};
+  if (op < 1 || op > 4) return {Code::kInvalid, "unknown mutation op " + std::to_string(op)};
   if (value_size > kMaxValueBytes) return {Code::kTooLarge, "mutation value over the limit"};
   if (rest_.size() < kMutationHeaderSize + lsn_size + key_size + value_size)
     return {Code::kInvalid, "mutation cut short in its body"};
@@ -51,7 +81,7 @@ Status MutationReader::Next(Mutation* out) {
   out->key = rest_.substr(kMutationHeaderSize + lsn_size, key_size);
   out->value = rest_.substr(kMutationHeaderSize + lsn_size + key_size, value_size);
   rest_.remove_prefix(kMutationHeaderSize + lsn_size + key_size + value_size);
-  return Status::Ok();
+  return out->op == MutationOp::kPutPart ? ReadPart(out) : Status::Ok();
 }
 
 Status WriteSetView::Parse(std::string_view bytes, WriteSetView* out) {

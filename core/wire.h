@@ -8,18 +8,24 @@
 //   mutations := mutation{mutation_count}
 //   mutation  := op u8 | key_size u16 | value_size u32 | [lsn u64 if op & kExplicitLsn] | key | value
 //   op        := 1 put | 2 delete | 3 drop storage (key: a storage's prefix, no value)
+//                | 4 put part (value: total u32 | offset u32 | bytes)
 //
 //   chunk     := token 16 bytes | sequence u32 | flags u8 | mutations     a piece of a large transaction, cut between
 //                                                                         mutations; `chunk_count` of them precede a
 //                                                                         write set with the same token
 //   flags     := kChunkImmediate: applied at once, under the chunk's own LSN; only for storage that nobody but the
 //                writing transaction can see yet. Such chunks are not counted in chunk_count.
+//                kChunkUnfinished: its last mutation is a part that is not the last one of its value
 //
 //   record    := type u8 | body                                            what the journal stores; see journal/
 //   type      := 1 epoch start (empty body) | 2 commit (write_set) | 3 chunk (chunk) | 4 abandon (token 16 bytes)
 //
 // A mutation's version is the LSN of the record that carries it, or its explicit LSN if that is lower (index builds and
 // rewrites keep the age of the rows they copy).
+//
+// A value that no chunk holds whole is put in parts: from offset 0 to its total, each where the one before ended, with
+// nothing between them, over as many chunks as it takes, and into the write set. core/parts.h makes and checks them. An
+// immediate chunk has none.
 #pragma once
 
 #include <array>
@@ -36,7 +42,7 @@ namespace concord {
 
 using Token = std::array<uint8_t, 16>;  // random; names one attempt to commit, over all its retries
 
-enum class MutationOp : uint8_t { kPut = 1, kDelete = 2, kDropStorage = 3 };
+enum class MutationOp : uint8_t { kPut = 1, kDelete = 2, kDropStorage = 3, kPutPart = 4 };
 inline constexpr uint8_t kExplicitLsn = 0x80;
 
 enum class RecordType : uint8_t { kEpochStart = 1, kCommit = 2, kChunk = 3, kAbandon = 4 };
@@ -45,12 +51,14 @@ inline constexpr uint8_t kWriteSetVersion = 1;
 inline constexpr size_t kWriteSetHeaderSize = 40;
 inline constexpr size_t kCheckSize = 17;
 inline constexpr size_t kMutationHeaderSize = 7;
+inline constexpr size_t kPartHeaderSize = 8;
 inline constexpr size_t kChunkHeaderSize = 21;
 inline constexpr uint8_t kChunkImmediate = 0x01;
+inline constexpr uint8_t kChunkUnfinished = 0x02;
 
-// Limits that every part may rely on.
-inline constexpr size_t kMaxValueBytes = 64u << 20;                  // one row or index entry
-inline constexpr size_t kMaxChunkBytes = 1u << 20;                   // above it a chunk holds one mutation only
+// Limits that everybody may rely on.
+inline constexpr size_t kMaxValueBytes = (1u << 30) - 24;            // one row: what PostgreSQL can form as a tuple
+inline constexpr size_t kMaxChunkBytes = 1u << 20;                   // of what a query processor sends
 inline constexpr size_t kMaxRecordBytes = (64u << 20) + (1u << 16);  // any journal record
 
 struct Check {
@@ -63,12 +71,17 @@ struct Mutation {
   MutationOp op;
   Lsn explicit_lsn;  // kNoLsn if none
   std::string_view key;
-  std::string_view value;
+  std::string_view value;  // of a part: its own bytes,
+  uint32_t total = 0;      // those of the whole value,
+  uint32_t offset = 0;     // and those before it
 };
 
 // Appends one mutation to an encoded stream. `explicit_lsn` of kNoLsn leaves the field out.
 void AppendMutation(std::string* to, MutationOp op, std::string_view key, std::string_view value,
                     Lsn explicit_lsn = kNoLsn);
+// Appends one part of the put of a value.
+void AppendPart(std::string* to, std::string_view key, std::string_view value, size_t offset, size_t size,
+                Lsn explicit_lsn = kNoLsn);
 // Appends what makes a storage go, rows or index entries and the counter of rowids; returns the number of mutations.
 // Which of the two it was does not matter: its id was given out once.
 uint32_t AppendStorageDrop(std::string* to, uint32_t storage_id);
@@ -128,5 +141,9 @@ struct ChunkView {
 // Appends a chunk's header; its mutations follow.
 void AppendChunkHeader(std::string* to, const Token& token, uint32_t sequence, uint8_t flags);
 std::string EncodeChunk(const Token& token, uint32_t sequence, uint8_t flags, std::string_view mutations);
+// Sets a flag of an encoded chunk.
+inline void SetChunkFlag(std::string* chunk, uint8_t flag) {
+  (*chunk)[kChunkHeaderSize - 1] |= static_cast<char>(flag);
+}
 
 }  // namespace concord

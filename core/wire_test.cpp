@@ -137,7 +137,7 @@ TEST(WireTest, UnknownValuesAreRefused) {
   }
   AppendMutation(&mutations, MutationOp::kPut, "key", "value");
   Mutation m;
-  for (const int op : {0, 4, 0x40}) {
+  for (const int op : {0, 5, 0x40}) {
     mutations[0] = static_cast<char>(op);
     EXPECT_EQ(MutationReader(mutations).Next(&m).code(), Code::kInvalid) << op;
   }

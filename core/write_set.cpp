@@ -125,23 +125,33 @@ Status WriteSet::CheckLimit(size_t more) const {
 
 Status WriteSet::Put(uint64_t prefix, std::string_view body, std::string_view value, uint32_t cid, bool base_absent,
                      uint64_t* alias) {
+  char* room;
+  Status status = PutSpace(prefix, body, value.size(), cid, base_absent, alias, &room);
+  if (status.ok()) memcpy(room, value.data(), value.size());
+  return status;
+}
+
+Status WriteSet::PutSpace(uint64_t prefix, std::string_view body, size_t value_size, uint32_t cid, bool base_absent,
+                          uint64_t* alias, char** room) {
   // An empty value is how storage writes a tombstone.
-  if (value.empty()) return {Code::kInvalid, "empty value put into the write set"};
-  return Add(prefix, body, &value, cid, base_absent, alias);
+  if (value_size == 0) return {Code::kInvalid, "empty value put into the write set"};
+  return Add(prefix, body, value_size, room, cid, base_absent, alias);
 }
 
 Status WriteSet::PutAbsent(uint64_t prefix, std::string_view body, std::string_view value, uint32_t cid, Lsn observed) {
   if (value.empty()) return {Code::kInvalid, "empty value put into the write set"};
-  return Add(prefix, body, &value, cid, true, nullptr, &observed);
+  char* room;
+  Status status = Add(prefix, body, value.size(), &room, cid, true, nullptr, &observed);
+  if (status.ok()) memcpy(room, value.data(), value.size());
+  return status;
 }
 
 Status WriteSet::Delete(uint64_t prefix, std::string_view body, uint32_t cid) {
-  return Add(prefix, body, nullptr, cid, false, nullptr);
+  return Add(prefix, body, 0, nullptr, cid, false, nullptr);
 }
 
-Status WriteSet::Add(uint64_t prefix, std::string_view body, const std::string_view* value, uint32_t cid,
+Status WriteSet::Add(uint64_t prefix, std::string_view body, size_t value_size, char** room, uint32_t cid,
                      bool base_absent, uint64_t* alias, const Lsn* observed) {
-  const size_t value_size = value != nullptr ? value->size() : 0;
   if (kPrefixSize + body.size() > kMaxKey) return {Code::kTooLarge, "key longer than storage can hold"};
   if (value_size > kMaxValueBytes) return {Code::kTooLarge, "row or index entry larger than storage can hold"};
   const size_t more = sizeof(Version) + value_size + body.size() + sizeof(KeyMap::value_type) + kMapNodeOverhead;
@@ -154,8 +164,8 @@ Status WriteSet::Add(uint64_t prefix, std::string_view body, const std::string_v
   if (storage == nullptr) storage = MakeStorage(prefix);
   if (subs_.empty()) ReserveOne(&storage->unsent);
   auto* version = new (arena_.Allocate(sizeof(Version))) Version{};
-  if (value != nullptr) {
-    version->value = arena_.Copy(*value);
+  if (room != nullptr) {
+    version->value = *room = arena_.Allocate(value_size);
     version->size = static_cast<uint32_t>(value_size);
   }
   version->cid = cid;
@@ -391,14 +401,23 @@ void WriteSet::EncodeAhead(const Token& token, uint32_t sequence, std::string* c
   chunk->clear();
   AppendChunkHeader(chunk, token, sequence, 0);
   chunk->reserve(std::min(kChunkHeaderSize + unsent_bytes_, kMaxChunkBytes));
-  bool full = false;
+  bool full = !EncodeHalfSent(chunk);
   for (const auto& [prefix, storage] : storages_) {
     if (full) break;
     full = !EncodeUnsent(storage, chunk);
   }
+  if (half_sent_) SetChunkFlag(chunk, kChunkUnfinished);
   // Of what is left, or was replaced before it was sent, the size is not known exactly: it only says when to come
   // again.
-  unsent_bytes_ = unsent_keys_ == 0 ? 0 : std::max<size_t>(1, unsent_bytes_ - std::min(unsent_bytes_, chunk->size()));
+  const bool all = unsent_keys_ == 0 && !half_sent_;
+  unsent_bytes_ = all ? 0 : std::max<size_t>(1, unsent_bytes_ - std::min(unsent_bytes_, chunk->size()));
+}
+
+// False if there was no room for all.
+bool WriteSet::EncodeHalfSent(std::string* chunk) {
+  if (half_sent_ && !half_sent_->AppendTo(chunk)) return false;
+  half_sent_.reset();
+  return true;
 }
 
 // False if there was no room for all.
@@ -414,19 +433,31 @@ bool WriteSet::EncodeUnsent(Storage* storage, std::string* chunk) {
     Version* newest = chain.newest;
     if (newest->sent || IsNothing(chain)) continue;
     const size_t size = kMutationHeaderSize + kPrefixSize + own.body.size() + newest->size;
-    if (chunk->size() > kChunkHeaderSize && chunk->size() + size > kMaxChunkBytes) break;
     key.resize(kPrefixSize);
     key.append(own.body);
+    if (chunk->size() + size > kMaxChunkBytes) {
+      if (ChunkHolds(key.size(), newest->size)) break;
+      half_sent_.emplace(key, newest->bytes());
+      (void)half_sent_->AppendTo(chunk);
+      if (!half_sent_->begun()) {
+        half_sent_.reset();
+        break;
+      }
+      newest->sent = 1;
+      done++;
+      break;
+    }
     AppendMutation(chunk, newest->deleted() ? MutationOp::kDelete : MutationOp::kPut, key, newest->bytes());
     newest->sent = 1;
   }
-  const bool all = done == unsent.size();
+  const bool all = done == unsent.size() && !half_sent_;
   unsent.erase(unsent.begin(), unsent.begin() + static_cast<ptrdiff_t>(done));
   unsent_keys_ -= done;
   return all;
 }
 
 void WriteSet::ForgetSent() {
+  half_sent_.reset();
   for (const auto& [prefix, storage] : storages_) {
     for (auto& [key, chain] : storage->keys) {
       for (Version* version = chain.newest; version != nullptr; version = version->older) version->sent = 0;
@@ -436,6 +467,7 @@ void WriteSet::ForgetSent() {
 }
 
 void WriteSet::Reset() {
+  half_sent_.reset();
   unsent_keys_ = unsent_bytes_ = 0;
   untracked_ = false;
   undo_.clear();
@@ -458,12 +490,26 @@ WriteSetEncoder::WriteSetEncoder(const WriteSet* write_set, const Token& token, 
       token_(token),
       read_lsn_(read_lsn),
       storage_(chunks_ahead > 0 && write_set->AllSent() ? write_set->storages_.end() : write_set->storages_.begin()),
-      chunk_count_(chunks_ahead) {}
+      chunk_count_(chunks_ahead),
+      value_(write_set->half_sent_) {}
+
+// True if it is complete.
+bool WriteSetEncoder::ContinueValue(std::string* chunk) {
+  const size_t before = chunk->size();
+  const bool complete = value_->AppendTo(chunk);
+  if (chunk->size() > before) mutation_count_++;
+  if (complete || !value_->begun())
+    value_.reset();
+  else
+    SetChunkFlag(chunk, kChunkUnfinished);
+  return complete;
+}
 
 bool WriteSetEncoder::Fill(std::string* chunk) {
   chunk->clear();
   AppendChunkHeader(chunk, token_, chunk_count_, 0);
   mutation_count_ = 0;
+  if (value_ && !ContinueValue(chunk)) return true;
   std::string key;
   for (; storage_ != write_set_->storages_.end(); ++storage_, in_storage_ = false) {
     const WriteSet::KeyMap& keys = storage_->second->keys;
@@ -476,12 +522,18 @@ bool WriteSetEncoder::Fill(std::string* chunk) {
       if (newest->sent || IsNothing(key_->second)) continue;
       const std::string_view body = key_->first.body;
       const size_t size = kMutationHeaderSize + kPrefixSize + body.size() + newest->size;
-      if (mutation_count_ > 0 && chunk->size() + size > kMaxChunkBytes) return true;
+      key.resize(kPrefixSize);
+      key.append(body);
+      if (chunk->size() + size > kMaxChunkBytes) {
+        if (ChunkHolds(key.size(), newest->size)) return true;
+        value_.emplace(key, newest->bytes());
+        if (ContinueValue(chunk)) continue;
+        if (value_) ++key_;
+        return true;
+      }
       // Small transactions shall not pay for large ones.
       if (chunk->capacity() < chunk->size() + size && chunk->size() > kMaxChunkBytes / 8)
         chunk->reserve(kMaxChunkBytes);
-      key.resize(kPrefixSize);
-      key.append(body);
       AppendMutation(chunk, newest->deleted() ? MutationOp::kDelete : MutationOp::kPut, key, newest->bytes());
       mutation_count_++;
     }

@@ -8,6 +8,8 @@
 //              again
 //   unsent     per storage, what may go to the journal before the commit, while the transaction still runs: keys with a
 //              new version that nothing but the end of the transaction can take back
+//   half sent  a large value of which some parts have gone; the others follow before anything else, also if it has been
+//              replaced meanwhile. Its bytes stay: it is older than every subtransaction that can be rolled back
 //   undo       what open subtransactions did, newest last; a subtransaction is a mark in it and in the arena
 //
 // Invariants: a chain in a map is never empty. Versions of one key are made in order of time with command ids that
@@ -25,6 +27,7 @@
 #include <map>
 #include <memory>
 #include <memory_resource>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -33,6 +36,7 @@
 #include "core/flat_index.h"
 #include "core/key.h"
 #include "core/large_memory.h"
+#include "core/parts.h"
 #include "core/status.h"
 #include "core/wire.h"
 
@@ -116,6 +120,9 @@ class WriteSet {
              uint64_t* alias);
   // Puts what was observed absent at `observed`, with the check that it still is. The value gets no alias.
   Status PutAbsent(uint64_t prefix, std::string_view body, std::string_view value, uint32_t cid, Lsn observed);
+  // The same as Put with a value that the caller writes into *room before anybody looks at it.
+  Status PutSpace(uint64_t prefix, std::string_view body, size_t value_size, uint32_t cid, bool base_absent,
+                  uint64_t* alias, char** room);
   Status Delete(uint64_t prefix, std::string_view body, uint32_t cid);
   Status AddCheck(uint64_t prefix, std::string_view body, LockMode mode, Lsn observed);
 
@@ -147,7 +154,7 @@ class WriteSet {
   // Nothing counts as sent any more: all of it goes with the commit, under another token.
   void ForgetSent();
   // True if every version has been sent, for sure.
-  bool AllSent() const { return unsent_keys_ == 0 && !untracked_; }
+  bool AllSent() const { return unsent_keys_ == 0 && !untracked_ && !half_sent_; }
 
   bool empty() const { return key_count_ == 0 && checks_.empty(); }
   bool has_writes() const { return key_count_ != 0; }
@@ -221,14 +228,16 @@ class WriteSet {
 
   // Gives the newest version of a key, which is there, the alias that it has in the original of a copy.
   void Name(uint64_t prefix, std::string_view body, uint64_t alias);
-  // `observed`: of a key that was found absent, to be checked; else nullptr.
-  Status Add(uint64_t prefix, std::string_view body, const std::string_view* value, uint32_t cid, bool base_absent,
+  // Gives room for the value, which the caller fills; `room` is nullptr for a deletion. `observed`: of a key that was
+  // found absent, to be checked; else nullptr.
+  Status Add(uint64_t prefix, std::string_view body, size_t value_size, char** room, uint32_t cid, bool base_absent,
              uint64_t* alias, const Lsn* observed = nullptr);
   Status MergeCheck(uint64_t prefix, uint64_t hash, LockMode mode, Lsn observed);
   Status AppendCheck(uint64_t prefix, uint64_t hash, LockMode mode, Lsn observed, bool indexed);
   Status CheckLimit(size_t more) const;
   Storage* FindStorage(uint64_t prefix) const;
   Storage* MakeStorage(uint64_t prefix);
+  bool EncodeHalfSent(std::string* chunk);
   bool EncodeUnsent(Storage* storage, std::string* chunk);
   uint32_t FindCheck(uint64_t hash) const;
   void UndoVersion(const VersionUndo& undo);
@@ -244,6 +253,7 @@ class WriteSet {
   std::vector<Alias> aliases_;  // alias n at n - 1
   size_t unsent_keys_ = 0;
   size_t unsent_bytes_ = 0;
+  std::optional<PartWriter> half_sent_;
   bool untracked_ = false;  // there are versions not sent that stand in no `unsent`: made in a subtransaction
   std::vector<Undo> undo_;
   std::vector<Subtransaction> subs_;
@@ -266,8 +276,9 @@ class WriteSetEncoder {
   Status Next(std::string_view* part, bool* is_write_set);
 
  private:
-  // Makes a chunk of the next mutations; true if keys are left.
+  // Makes a chunk of the next mutations; true if there are more.
   bool Fill(std::string* chunk);
+  bool ContinueValue(std::string* chunk);
 
   const WriteSet* write_set_;
   Token token_;
@@ -277,6 +288,7 @@ class WriteSetEncoder {
   bool in_storage_ = false;
   bool done_ = false;
   uint32_t chunk_count_;
+  std::optional<PartWriter> value_;  // that the next part of the encoding goes on with
   uint32_t mutation_count_ = 0;
   std::string parts_[2];  // chunks, in turn
   std::string write_set_part_;

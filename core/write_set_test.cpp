@@ -333,54 +333,164 @@ TEST(WriteSetTest, LimitIsKept) {
   EXPECT_EQ(set.Put(kRows, RowBody(0), "", 0, true, nullptr).code(), Code::kInvalid);
 }
 
-TEST(WriteSetTest, LargeWriteSetsAreCutBetweenMutations) {
+// Puts of a stream of chunks and a write set together again, as a storage replica does.
+class Stream {
+ public:
+  void AddChunk(std::string_view bytes) {
+    ChunkView chunk;
+    ASSERT_TRUE(ChunkView::Parse(bytes, &chunk).ok());
+    ASSERT_LE(bytes.size(), kMaxChunkBytes);
+    ASSERT_EQ(chunk.sequence, chunks_++);
+    Add(chunk.mutations);
+    ASSERT_EQ((chunk.flags & kChunkUnfinished) != 0, chain_.cut().has_value());
+  }
+  void AddWriteSet(std::string_view bytes) {
+    WriteSetView view;
+    ASSERT_TRUE(WriteSetView::Parse(bytes, &view).ok());
+    ASSERT_EQ(view.chunk_count(), chunks_);
+    const size_t before = mutations_;
+    Add(view.mutations());
+    ASSERT_EQ(mutations_ - before, view.mutation_count());
+    ASSERT_FALSE(chain_.cut());
+  }
+  // All parts of the encoding.
+  void AddAll(WriteSetEncoder* encoder) {
+    std::string_view part;
+    bool is_write_set = false;
+    while (!is_write_set && !testing::Test::HasFatalFailure()) {
+      ASSERT_TRUE(encoder->Next(&part, &is_write_set).ok());
+      is_write_set ? AddWriteSet(part) : AddChunk(part);
+    }
+  }
+  uint32_t chunks() const { return chunks_; }
+  bool inside_a_value() const { return chain_.cut().has_value(); }
+  const std::map<std::string, std::string>& values() const { return values_; }  // empty: deleted
+
+ private:
+  void Add(std::string_view mutations) {
+    for (MutationReader reader(mutations); !reader.AtEnd(); mutations_++) {
+      Mutation mutation;
+      ASSERT_TRUE(reader.Next(&mutation).ok());
+      ASSERT_TRUE(chain_.Add(mutation).ok());
+      std::string& value = values_[std::string(mutation.key)];
+      if (mutation.offset == 0) value.clear();
+      value += mutation.value;
+    }
+  }
+
+  PartChain chain_;
+  uint32_t chunks_ = 0;
+  size_t mutations_ = 0;
+  std::map<std::string, std::string> values_;
+};
+
+TEST(WriteSetTest, LargeWriteSetsAreCut) {
   WriteSet set;
   std::map<std::string, std::string> expected;
   std::mt19937 random(11);
   for (uint64_t rowid = 0; rowid < 4000; rowid++) {
-    const size_t size = rowid == 1234 ? 3 * kMaxChunkBytes : 1 + random() % 2000;
+    const size_t size = rowid == 1234 || rowid == 3999 ? 3 * kMaxChunkBytes : 1 + random() % 2000;
     const std::string value(size, static_cast<char>('a' + rowid % 26));
     ASSERT_TRUE(set.Put(kRows, RowBody(rowid), value, 0, true, nullptr).ok());
     ASSERT_TRUE(set.AddCheck(kRows, RowBody(rowid), LockMode::kAbsent, 9).ok());
     expected[RowKey(7, rowid)] = value;
   }
-  const Token token = {9};
-  WriteSetEncoder encoder(&set, token, 5);
+  WriteSetEncoder encoder(&set, {9}, 5);
+  Stream stream;
+  stream.AddAll(&encoder);
+  EXPECT_GT(stream.chunks(), 8u);
+  EXPECT_TRUE(stream.values() == expected);
   std::string_view part;
-  bool is_write_set = false;
-  uint32_t chunks = 0;
-  auto at = expected.begin();
-  const auto read = [&](std::string_view mutations) {
-    MutationReader reader(mutations);
-    uint32_t count = 0;
-    for (Mutation mutation; !reader.AtEnd(); count++) {
-      EXPECT_TRUE(reader.Next(&mutation).ok());
-      EXPECT_EQ(mutation.key, at->first);
-      EXPECT_EQ(mutation.value, at->second);
-      ++at;
-    }
-    return count;
-  };
-  while (!is_write_set) {
-    ASSERT_TRUE(encoder.Next(&part, &is_write_set).ok());
-    if (is_write_set) break;
-    ChunkView chunk;
-    ASSERT_TRUE(ChunkView::Parse(part, &chunk).ok());
-    ASSERT_EQ(chunk.token, token);
-    ASSERT_EQ(chunk.sequence, chunks++);
-    const uint32_t count = read(chunk.mutations);
-    if (count > 1) {
-      ASSERT_LE(part.size(), kMaxChunkBytes);
-    }
-  }
-  WriteSetView view;
-  ASSERT_TRUE(WriteSetView::Parse(part, &view).ok());
-  EXPECT_GT(chunks, 3u);
-  EXPECT_EQ(view.chunk_count(), chunks);
-  EXPECT_EQ(view.check_count(), 4000u);
-  EXPECT_EQ(read(view.mutations()), view.mutation_count());
-  EXPECT_EQ(at, expected.end());
+  bool is_write_set;
   EXPECT_EQ(encoder.Next(&part, &is_write_set).code(), Code::kNotFound);
+}
+
+// Values of every size around a chunk's, in whatever place of it.
+TEST(WriteSetTest, EveryLengthNearAChunkIsWhole) {
+  for (size_t less = 0; less < 60; less++) {
+    WriteSet set;
+    const std::string first(less * 37, 'f'), value(kMaxChunkBytes - less, 'v');
+    if (!first.empty()) {
+      ASSERT_TRUE(set.Put(kRows, RowBody(1), first, 0, true, nullptr).ok());
+    }
+    ASSERT_TRUE(set.Put(kRows, RowBody(2), value, 0, true, nullptr).ok());
+    WriteSetEncoder encoder(&set, {9}, 5);
+    Stream stream;
+    stream.AddAll(&encoder);
+    ASSERT_TRUE(stream.values().at(RowKey(7, 2)) == value) << less;
+    ASSERT_EQ(stream.values().size(), first.empty() ? 1u : 2u);
+  }
+}
+
+// Large values change and go while parts of them are on their way.
+TEST(WriteSetTest, LargeValuesAheadOfTheCommit) {
+  const uint64_t seed = std::random_device{}();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  std::mt19937_64 random(seed);
+  for (int round = 0; round < 15; round++) {
+    WriteSet set;
+    Stream stream;
+    std::map<std::string, std::string> expected;  // empty: deleted
+    std::set<std::string> forgotten;
+    StorageId storage = 7;
+    uint32_t sub = 0;
+    for (uint32_t step = 0; step < 60; step++) {
+      const uint64_t rowid = random() % 6;
+      const uint64_t prefix = Prefix(Space::kRow, storage);
+      const std::string key = RowKey(storage, rowid);
+      switch (random() % 8) {
+        case 0:
+          if (!expected[key].empty()) {
+            ASSERT_TRUE(set.Delete(prefix, RowBody(rowid), step).ok());
+            expected[key].clear();
+          }
+          break;
+        case 1: {  // in a subtransaction that is rolled back
+          set.SubBegin(++sub);
+          ASSERT_TRUE(set.Put(prefix, RowBody(rowid), std::string(kMaxChunkBytes, 'r'), step, true, nullptr).ok());
+          ASSERT_EQ(set.unsent_bytes(), 0u);
+          set.SubAbort(sub);
+          break;
+        }
+        case 2:
+          if (random() % 8 != 0) break;
+          set.Forget(prefix);
+          storage++;
+          for (const auto& [gone, value] : expected) forgotten.insert(gone);
+          expected.clear();
+          break;
+        case 3:
+        case 4: {
+          if (set.unsent_bytes() == 0) break;
+          std::string chunk;
+          set.EncodeAhead({9}, stream.chunks(), &chunk);
+          stream.AddChunk(chunk);
+          ASSERT_TRUE(!stream.inside_a_value() || set.unsent_bytes() > 0);
+          ASSERT_TRUE(!stream.inside_a_value() || !set.AllSent());
+          break;
+        }
+        default: {
+          const size_t size = random() % 3 == 0 ? 1 + random() % 1000 : 1 + random() % (4 * kMaxChunkBytes);
+          std::string& value = expected[key];
+          const bool absent = value.empty();
+          value.assign(size, static_cast<char>('a' + random() % 26));
+          ASSERT_TRUE(set.Put(prefix, RowBody(rowid), value, step, absent, nullptr).ok());
+        }
+      }
+    }
+    if (random() % 3 == 0) {  // under another token
+      set.ForgetSent();
+      stream = Stream();
+    }
+    WriteSetEncoder encoder(&set, {9}, 5, stream.chunks());
+    stream.AddAll(&encoder);
+    auto stored = stream.values();
+    for (const auto& [key, value] : expected) {
+      ASSERT_TRUE(stored[key] == value);
+      stored.erase(key);
+    }
+    for (const auto& [key, value] : stored) ASSERT_TRUE(value.empty() || forgotten.contains(key));
+  }
 }
 
 TEST(WriteSetTest, WhatWasSentAheadIsLeftOutUnlessItIsToBeSentAgain) {

@@ -114,9 +114,13 @@ void		concord_send_ahead(void);
 /* Commits a small write set of its own at once, independent of the running transaction (leases). True if committed, false on
  * conflict; raises for anything else. */
 bool		concord_commit_now(const void *write_set, size_t size);
+/* Tells the cluster that a token with staged chunks will never commit. */
+void		concord_abandon(const uint8 *token);
 /* Raw SQL-callable status text from the gateway; palloc'd. */
 char	   *concord_fetch_status(void);
-/* Token of the running transaction, made at first use. */
+/* A new token, and that of the running transaction, made at first use. */
+#define CONCORD_TOKEN_SIZE 16
+void		concord_make_token(uint8 *token);
 const uint8 *concord_xact_token(void);
 /*
  * What the rows that are written now say of their writer: its transaction id if it has one, else a number of the subtransaction's,

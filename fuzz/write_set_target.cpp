@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "core/key.h"
+#include "core/parts.h"
 #include "fuzz/target.h"
 #include "sidecar/adjudicator/adjudicator.h"
 #include "sidecar/storage/replica.h"
@@ -62,13 +63,25 @@ struct Pair {
 std::string Mutations(Reader* reader, uint32_t* count) {
   std::string mutations;
   for (*count = 0; !reader->empty() && *count < 50; ++*count) {
-    const auto op = static_cast<MutationOp>(1 + reader->Number(1) % 3);
+    const auto op = static_cast<MutationOp>(1 + reader->Number(1) % 4);
     const Lsn explicit_lsn = reader->Number(1) % 4 == 0 ? reader->Number(8) : kNoLsn;
     std::string key;
     AppendBe64(&key, (reader->Number(1) % 5) << 56 | reader->Number(1) % 4);
     if (op != MutationOp::kDropStorage || reader->Number(1) % 4 == 0) key += reader->Bytes(reader->Number(1) % 40);
     if (reader->Number(1) % 64 == 0) key.resize(kMaxKey - 2 + reader->Number(1) % 5, 'k');
     const std::string_view value = op == MutationOp::kPut ? reader->Bytes(reader->Number(1)) : std::string_view();
+    if (op == MutationOp::kPutPart) {
+      // A value of few bytes in parts, which may be the right ones; else of a random place.
+      const std::string whole(1 + reader->Number(1) % 8, 'v');
+      for (size_t at = reader->Number(1) % 4 == 0 ? reader->Number(1) % whole.size() : 0; at < whole.size(); ++*count) {
+        const size_t size = 1 + reader->Number(1) % (whole.size() - at);
+        AppendPart(&mutations, key, whole, at, size, explicit_lsn);
+        at += size;
+        if (reader->Number(1) % 8 == 0) break;
+      }
+      --*count;
+      continue;
+    }
     AppendMutation(&mutations, op, key, value, explicit_lsn);
   }
   return mutations;
@@ -100,9 +113,13 @@ void Run(std::string_view input) {
   token[15] = 1;
   const auto chunks = static_cast<uint32_t>(reader.Number(1) % 3);
   uint32_t count = 0;
+  for (uint32_t i = 0; i < chunks; i++) {
+    const std::string mutations = Mutations(&reader, &count);
+    uint8_t flags = kind == 4 ? kChunkImmediate : 0;
+    if (CutBehind(mutations)) flags |= kChunkUnfinished;
+    judged->Chunk(EncodeChunk(token, i, flags, mutations));
+  }
   const std::string mutations = Mutations(&reader, &count);
-  for (uint32_t i = 0; i < chunks; i++)
-    judged->Chunk(EncodeChunk(token, i, static_cast<uint8_t>(kind == 4), mutations));
   judged->Commit(EncodeWriteSet(token, 0, kind == 4 ? 0 : chunks, 0, "", count, mutations));
 }
 
@@ -120,6 +137,11 @@ std::vector<std::string> Seeds() {
   const std::string staged = EncodeWriteSet({9}, 0, 1, 0, "", 4, mutations);
   const std::string chunk = EncodeChunk({9}, 0, 0, mutations);
   const std::string immediate = EncodeChunk({8}, 3, kChunkImmediate, mutations);
+  // A value in three parts: two chunks and the write set.
+  std::string begin, middle, end;
+  AppendPart(&begin, RowKey(1, 7), "0123456789", 0, 4);
+  AppendPart(&middle, RowKey(1, 7), "0123456789", 4, 1);
+  AppendPart(&end, RowKey(1, 7), "0123456789", 5, 5);
   using namespace std::string_literals;
   return {"\0"s + write_set,
           "\1"s + chunk,
@@ -128,6 +150,11 @@ std::vector<std::string> Seeds() {
           "\2\2"s + write_set,
           "\2\3"s + immediate,
           "\2\4"s + std::string(16, 't'),
+          "\1"s + EncodeChunk({7}, 0, kChunkUnfinished, begin),
+          "\1"s + EncodeChunk({7}, 1, kChunkUnfinished, middle),
+          "\0"s + EncodeWriteSet({7}, 0, 2, 0, "", 1, end),
+          "\2\3"s + EncodeChunk({7}, 0, kChunkImmediate, begin + middle + end),
+          "\3\1\3\1\1\1\0\3\7\0\1\3\0"s,
           "\3\1\0\1\1\1\5hello\1\3val"s,
           "\4\1\2\1\2\1\0\1\1\0\1\1\1\1\5hello\1\3val"s,
           "\5\2\0\1\2\2\4abcd\1\2xy\1\1\1\2\4abcd\1"s};

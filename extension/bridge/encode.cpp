@@ -1,12 +1,14 @@
 #include "bridge/encode.h"
 
 #include <cstring>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "bridge/error.h"
 #include "core/hash.h"
 #include "core/key.h"
+#include "core/parts.h"
 #include "core/wire.h"
 
 namespace concord::bridge {
@@ -17,6 +19,17 @@ std::string chunks[2];
 int under_construction = 0;
 
 std::string& Chunk() { return chunks[under_construction]; }
+
+// A value on its way in parts.
+struct LargePut {
+  Token token;
+  Lsn read_lsn;
+  PartWriter writer;
+  bool complete = false;
+  uint32_t chunks = 0;
+  std::string made[2] = {};  // in turn
+};
+std::optional<LargePut> large_put;
 
 std::string_view View(const void* data, size_t size) { return {static_cast<const char*>(data), size}; }
 
@@ -116,6 +129,42 @@ void cc_chunk_reset(void) {
   if (Chunk().capacity() > 2 * kMaxChunkBytes) std::string().swap(Chunk());
   Chunk().clear();
 }
+
+bool cc_chunk_holds(size_t body_size, size_t value_size) { return ChunkHolds(kPrefixSize + body_size, value_size); }
+
+CcStatus cc_parts_begin(const uint8_t token[16], uint64_t read_lsn, uint64_t prefix, const void* body, size_t body_size,
+                        const void* value, size_t value_size, uint64_t explicit_lsn) {
+  return Guard([&] {
+    if (body_size > kMaxKey - kPrefixSize || value_size > kMaxValueBytes)
+      return Fail(CC_TOO_LARGE, "row or index entry with a key of %zu and a value of %zu bytes", body_size, value_size);
+    std::string key;
+    AppendBe64(&key, prefix);
+    key.append(View(body, body_size));
+    large_put.emplace(
+        LargePut{MakeToken(token), read_lsn, PartWriter(std::move(key), View(value, value_size), explicit_lsn)});
+    return CC_OK;
+  });
+}
+
+CcStatus cc_parts_next(const void** part, size_t* size, bool* is_write_set) {
+  return Guard([&] {
+    LargePut& put = *large_put;
+    std::string& made = put.made[put.chunks % 2];
+    *is_write_set = put.complete;
+    if (put.complete) {
+      made = EncodeWriteSet(put.token, put.read_lsn, put.chunks, 0, {}, 0, {});
+    } else {
+      made = EncodeChunk(put.token, put.chunks++, 0, {});
+      put.complete = put.writer.AppendTo(&made);
+      if (!put.complete) SetChunkFlag(&made, kChunkUnfinished);
+    }
+    *part = made.data();
+    *size = made.size();
+    return CC_OK;
+  });
+}
+
+void cc_parts_end(void) { large_put.reset(); }
 
 }  // extern "C"
 

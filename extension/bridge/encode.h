@@ -1,6 +1,6 @@
 /*
- * Encoding what a backend sends besides its write set: the advance of an id counter, and the chunks of a bulk load
- * (core/wire.h tells the bytes). Same wall rules as replica.h; one chunk under construction per backend.
+ * Encoding what a backend sends besides its write set: the advance of an id counter, and the chunks and large values of a bulk
+ * load (core/wire.h tells the bytes). Same wall rules as replica.h; one chunk and one value under construction per backend.
  */
 #ifndef CONCORD_BRIDGE_ENCODE_H
 #define CONCORD_BRIDGE_ENCODE_H
@@ -45,6 +45,15 @@ const void *cc_chunk_data(void);
 /* The chunk is on its way: its bytes stay good until the next one is detached, and no chunk is under construction any more. */
 void		cc_chunk_detach(void);
 void		cc_chunk_reset(void);
+
+/* True if a chunk can hold such a mutation. Else it goes as a transaction of its own, in parts: */
+bool		cc_chunk_holds(size_t body_size, size_t value_size);
+/* Begins the put of one value under a token of its own. `value` must stay until the last part has been made. */
+CcStatus	cc_parts_begin(const uint8_t token[16], uint64_t read_lsn, uint64_t prefix, const void *body, size_t body_size,
+						   const void *value, size_t value_size, uint64_t explicit_lsn);
+/* The next staged chunk, or the write set that commits them. The memory stays good during one more call, but not after it. */
+CcStatus	cc_parts_next(const void **part, size_t *size, bool *is_write_set);
+void		cc_parts_end(void);
 
 #ifdef __cplusplus
 }

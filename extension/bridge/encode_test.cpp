@@ -7,6 +7,7 @@
 
 #include "core/hash.h"
 #include "core/key.h"
+#include "core/parts.h"
 #include "core/wire.h"
 
 namespace concord::bridge {
@@ -112,6 +113,57 @@ TEST(EncodeTest, ChunkHoldsPutsAndDeletionsInOrder) {
   EXPECT_TRUE(reader.AtEnd());
   cc_chunk_reset();
   EXPECT_EQ(cc_chunk_size(), 0u);
+}
+
+TEST(EncodeTest, ALargeValueIsATransactionOfItsOwn) {
+  const uint64_t prefix = Prefix(Space::kRow, 9);
+  const size_t size = 5 * kMaxChunkBytes / 2;
+  EXPECT_TRUE(cc_chunk_holds(8, 1000));
+  EXPECT_TRUE(cc_chunk_holds(8, kMaxChunkBytes - 100));
+  ASSERT_FALSE(cc_chunk_holds(8, size));
+  const std::string value = std::string(size - 1, 'v') + 'w';
+  ASSERT_EQ(cc_parts_begin(kToken, 77, prefix, "body0001", 8, value.data(), value.size(), 55), CC_OK);
+  std::string joined, previous;
+  PartChain chain;
+  const void* part;
+  const void* previous_part = nullptr;
+  size_t part_size;
+  bool is_write_set = false;
+  uint32_t chunks = 0;
+  for (;; chunks++) {
+    ASSERT_EQ(cc_parts_next(&part, &part_size, &is_write_set), CC_OK);
+    if (chunks > 0) {
+      ASSERT_EQ(std::memcmp(previous_part, previous.data(), previous.size()), 0) << "it is still on its way";
+    }
+    previous.assign(static_cast<const char*>(part), part_size);
+    previous_part = part;
+    if (is_write_set) break;
+    ASSERT_LE(part_size, kMaxChunkBytes);
+    ChunkView view;
+    ASSERT_TRUE(ChunkView::Parse(previous, &view).ok());
+    EXPECT_EQ(view.sequence, chunks);
+    EXPECT_EQ(std::memcmp(view.token.data(), kToken, sizeof kToken), 0);
+    MutationReader reader(view.mutations);
+    Mutation mutation;
+    ASSERT_TRUE(reader.Next(&mutation).ok());
+    ASSERT_TRUE(reader.AtEnd());
+    ASSERT_TRUE(chain.Add(mutation).ok());
+    EXPECT_EQ(mutation.explicit_lsn, 55u);
+    EXPECT_EQ(KeyPrefix(mutation.key), prefix);
+    EXPECT_EQ(mutation.key.substr(kPrefixSize), "body0001");
+    joined += mutation.value;
+    EXPECT_EQ(view.flags, joined.size() < value.size() ? kChunkUnfinished : 0);
+  }
+  EXPECT_FALSE(chain.cut());
+  EXPECT_TRUE(joined == value);
+  WriteSetView view;
+  ASSERT_TRUE(WriteSetView::Parse(previous, &view).ok());
+  EXPECT_EQ(view.chunk_count(), chunks);
+  EXPECT_EQ(view.read_lsn(), 77u);
+  EXPECT_EQ(view.check_count(), 0u);
+  EXPECT_EQ(view.mutation_count(), 0u);
+  cc_parts_end();
+  EXPECT_EQ(cc_parts_begin(kToken, 77, prefix, "body0001", 8, value.data(), kMaxValueBytes + 1, 0), CC_TOO_LARGE);
 }
 
 TEST(EncodeTest, KeyOverTheLimitLeavesTheChunkAsItWas) {

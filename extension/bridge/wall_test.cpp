@@ -50,6 +50,7 @@ class WallTest : public testing::Test {
   static void EndTransaction() {
     cc_ws_reset();
     cc_chunk_reset();
+    cc_parts_end();
     cc_replica_reset();
   }
   static std::string Live() {
@@ -168,6 +169,11 @@ CcStatus WriteScenario(const char* path) {
   cc_ws_sub_commit(3);
   cc_ws_sub_abort(2);
   cc_ws_forget(kEntries);
+  body.clear();
+  AppendBe64(&body, 100);
+  void* room;
+  TRY(cc_ws_put_space(kRows, body.data(), body.size(), 2'500'000, 4, true, true, &alias, &room));
+  memset(room, 'l', 2'500'000);
   cc_ws_encode_begin(kToken, 250, 0);
   const void* part;
   size_t size;
@@ -184,8 +190,13 @@ CcStatus EncodeScenario(const char*) {
     StoreBe64(body, row);
     TRY(cc_chunk_add(kRows, body, sizeof body, value.data(), value.size(), 0));
   }
-  char out[200];
+  static const std::string& large = *new std::string(2'500'000, 'l');
+  TRY(cc_parts_begin(kToken, 1, kRows, "12345678", 8, large.data(), large.size(), 9));
+  const void* part;
   size_t size;
+  for (bool last = false; !last;) TRY(cc_parts_next(&part, &size, &last));
+  cc_parts_end();
+  char out[200];
   return cc_encode_counter(kToken, 1, "12345678counter", 15, 3, out, sizeof out, &size);
 }
 
@@ -216,6 +227,8 @@ TEST_F(WallTest, ExtremeArgumentsAreRefused) {
   EXPECT_EQ(cc_ws_check(kRows, body.data(), body.size(), CC_UPDATE, 1), CC_TOO_LARGE);
   EXPECT_EQ(cc_visible_get(kRows, body.data(), body.size(), 250, 1, &visible), CC_TOO_LARGE);
   EXPECT_EQ(cc_ws_put(kRows, "k", 1, body.data(), SIZE_MAX / 2, 1, true, true, &alias), CC_TOO_LARGE);
+  EXPECT_EQ(cc_parts_begin(kToken, 1, kRows, "k", 1, body.data(), SIZE_MAX / 2, 0), CC_TOO_LARGE);
+  EXPECT_EQ(cc_parts_begin(kToken, 1, kRows, body.data(), body.size(), "v", 1, 0), CC_TOO_LARGE);
   EXPECT_EQ(cc_ws_put(kRows, "k", 1, body.data(), SIZE_MAX - 8, 1, true, true, &alias), CC_TOO_LARGE);
   CcCursor* cursor;
   CcEntry entry;

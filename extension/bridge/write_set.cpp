@@ -60,6 +60,18 @@ extern "C" CcStatus cc_ws_put(uint64_t prefix, const void* body, size_t body_siz
   });
 }
 
+extern "C" CcStatus cc_ws_put_space(uint64_t prefix, const void* body, size_t body_size, size_t value_size,
+                                    uint32_t cid, bool base_absent, bool want_alias, uint64_t* alias, void** room) {
+  return Guard([&] {
+    if (broken) return Broken();
+    char* at;
+    const CcStatus status = FromStatus(OwnWrites().PutSpace(prefix, Bytes(body, body_size), value_size, cid,
+                                                            base_absent, want_alias ? alias : nullptr, &at));
+    if (status == CC_OK) *room = at;
+    return status;
+  });
+}
+
 extern "C" CcStatus cc_ws_put_absent(uint64_t prefix, const void* body, size_t body_size, const void* value,
                                      size_t value_size, uint32_t cid, uint64_t observed_lsn) {
   return Guard([&] {

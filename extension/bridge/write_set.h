@@ -45,6 +45,9 @@ typedef struct CcOwn
  */
 CcStatus	cc_ws_put(uint64_t prefix, const void *body, size_t body_size, const void *value, size_t value_size,
 					  uint32_t cid, bool base_absent, bool want_alias, uint64_t *alias);
+/* The same with a value that the caller writes to *room before anything else is done with the write set. */
+CcStatus	cc_ws_put_space(uint64_t prefix, const void *body, size_t body_size, size_t value_size, uint32_t cid,
+							bool base_absent, bool want_alias, uint64_t *alias, void **room);
 /* Adds the first version of what was observed absent at an LSN, with the check that it still is when we commit. */
 CcStatus	cc_ws_put_absent(uint64_t prefix, const void *body, size_t body_size, const void *value, size_t value_size,
 							 uint32_t cid, uint64_t observed_lsn);

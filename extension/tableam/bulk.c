@@ -10,6 +10,9 @@
  * at the newest LSN that commands before the reading one have written: concord_bulk_lsn().
  *
  * One chunk is under construction (pending) while the one before it is on its way to the journal (in flight).
+ *
+ * A value that no chunk holds is a transaction of its own: its parts must be complete before any is applied, so they are staged
+ * under a token of their own and committed, without anything to be checked.
  */
 #include "concord.h"
 
@@ -53,6 +56,9 @@ static BulkRecord in_flight[MAX_PENDING_STORAGES];
 static int	in_flight_count = 0;
 static uint32 next_sequence = 0;
 static uint64 last_lsn = 0;
+
+static uint8 parts_token[CONCORD_TOKEN_SIZE];
+static bool parts_staged = false;	/* parts of this token are in the journal, undecided */
 
 static void
 add_record(const BulkRecord *record, uint64 lsn)
@@ -145,6 +151,49 @@ note_pending(uint32 storage_id, uint32 cid)
 	return true;
 }
 
+static void
+forget_parts(void)
+{
+	cc_parts_end();
+	if (parts_staged)
+		concord_abandon(parts_token);
+	parts_staged = false;
+}
+
+static void
+put_in_parts(uint64 prefix, uint32 cid, const void *body, size_t body_size, const void *value, size_t value_size,
+			 uint64 explicit_lsn)
+{
+	BulkRecord	record = {.storage_id = (uint32) prefix, .cid = cid};
+	const void *part;
+	size_t		size;
+	bool		is_write_set;
+	CcAnswer	answer;
+
+	submit_chunk();
+	concord_request_finish_chunk();
+	forget_parts();				/* those of a subtransaction that was rolled back */
+	concord_make_token(parts_token);
+	concord_check(cc_parts_begin(parts_token, concord_committed_lsn(), prefix, body, body_size, value, value_size,
+								 explicit_lsn));
+	for (;;)
+	{
+		concord_check(cc_parts_next(&part, &size, &is_write_set));
+		if (is_write_set)
+			break;
+		parts_staged = true;
+		concord_request_start_chunk(part, size, NULL);
+	}
+	concord_request_finish_chunk();
+	answer = concord_request(CC_REQ_COMMIT, part, size, false);
+	if (answer.outcome != CC_COMMITTED)
+		concord_raise_outcome(&answer);
+	parts_staged = false;
+	forget_parts();
+	last_lsn = answer.lsn;
+	add_record(&record, last_lsn);
+}
+
 void
 concord_bulk_put(Relation rel, uint64 prefix, const void *body, size_t body_size, const void *value, size_t value_size,
 				 uint64 explicit_lsn)
@@ -159,6 +208,11 @@ concord_bulk_put(Relation rel, uint64 prefix, const void *body, size_t body_size
 		RegisterSubXactCallback(bulk_subxact_callback, NULL);
 		RegisterXactCallback(bulk_xact_callback, NULL);
 		callback_registered = true;
+	}
+	if (!cc_chunk_holds(body_size, value_size))
+	{
+		put_in_parts(prefix, cid, body, body_size, value, value_size, explicit_lsn);
+		return;
 	}
 	if (pending_count > 0 &&
 		(pending_subid != subid ||
@@ -246,6 +300,7 @@ void
 concord_bulk_xact_end(void)
 {
 	discard_chunk();
+	forget_parts();
 	records = NULL;
 	record_count = record_capacity = 0;
 	in_flight_count = 0;

@@ -39,17 +39,24 @@ insert_row(Relation rel, TupleTableSlot *slot, CommandId cid, bool stream, uint6
 	uint8		body[ROW_BODY_SIZE];
 	ItemPointerData tid;
 	uint64		no_alias;
+	ConcordForm form;
 	Size		size;
 	void	   *value;
 
 	slot->tts_tableOid = RelationGetRelid(rel);
-	value = concord_form_value(rel, slot, &size);
 	concord_row_body(body, rowid);
 	if (stream)
+	{
+		value = concord_form_value(rel, slot, &size);
 		concord_bulk_put(rel, prefix, body, sizeof(body), value, size, 0);
+		pfree(value);
+	}
 	else
-		concord_check(cc_ws_put(prefix, body, sizeof(body), value, size, cid, true, false, &no_alias));
-	pfree(value);
+	{
+		size = concord_form_begin(rel, slot, &form);
+		concord_check(cc_ws_put_space(prefix, body, sizeof(body), size, cid, true, false, &no_alias, &value));
+		concord_form_write(&form, value);
+	}
 	concord_tid_from_rowid(&tid, rowid);
 	concord_slot_mark_own(slot, rel, &tid, cid);
 }
@@ -247,7 +254,7 @@ concord_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Comma
 	uint64		observed;
 	uint64		alias = 0;
 	bool		key_changed = false;
-	Size		size;
+	ConcordForm form;
 	void	   *value;
 
 	concord_note_write(rel);
@@ -264,7 +271,7 @@ concord_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Comma
 		return result;
 	}
 
-	value = concord_form_value(rel, slot, &size);
+	(void) concord_form_begin(rel, slot, &form);
 	if (old_slot != NULL)
 		*update_indexes = concord_index_maintain(rel, old_slot, slot, target.rowid, cid, observed, &key_changed);
 	drop_slot(old_slot);
@@ -275,8 +282,8 @@ concord_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Comma
 	if (observed != 0)
 		concord_check(cc_ws_check(target.prefix, target.body, ROW_BODY_SIZE,
 								  key_changed ? CC_UPDATE : CC_NO_KEY_UPDATE, observed));
-	concord_check(cc_ws_put(target.prefix, target.body, ROW_BODY_SIZE, value, size, cid, false, true, &alias));
-	pfree(value);
+	concord_check(cc_ws_put_space(target.prefix, target.body, ROW_BODY_SIZE, form.size, cid, false, true, &alias, &value));
+	concord_form_write(&form, value);
 	concord_tid_from_alias(&new_tid, alias);
 	concord_slot_mark_own(slot, rel, &new_tid, cid);
 	if (concord_was_just_locked(&target))

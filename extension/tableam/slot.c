@@ -514,6 +514,14 @@ concord_slot_lsn(TupleTableSlot *slot)
 }
 
 bool
+concord_slot_is_virtual(TupleTableSlot *slot)
+{
+	ConcordSlot *cslot = (ConcordSlot *) slot;
+
+	return TTS_IS_VIRTUAL(slot) || (slot->tts_ops == &slot_ops && cslot->base.tuple == NULL && !cslot->lazy);
+}
+
+bool
 concord_slot_pinned(TupleTableSlot *slot)
 {
 	return slot->tts_ops == &slot_ops && concord_resource_held(((ConcordSlot *) slot)->pin);

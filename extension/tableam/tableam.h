@@ -114,13 +114,35 @@ void		concord_slot_store_lazy(TupleTableSlot *slot, Relation rel, uint64 prefix,
 /* The slot's tuple has become an own version. */
 void		concord_slot_mark_own(TupleTableSlot *slot, Relation rel, ItemPointer tid, uint32 cid);
 void		concord_slot_mark_locked(TupleTableSlot *slot);
+/* Whether the slot has its row as columns only. */
+bool		concord_slot_is_virtual(TupleTableSlot *slot);
 /* Whether it is a slot of ours that has a view pinned. */
 bool		concord_slot_pinned(TupleTableSlot *slot);
 /* Commit LSN of the version in a slot of ours; 0 for an own version or another kind of slot. */
 uint64		concord_slot_lsn(TupleTableSlot *slot);
 
 /* ---- row values (value.c) ---- */
-/* The value that storage keeps for the slot's tuple; palloc'd, a multiple of 8 long. Raises 54000 if it is too long. */
+/* A row on its way from a slot to a value; the slot must stay as it is until that is written. */
+typedef struct ConcordForm
+{
+	Size		size;			/* of the value */
+	Size		length;			/* of the tuple in it */
+	TupleDesc	desc;
+	HeapTuple	tuple;			/* the row, if the slot has it as a tuple */
+	bool		free_tuple;
+	Datum	   *values;			/* its columns, if it has none or they are not all as in there */
+	bool	   *isnull;
+	bool	   *made;			/* columns made here; NULL: there is none, and the arrays are the slot's */
+	bool		hasnull;
+	Size		header_size;
+	Size		data_size;
+} ConcordForm;
+
+/* The size of the value that storage keeps for the slot's row, a multiple of 8. Raises 54000 if it is too long. */
+Size		concord_form_begin(Relation rel, TupleTableSlot *slot, ConcordForm *form);
+/* Writes it, and frees what was made for it. */
+void		concord_form_write(ConcordForm *form, void *to);
+/* Both, to a palloc'd value. */
 void	   *concord_form_value(Relation rel, TupleTableSlot *slot, Size *size);
 
 /* ---- scans (scan.c) ---- */

@@ -37,21 +37,27 @@
 static SubTransactionId wrote_concord = InvalidSubTransactionId;
 static SubTransactionId wrote_heap = InvalidSubTransactionId;
 
-static uint8 xact_token[16];
+static uint8 xact_token[CONCORD_TOKEN_SIZE];
 static bool xact_has_token = false;
 static uint32 chunks_ahead = 0;	/* sent before the commit, under this token */
 static TimestampTz ahead_since = 0; /* the first of them */
 static bool staged_chunks = false;	/* chunks of this token are in the journal, undecided */
 static uint64 committed_lsn = 0;	/* verdict of the commit under way */
 
+void
+concord_make_token(uint8 *token)
+{
+	if (!pg_strong_random(token, CONCORD_TOKEN_SIZE))
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a random commit token")));
+}
+
 const uint8 *
 concord_xact_token(void)
 {
 	if (!xact_has_token)
 	{
-		if (!pg_strong_random(xact_token, sizeof(xact_token)))
-			ereport(ERROR,
-					(errcode(ERRCODE_INTERNAL_ERROR), errmsg("could not generate a random commit token")));
+		concord_make_token(xact_token);
 		xact_has_token = true;
 	}
 	return xact_token;
@@ -128,16 +134,21 @@ concord_note_heap_write(const char *relname)
 	}
 }
 
+void
+concord_abandon(const uint8 *token)
+{
+	/* Best effort: replicas also forget undecided chunks by age. The slot takes a token at once, whole. */
+	cc_channel_begin(concord_channel, MyProc->pgprocno, CC_REQ_ABANDON, CONCORD_TOKEN_SIZE);
+	if (cc_channel_put(concord_channel, MyProc->pgprocno, token, CONCORD_TOKEN_SIZE) != CONCORD_TOKEN_SIZE)
+		cc_channel_cancel(concord_channel, MyProc->pgprocno);
+}
+
 static void
 abandon(void)
 {
-	if (!staged_chunks)
-		return;
+	if (staged_chunks)
+		concord_abandon(xact_token);
 	staged_chunks = false;
-	/* Best effort: replicas also forget undecided chunks by age. The slot takes a token at once, whole. */
-	cc_channel_begin(concord_channel, MyProc->pgprocno, CC_REQ_ABANDON, sizeof(xact_token));
-	if (cc_channel_put(concord_channel, MyProc->pgprocno, xact_token, sizeof(xact_token)) != sizeof(xact_token))
-		cc_channel_cancel(concord_channel, MyProc->pgprocno);
 }
 
 static void

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/key.h"
+#include "core/parts.h"
 #include "sidecar/lsn_text.h"
 
 namespace concord {
@@ -19,17 +20,19 @@ Status CheckMutation(const Mutation& mutation) {
     return {Code::kInvalid, "drop of system keys"};
   if (mutation.op == MutationOp::kDropStorage && mutation.key.size() != kPrefixSize)
     return {Code::kInvalid, "drop storage with more than a prefix"};
-  if (mutation.op != MutationOp::kPut && !mutation.value.empty())
-    return {Code::kInvalid, "a value where there can be none"};
+  const bool has_value = mutation.op == MutationOp::kPut || mutation.op == MutationOp::kPutPart;
+  if (!has_value && !mutation.value.empty()) return {Code::kInvalid, "a value where there can be none"};
   return Status::Ok();
 }
 
-Status CheckMutations(std::string_view bytes, uint64_t* count) {
+// `chain`: where the bytes begin, and end.
+Status CheckMutations(std::string_view bytes, PartChain* chain, uint64_t* count) {
   *count = 0;
   for (MutationReader reader(bytes); !reader.AtEnd(); ++*count) {
     Mutation mutation;
     Status status = reader.Next(&mutation);
     if (status.ok()) status = CheckMutation(mutation);
+    if (status.ok()) status = chain->Add(mutation);
     if (!status.ok()) return status;
   }
   return Status::Ok();
@@ -55,17 +58,27 @@ Status Misplaced(const Frame& frame, const std::string& what) {
 Status CheckWriteSet(const WriteSetView& write_set) {
   // A token that somebody forgot to make would be answered with somebody else's verdict.
   if (IsZero(write_set.token())) return {Code::kInvalid, "write set without a token"};
+  PartChain chain(CutBefore(write_set.mutations()));
   uint64_t count;
-  const Status status = CheckMutations(write_set.mutations(), &count);
+  const Status status = CheckMutations(write_set.mutations(), &chain, &count);
   if (!status.ok()) return status;
+  if (chain.cut()) return {Code::kInvalid, "write set with a value that is not complete"};
   if (count != write_set.mutation_count()) return {Code::kInvalid, "mutation count does not match the mutations"};
   return Status::Ok();
 }
 
 Status CheckChunk(const ChunkView& chunk) {
   if (IsZero(chunk.token)) return {Code::kInvalid, "chunk without a token"};
+  const std::optional<ValueCut> before = CutBefore(chunk.mutations);
+  PartChain chain(before);
   uint64_t count;
-  return CheckMutations(chunk.mutations, &count);
+  const Status status = CheckMutations(chunk.mutations, &chain, &count);
+  if (!status.ok()) return status;
+  if (chain.cut().has_value() != ((chunk.flags & kChunkUnfinished) != 0))
+    return {Code::kInvalid, "chunk that does not tell whether its last value is complete"};
+  if ((chunk.flags & kChunkImmediate) != 0 && (before || chain.cut()))
+    return {Code::kInvalid, "immediate chunk with a value that is not complete"};
+  return Status::Ok();
 }
 
 void Adjudicator::Reset(Lsn last_lsn) {
@@ -94,7 +107,7 @@ Status Adjudicator::Replay(const Frame& frame) {
       ChunkView chunk;
       const Status status = ChunkView::Parse(body, &chunk);
       if (!status.ok()) return Misplaced(frame, status.message());
-      if ((chunk.flags & kChunkImmediate) == 0) chunks_.Add(chunk.token, chunk.sequence, frame.lsn);
+      if ((chunk.flags & kChunkImmediate) == 0) Stage(chunk, frame.lsn);
       return Status::Ok();
     }
     case RecordType::kCommit: {
@@ -137,8 +150,15 @@ Adjudicator::Ruling Adjudicator::Chunk(const ChunkView& chunk, int64_t now_unix_
     return {{.code = Code::kInvalid, .reason = "chunk of a token that is already decided"}, false};
   const Lsn lsn = AssignLsn(now_unix_us);
   chunks_.Expire(lsn, kStagedChunkLifetimeUs);
-  if ((chunk.flags & kChunkImmediate) == 0) chunks_.Add(chunk.token, chunk.sequence, lsn);
+  if ((chunk.flags & kChunkImmediate) == 0) Stage(chunk, lsn);
   return {{.code = Code::kOk, .lsn = lsn}, true};
+}
+
+void Adjudicator::Stage(const ChunkView& chunk, Lsn lsn) {
+  // Only one that ends inside a value is read to its end.
+  const bool unfinished = (chunk.flags & kChunkUnfinished) != 0;
+  chunks_.Add(chunk.token, chunk.sequence, lsn, CutBefore(chunk.mutations),
+              unfinished ? CutBehind(chunk.mutations) : std::nullopt);
 }
 
 Adjudicator::Ruling Adjudicator::Abandon(const Token& token, int64_t now_unix_us) {
@@ -168,10 +188,12 @@ Decision Adjudicator::Judge(const WriteSetView& write_set) const {
   // A commit under this token could be one that the table has forgotten.
   if (newest_seen < tokens_.floor())
     return {.code = Code::kOutcomeUnknown, .reason = "too old to tell whether this token was committed before"};
-  switch (chunks_.Probe(write_set.token(), write_set.chunk_count())) {
+  switch (chunks_.Probe(write_set.token(), write_set.chunk_count(), CutBefore(write_set.mutations()))) {
     case ChunkTable::Result::kComplete: break;
     case ChunkTable::Result::kMismatch:
       return {.code = Code::kInvalid, .reason = "the number of staged chunks does not match the write set's"};
+    case ChunkTable::Result::kTorn:
+      return {.code = Code::kInvalid, .reason = "a value is cut into parts that are not complete"};
     case ChunkTable::Result::kTooOld:
       return {.code = Code::kTooOld, .reason = "its first staged chunks are too old: replicas may have forgotten them"};
   }

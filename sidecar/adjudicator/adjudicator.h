@@ -65,6 +65,7 @@ class Adjudicator {
 
  private:
   void Prefetch(const WriteSetView& write_set, uint32_t check) const;
+  void Stage(const ChunkView& chunk, Lsn lsn);
   Decision Judge(const WriteSetView& write_set) const;
   void Enter(const WriteSetView& write_set, Lsn lsn);
 

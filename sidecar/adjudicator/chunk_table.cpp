@@ -5,6 +5,14 @@
 #include "sidecar/staged_chunks.h"
 
 namespace concord {
+namespace {
+
+void Set(std::map<uint32_t, ValueCut>* cuts, uint32_t sequence, const std::optional<ValueCut>& cut) {
+  cuts->erase(sequence);
+  if (cut) cuts->emplace(sequence, *cut);
+}
+
+}  // namespace
 
 void ChunkTable::Reset(Lsn floor) {
   floor_ = floor;
@@ -13,10 +21,13 @@ void ChunkTable::Reset(Lsn floor) {
   by_first_.clear();
 }
 
-void ChunkTable::Add(const Token& token, uint32_t sequence, Lsn lsn) {
-  const auto [it, first] = open_.try_emplace(token, Open{lsn, {}});
+void ChunkTable::Add(const Token& token, uint32_t sequence, Lsn lsn, const std::optional<ValueCut>& before,
+                     const std::optional<ValueCut>& behind) {
+  const auto [it, first] = open_.try_emplace(token, Open{lsn, {}, {}, {}});
   if (first) by_first_.emplace(lsn, token);
   if (it->second.sequences.insert(sequence).second) chunks_++;
+  Set(&it->second.before, sequence, before);
+  Set(&it->second.behind, sequence, behind);
   while (chunks_ > max_chunks_) ForgetOldest();
 }
 
@@ -38,11 +49,26 @@ void ChunkTable::ForgetOldest() {
   Remove(Token(oldest->second));
 }
 
-ChunkTable::Result ChunkTable::Probe(const Token& token, uint32_t count) const {
+ChunkTable::Result ChunkTable::Probe(const Token& token, uint32_t count, const std::optional<ValueCut>& cut) const {
   const auto it = open_.find(token);
   const size_t known = it == open_.end() ? 0 : it->second.sequences.size();
-  if (known == count) return Result::kComplete;
-  return known < count && floor_ != kNoLsn ? Result::kTooOld : Result::kMismatch;
+  if (known < count && floor_ != kNoLsn) return Result::kTooOld;
+  if (known != count) return Result::kMismatch;
+  return (it == open_.end() ? !cut : Joined(it->second, cut)) ? Result::kComplete : Result::kTorn;
+}
+
+// Each chunk that ends inside a value is followed by one that begins there, the last one by the write set, and no other
+// begins inside one.
+bool ChunkTable::Joined(const Open& open, const std::optional<ValueCut>& cut) {
+  size_t begun = 0;
+  for (const auto& [sequence, behind] : open.behind) {
+    const auto next = open.sequences.upper_bound(sequence);
+    if (next == open.sequences.end()) return begun == open.before.size() && cut == behind;
+    const auto before = open.before.find(*next);
+    if (before == open.before.end() || before->second != behind) return false;
+    begun++;
+  }
+  return begun == open.before.size() && !cut;
 }
 
 }  // namespace concord

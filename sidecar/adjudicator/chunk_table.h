@@ -5,13 +5,16 @@
 //  - What is known of a token are all its chunks since the floor; a token is forgotten as a whole, which lifts the
 //  floor.
 //  - Bounded by `max_chunks`: the token whose first chunk is the oldest is forgotten.
+//  - Of most chunks only the number is kept; of one that ends or begins inside a value also where (core/parts.h).
 #pragma once
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 
 #include "core/lsn.h"
+#include "core/parts.h"
 #include "core/wire.h"
 
 namespace concord {
@@ -20,20 +23,22 @@ class ChunkTable {
  public:
   static constexpr size_t kDefaultMaxChunks = 1 << 18;
 
-  enum class Result : uint8_t { kComplete, kMismatch, kTooOld };
+  enum class Result : uint8_t { kComplete, kMismatch, kTorn, kTooOld };
 
   explicit ChunkTable(size_t max_chunks) : max_chunks_(max_chunks) {}
 
   // Forgets everything; of chunks at or below `floor` nothing is known.
   void Reset(Lsn floor);
   // A sequence number that comes again replaces its chunk, here as in the replicas.
-  void Add(const Token& token, uint32_t sequence, Lsn lsn);
+  void Add(const Token& token, uint32_t sequence, Lsn lsn, const std::optional<ValueCut>& before = {},
+           const std::optional<ValueCut>& behind = {});
   // The token is decided.
   void Remove(const Token& token);
   // Forgets the tokens whose first chunk has expired at `lsn`.
   void Expire(Lsn lsn, int64_t lifetime_us);
-  // Are there exactly `count`? kTooOld: it cannot be told, as some may lie below the floor.
-  Result Probe(const Token& token, uint32_t count) const;
+  // Are there exactly `count`, and is each value that they cut complete with the write set, which begins at `cut`?
+  // kTorn: one is not. kTooOld: it cannot be told, as some may lie below the floor.
+  Result Probe(const Token& token, uint32_t count, const std::optional<ValueCut>& cut = {}) const;
 
   Lsn floor() const { return floor_; }
   size_t chunks() const { return chunks_; }
@@ -42,8 +47,10 @@ class ChunkTable {
   struct Open {
     Lsn first;
     std::set<uint32_t> sequences;
+    std::map<uint32_t, ValueCut> before, behind;  // by sequence
   };
   void ForgetOldest();
+  static bool Joined(const Open& open, const std::optional<ValueCut>& cut);
 
   const size_t max_chunks_;
   Lsn floor_ = kNoLsn;

@@ -114,7 +114,7 @@ class Replica {
   // Begins a checkpoint if one is due (or `force`), without waiting for it; a failed earlier one is told here.
   Status CheckpointIfDue(bool force = false);
   // Sees to it that there is space in hand. kNoSpace: the disk is full; kTooLarge: the map is. See StorageRoom.
-  Status CheckRoom() { return room_.Check(env_.get()); }
+  Status CheckRoom() { return room_.Check(env_.get(), staging_.bytes() + spilled_bytes_); }
   // Waits for the checkpoint under way.
   Status FinishCheckpoint() { return checkpointer_->Finish(); }
   // A last checkpoint and the clean mark; waiting readers get kShutdown. Views may go on, nothing is applied any more.
@@ -152,8 +152,8 @@ class Replica {
 
   Status BeginBatch(Batch* batch);
   Status CommitBatch(Batch* batch);
-  // Commits and begins again when the batch has grown large; `applied` does not move but between records.
-  Status ContinueBatch(Batch* batch);
+  // Commits and begins again when the batch would grow large with `more`; `applied` does not move but between records.
+  Status ContinueBatch(Batch* batch, uint64_t more = 0);
   void AbortBatch(Batch* batch);
   // After each commit: the file is never shorter than its meta pages claim, so that readers can tell one that was cut.
   void KeepLength();
@@ -166,6 +166,8 @@ class Replica {
   // The LSN from which the journal has what the staging area holds once the batch is committed.
   Lsn StagedFrom(const Batch& batch) const;
   Status ApplyStaged(const Token& token, uint32_t count, Lsn lsn, Batch* batch);
+  // Counts what is staged in LMDB, as committed with `txn`.
+  Status CountSpilled(MDB_txn* txn, uint64_t* bytes) const;
   Status AddSpilledSequences(const Token& token, Batch* batch, std::set<uint32_t>* sequences);
   Status ReadSpilled(const Token& token, uint32_t sequence, Batch* batch, std::string* mutations);
   Status DeleteStaged(const Token& token, Batch* batch);
@@ -176,6 +178,10 @@ class Replica {
   // Forgets the chunks of transactions that can no longer commit.
   Status ExpireStaged();
   Status ApplyMutations(std::string_view mutations, Lsn lsn, Batch* batch);
+  Status ApplyPart(const Mutation& part, Lsn lsn, Batch* batch);
+  bool IsDropped(std::string_view key) const {
+    return !dropping_.empty() && KeySpace(key) != Space::kSystem && dropping_.contains(KeyStorage(key));
+  }
   Status DropStorage(StorageId storage, Lsn lsn, Batch* batch);
 
   Status DropSlices(size_t* budget, Batch* batch);
@@ -211,6 +217,7 @@ class Replica {
   std::map<StorageId, Lsn> dropping_;  // LSN of the drop: reads below it are still served
   std::map<Token, Lsn> staged_;        // newest chunk of each undecided token, or later
   std::set<Token> spilled_;            // those of them that have chunks in LMDB
+  uint64_t spilled_bytes_ = 0;         // these take, about
   StagingArea staging_;
   Lsn staged_from_ = kNothingStaged;  // as committed
   Lsn collected_ = kNothingStaged;    // below applied(): the journal is being read again, and has been up to here

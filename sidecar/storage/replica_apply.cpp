@@ -41,6 +41,7 @@ Status Replica::BeginBatch(Batch* batch) {
   batch->epoch = epoch_;
   batch->mutations = 0;
   batch->bytes = 0;
+  batch->parts = {};
   batch->unstaged.clear();
   if (Status s = batch->txn.Begin(env_.get(), 0); !s.ok()) return s;
   batch->writer.emplace(batch->txn.get(), dbs_, &counters_, &garbage_);
@@ -63,6 +64,8 @@ Status Replica::CommitBatch(Batch* batch) {
   if (staged_from != staged_from_) {
     if (Status s = WriteMeta(txn, dbs_.meta, kMetaStagedFrom, staged_from); !s.ok()) return s;
   }
+  uint64_t spilled_bytes = 0;
+  if (Status s = CountSpilled(txn, &spilled_bytes); !s.ok()) return s;
   const uint64_t changed_bytes = batch->writer->changed_bytes() + kCommitBytes;
   const uint64_t pruned = batch->writer->pruned();
   batch->writer.reset();
@@ -73,6 +76,7 @@ Status Replica::CommitBatch(Batch* batch) {
   published_horizon_ = batch->horizon;
   epoch_ = batch->epoch;
   staged_from_ = staged_from;
+  spilled_bytes_ = spilled_bytes;
   for (const Lsn lsn : batch->unstaged) staging_.Remove(lsn);
   changed_bytes_ += changed_bytes;
   Publish(batch->applied);
@@ -106,8 +110,8 @@ void Replica::AbortBatch(Batch* batch) {
                               s.ToString());
 }
 
-Status Replica::ContinueBatch(Batch* batch) {
-  if (batch->bytes < options_.transaction_bytes) return Status::Ok();
+Status Replica::ContinueBatch(Batch* batch, uint64_t more) {
+  if (batch->bytes == 0 || batch->bytes + more < options_.transaction_bytes || batch->parts.cut()) return Status::Ok();
   if (Status s = CommitBatch(batch); !s.ok()) return s;
   return BeginBatch(batch);
 }
@@ -162,10 +166,12 @@ Status Replica::ApplyCommit(std::string_view body, Lsn lsn, Batch* batch) {
   WriteSetView write_set;
   if (Status s = WriteSetView::Parse(body, &write_set); !s.ok()) return Damaged(lsn, s.message());
   const bool staged = write_set.chunk_count() > 0 || staged_.contains(write_set.token());
+  batch->values = write_set.mutations().size() + (staged ? staging_.bytes() + spilled_bytes_ : 0);
   if (staged) {
     if (Status s = ApplyStaged(write_set.token(), write_set.chunk_count(), lsn, batch); !s.ok()) return s;
   }
   if (Status s = ApplyMutations(write_set.mutations(), lsn, batch); !s.ok()) return s;
+  if (batch->parts.cut()) return Damaged(lsn, "it ends inside a value");
   return staged ? DeleteStaged(write_set.token(), batch) : Status::Ok();
 }
 
@@ -177,6 +183,10 @@ Status Replica::ApplyMutations(std::string_view mutations, Lsn lsn, Batch* batch
     const std::string_view key = mutation.key;
     if (key.size() < kPrefixSize || key.size() > kMaxKey || static_cast<uint8_t>(key[0]) > 2)
       return Damaged(lsn, "a key of " + std::to_string(key.size()) + " bytes that belongs nowhere");
+    if (mutation.op == MutationOp::kPutPart || batch->parts.cut()) {
+      if (Status s = ApplyPart(mutation, lsn, batch); !s.ok()) return s;
+      continue;
+    }
     batch->mutations++;
     batch->bytes += key.size() + mutation.value.size();
     if (mutation.op == MutationOp::kDropStorage) {
@@ -184,11 +194,35 @@ Status Replica::ApplyMutations(std::string_view mutations, Lsn lsn, Batch* batch
       if (Status s = DropStorage(KeyStorage(key), lsn, batch); !s.ok()) return s;
       continue;
     }
-    if (!dropping_.empty() && KeySpace(key) != Space::kSystem && dropping_.contains(KeyStorage(key))) continue;
+    if (IsDropped(key)) continue;
     if (mutation.explicit_lsn != kNoLsn && mutation.explicit_lsn < lsn) building_[KeyPrefix(key)] = lsn;
     const std::string_view value = mutation.op == MutationOp::kPut ? mutation.value : std::string_view();
     if (Status s = batch->writer->Put(key, value, lsn, mutation.explicit_lsn, batch->horizon); !s.ok()) return s;
   }
+  return Status::Ok();
+}
+
+// A value that comes in parts gets its place with the first one, whole. A large one has an LMDB transaction of its own,
+// as it needs memory of its size until that is committed.
+Status Replica::ApplyPart(const Mutation& part, Lsn lsn, Batch* batch) {
+  const bool first = !batch->parts.cut();
+  if (first) {
+    if (part.total > batch->values) return Damaged(lsn, "a value in parts that is longer than all that has come");
+    if (Status s = ContinueBatch(batch, part.total); !s.ok()) return s;
+  }
+  if (Status s = batch->parts.Add(part); !s.ok()) return Damaged(lsn, s.message());
+  if (first) {
+    batch->mutations++;
+    batch->value = nullptr;
+    batch->bytes += part.key.size();
+    if (!IsDropped(part.key)) {
+      if (part.explicit_lsn != kNoLsn && part.explicit_lsn < lsn) building_[KeyPrefix(part.key)] = lsn;
+      Status s = batch->writer->Reserve(part.key, part.total, lsn, part.explicit_lsn, batch->horizon, &batch->value);
+      if (!s.ok()) return s;
+    }
+  }
+  if (batch->value != nullptr) memcpy(batch->value + part.offset, part.value.data(), part.value.size());
+  batch->bytes += part.value.size();
   return Status::Ok();
 }
 

@@ -4,6 +4,7 @@
 #include <optional>
 #include <set>
 
+#include "core/parts.h"
 #include "sidecar/storage/replica.h"
 
 namespace concord {
@@ -16,6 +17,9 @@ struct Replica::Batch {
   uint64_t epoch = 0;
   uint64_t mutations = 0;
   uint64_t bytes = 0;      // of mutations since the LMDB transaction began
+  uint64_t values = 0;     // no value in parts that the present record completes is longer
+  PartChain parts;         // of a value that is being put together
+  char* value = nullptr;   // where: in LMDB's memory, which stays until the next change; null if it is not kept
   std::set<Lsn> unstaged;  // chunks that leave the staging area with its commit
 };
 

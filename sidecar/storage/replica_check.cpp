@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/bytes.h"
+#include "core/parts.h"
 #include "core/replica_layout.h"
 #include "core/wire.h"
 #include "sidecar/lsn_text.h"
@@ -167,9 +168,12 @@ void Checker::StagedEntry(std::string_view key, const StoredValue& value) {
 
 void Checker::CheckChunk() {
   MutationReader reader(chunk_);
+  PartChain chain(CutBefore(chunk_));
   while (!reader.AtEnd()) {
     Mutation mutation;
-    if (Status s = reader.Next(&mutation); !s.ok()) {
+    Status s = reader.Next(&mutation);
+    if (s.ok()) s = chain.Add(mutation);
+    if (!s.ok()) {
       Problem("staged chunk " + Hex(chunk_key_) + ": " + s.message());
       break;
     }

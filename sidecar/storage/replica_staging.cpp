@@ -51,9 +51,13 @@ Status ParseAbandon(std::string_view body, Lsn lsn, Token* token) {
 Status Replica::ApplyChunk(std::string_view body, const Frame& frame, Batch* batch) {
   ChunkView chunk;
   if (Status s = ChunkView::Parse(body, &chunk); !s.ok()) return Damaged(frame.lsn, s.message());
-  if ((chunk.flags & kChunkImmediate) != 0) return ApplyMutations(chunk.mutations, frame.lsn, batch);
-  Stage(chunk, frame);
-  return Status::Ok();
+  if ((chunk.flags & kChunkImmediate) == 0) {
+    Stage(chunk, frame);
+    return Status::Ok();
+  }
+  batch->values = chunk.mutations.size();
+  if (Status s = ApplyMutations(chunk.mutations, frame.lsn, batch); !s.ok()) return s;
+  return batch->parts.cut() ? Damaged(frame.lsn, "it ends inside a value") : Status::Ok();
 }
 
 void Replica::Stage(const ChunkView& chunk, const Frame& frame) {
@@ -121,6 +125,15 @@ Status Replica::ApplyStaged(const Token& token, uint32_t count, Lsn lsn, Batch* 
     if (Status s = ApplyMutations(*mutations, lsn, batch); !s.ok()) return s;
     if (Status s = ContinueBatch(batch); !s.ok()) return s;
   }
+  return Status::Ok();
+}
+
+Status Replica::CountSpilled(MDB_txn* txn, uint64_t* bytes) const {
+  *bytes = 0;
+  if (spilled_.empty()) return Status::Ok();
+  MDB_stat stat;
+  if (Status s = lmdb::Error(mdb_stat(txn, dbs_.staged, &stat), "count staged chunks"); !s.ok()) return s;
+  *bytes = stat.ms_leaf_pages * stat.ms_psize;
   return Status::Ok();
 }
 
@@ -239,7 +252,7 @@ Status Replica::LoadStaged() {
     past.assign(static_cast<const char*>(k.mv_data), token.size()).append(5, '\xff');
     k = lmdb::Val(past);
   }
-  return rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "read staged chunks");
+  return rc == MDB_NOTFOUND ? CountSpilled(txn.get(), &spilled_bytes_) : lmdb::Error(rc, "read staged chunks");
 }
 
 }  // namespace concord

@@ -2,6 +2,7 @@
 
 #include <sys/stat.h>
 
+#include "core/parts.h"
 #include "sidecar/lsn_text.h"
 #include "sidecar/storage/replica_model.h"
 
@@ -238,6 +239,128 @@ TEST_F(ReplicaTest, ACommitWithOtherChunksThanStagedIsDamage) {
   }
 }
 
+// However its parts are cut, and from wherever they come, a value is one piece, and aligned as backends need it.
+TEST_F(ReplicaTest, AValueInPartsIsWholeAndAligned) {
+  const std::string value = [] {
+    std::string bytes(5'000'000, '\0');
+    std::mt19937 random(3);
+    for (size_t i = 0; i < bytes.size(); i += 97) bytes[i] = static_cast<char>(random());
+    return bytes;
+  }();
+  // Held in memory, gone to LMDB, read again after a restart; in one LMDB transaction, or beginning in another.
+  for (const int way : {0, 1, 2, 3}) {
+    SCOPED_TRACE(way);
+    std::filesystem::remove_all(Options().directory);
+    staging_bytes_ = way == 1 ? 0 : 64u << 20;
+    transaction_bytes_ = way == 3 ? 1000 : 64u << 20;
+    Open();
+    FrameLog log;
+    const Token token{1};
+    std::string before, after;
+    AppendMutation(&before, MutationOp::kPut, RowKey(1, 1), "before  ");
+    AppendMutation(&after, MutationOp::kPut, RowKey(1, 3), "after   ");
+    log.Put(RowKey(1, 2), "old     ");
+    const Lsn old = log.last();
+    uint32_t sequence = 0;
+    for (size_t at = 0; at < value.size(); sequence++) {
+      const size_t size = std::min<size_t>(value.size() - at, 1 + 700'001 * sequence);
+      std::string part = at == 0 ? before : "";
+      AppendPart(&part, RowKey(1, 2), value, at, size);
+      at += size;
+      if (at == value.size()) part += after;
+      log.Append(RecordType::kChunk, EncodeChunk(token, sequence, at < value.size() ? kChunkUnfinished : 0, part));
+    }
+    Apply(log.All());
+    bool more;
+    ASSERT_TRUE(replica_->Maintain(100, &more).ok());
+    if (way == 2) {
+      ASSERT_TRUE(replica_->Close().ok());
+      Open();
+    }
+    log.Commit("", 0, kNoLsn, token, sequence);
+    Apply(log.All());
+    ReplicaView view;
+    ASSERT_TRUE(replica_->OpenView(&view).ok());
+    VisibleVersion version;
+    ASSERT_TRUE(ReadVersion(view.txn(), replica_->databases().rows, RowKey(1, 2), log.last(), &version).ok());
+    EXPECT_TRUE(version.value == value);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(version.value.data()) % 8, 0u);
+    view = ReplicaView();
+    EXPECT_TRUE(Visible(RowKey(1, 1), log.last()));
+    EXPECT_TRUE(Visible(RowKey(1, 3), log.last()));
+    std::string older;
+    ASSERT_TRUE(Visible(RowKey(1, 2), old, &older));
+    EXPECT_EQ(older, "old     ");
+    StorageCounters counters;
+    ASSERT_TRUE(replica_->Counters(Prefix(Space::kRow, 1), &counters).ok());
+    EXPECT_EQ(counters.rows, 3u);
+    EXPECT_EQ(counters.bytes, 3 * kRowKeySize + 16 + value.size());
+    replica_.reset();
+  }
+}
+
+TEST_F(ReplicaTest, AValueThatIsNotCompleteIsDamage) {
+  const auto part = [](size_t from, size_t to) {
+    std::string bytes;
+    AppendPart(&bytes, RowKey(1, 1), "0123456789", from, to - from);
+    return bytes;
+  };
+  std::string put;
+  AppendMutation(&put, MutationOp::kPut, RowKey(1, 1), "value");
+  const Token token{7};
+  const std::pair<std::vector<std::string>, std::string> broken[] = {
+      {{part(0, 4)}, ""},         {{part(0, 4)}, part(5, 10)},       {{}, part(4, 10)},
+      {{part(0, 4)}, part(4, 9)}, {{part(0, 4)}, put + part(4, 10)}, {{part(0, 4), ""}, part(0, 10)}};
+  for (const auto& [chunks, write_set] : broken) {
+    std::filesystem::remove_all(Options().directory);
+    Open();
+    FrameLog log;
+    for (uint32_t i = 0; i < chunks.size(); i++)
+      log.Append(RecordType::kChunk, EncodeChunk(token, i, kChunkUnfinished, chunks[i]));
+    Apply(log.All());
+    const Lsn commit = log.Commit(write_set, 1, kNoLsn, token, static_cast<uint32_t>(chunks.size()));
+    EXPECT_EQ(replica_->Apply(log.Frames(chunks.size(), log.size())).code(), Code::kCorruption);
+    EXPECT_FALSE(Visible(RowKey(1, 1), commit));
+    replica_.reset();
+  }
+  std::filesystem::remove_all(Options().directory);
+  Open();
+  FrameLog log;
+  log.Append(RecordType::kChunk, EncodeChunk(token, 0, kChunkImmediate, part(0, 4)));
+  EXPECT_EQ(replica_->Apply(log.All()).code(), Code::kCorruption);
+}
+
+// What is staged will need its room, all at once: a replica that has not got it says so before the commit is decided.
+TEST_F(ReplicaTest, WhatIsStagedNeedsRoom) {
+  for (const uint64_t staging_bytes : {uint64_t{256} << 20, uint64_t{0}}) {
+    std::filesystem::remove_all(Options().directory);
+    staging_bytes_ = staging_bytes;
+    ReplicaOptions options = Options();
+    options.map_bytes = 32u << 20;
+    ASSERT_TRUE(Replica::Open(options, &replica_).ok());
+    FrameLog log;
+    const Token token{1};
+    const std::string value(1u << 20, 'v');
+    Status room;
+    bool more;
+    uint32_t chunks = 0;
+    for (; room.ok() && chunks < 40; chunks++) {
+      std::string put;
+      AppendMutation(&put, MutationOp::kPut, RowKey(1, chunks), value);
+      log.Append(RecordType::kChunk, EncodeChunk(token, chunks, 0, put));
+      ApplyNew(log, log.size() - 1);
+      ASSERT_TRUE(replica_->Maintain(100, &more).ok());
+      room = replica_->CheckRoom();
+    }
+    EXPECT_EQ(room.code(), Code::kTooLarge);
+    EXPECT_GT(chunks, staging_bytes == 0 ? 6u : 12u);
+    // What was there before that can be applied.
+    log.Commit("", 0, kNoLsn, token, chunks);
+    ApplyNew(log, log.size() - 1);
+    replica_.reset();
+  }
+}
+
 TEST_F(ReplicaTest, ChunksThatNobodyCommitsAreForgotten) {
   const Lsn lifetime = Lsn{kStagedChunkLifetimeUs} << kLsnCounterBits;
   staging_bytes_ = 0;
@@ -432,8 +555,7 @@ class RandomHistory {
 
   // Mutations whose effect at `lsn` Settle tells the model, once they are committed.
   struct Pending {
-    std::string bytes;
-    uint32_t count = 0;
+    std::vector<std::string> mutations;
     std::vector<std::pair<std::string, std::string>> writes;
   };
   Pending RandomMutations(size_t count) {
@@ -441,11 +563,27 @@ class RandomHistory {
     for (size_t i = 0; i < count; i++) {
       const std::string key = RandomKey();
       const std::string value = Random(4) == 0 ? "" : RandomValue();
-      AppendMutation(&pending.bytes, value.empty() ? MutationOp::kDelete : MutationOp::kPut, key, value);
-      pending.count++;
+      AppendPut(key, value, kNoLsn, &pending.mutations);
       pending.writes.emplace_back(key, value);
     }
     return pending;
+  }
+  // A put, whole or in parts, or a deletion.
+  void AppendPut(const std::string& key, const std::string& value, Lsn explicit_lsn, std::vector<std::string>* to) {
+    const bool whole = value.empty() || Random(3) != 0;
+    if (whole)
+      AppendMutation(&to->emplace_back(), value.empty() ? MutationOp::kDelete : MutationOp::kPut, key, value,
+                     explicit_lsn);
+    for (size_t at = 0; !whole && at < value.size();) {
+      const size_t size = 1 + Random(value.size() - at);
+      AppendPart(&to->emplace_back(), key, value, at, size, explicit_lsn);
+      at += size;
+    }
+  }
+  static std::string Join(const std::vector<std::string>& mutations, size_t from, size_t to) {
+    std::string joined;
+    for (size_t i = from; i < to; i++) joined += mutations[i];
+    return joined;
   }
   void Settle(const Pending& pending, Lsn lsn) {
     for (const auto& [key, value] : pending.writes) {
@@ -457,20 +595,23 @@ class RandomHistory {
 
   void Commit() {
     const Pending pending = RandomMutations(1 + Random(8));
-    Settle(pending, log.Commit(pending.bytes, pending.count, Next()));
+    const size_t count = pending.mutations.size();
+    Settle(pending, log.Commit(Join(pending.mutations, 0, count), static_cast<uint32_t>(count), Next()));
   }
   void Stage() {
     Token token{};
     const uint64_t name = random_();
     memcpy(token.data(), &name, sizeof name);
-    Staged staged{token, {}};
-    const size_t pieces = 1 + Random(5);
-    for (size_t i = 0; i < pieces; i++) {
-      staged.pieces.push_back(RandomMutations(Random(6)));
-      log.Append(RecordType::kChunk, EncodeChunk(token, static_cast<uint32_t>(i), 0, staged.pieces.back().bytes),
-                 Next());
+    Staged staged{token, RandomMutations(Random(25)), 0, 0};
+    // Cut anywhere, also inside of a value; the rest comes with the commit.
+    for (uint64_t chunks = 1 + Random(5); staged.chunks < chunks; staged.chunks++) {
+      const size_t to = staged.sent + Random(staged.pending.mutations.size() - staged.sent + 1);
+      const std::string mutations = Join(staged.pending.mutations, staged.sent, to);
+      const uint8_t flags = CutBehind(mutations) ? kChunkUnfinished : 0;
+      log.Append(RecordType::kChunk, EncodeChunk(token, staged.chunks, flags, mutations), Next());
+      staged.sent = to;
     }
-    staged_.push_back(staged);
+    staged_.push_back(std::move(staged));
   }
   void SettleStaged() {
     if (staged_.empty()) return;
@@ -481,11 +622,9 @@ class RandomHistory {
                  std::string_view(reinterpret_cast<const char*>(staged.token.data()), staged.token.size()), Next());
       return;
     }
-    const Pending last = RandomMutations(Random(3));
-    const Lsn lsn =
-        log.Commit(last.bytes, last.count, Next(), staged.token, static_cast<uint32_t>(staged.pieces.size()));
-    for (const Pending& piece : staged.pieces) Settle(piece, lsn);
-    Settle(last, lsn);
+    const size_t count = staged.pending.mutations.size();
+    Settle(staged.pending, log.Commit(Join(staged.pending.mutations, staged.sent, count),
+                                      static_cast<uint32_t>(count - staged.sent), Next(), staged.token, staged.chunks));
   }
   void Drop() {
     const StorageId family = Random(2) == 0 ? 10 : 100;
@@ -511,10 +650,9 @@ class RandomHistory {
       for (auto it = versions.end(); it != oldest;) {
         --it;
         const std::string target = RowKey(to, LoadBe64(key.data() + kPrefixSize));
-        std::string piece;
-        AppendMutation(&piece, it->second.empty() ? MutationOp::kDelete : MutationOp::kPut, target, it->second,
-                       it->first);
-        log.Append(RecordType::kChunk, EncodeChunk({}, 0, kChunkImmediate, piece), Next());
+        std::vector<std::string> piece;
+        AppendPut(target, it->second, it->first, &piece);
+        log.Append(RecordType::kChunk, EncodeChunk({}, 0, kChunkImmediate, Join(piece, 0, piece.size())), Next());
         copied[target][it->first] = it->second;
         if (Random(2) == 0) step();
       }
@@ -531,7 +669,9 @@ class RandomHistory {
  private:
   struct Staged {
     Token token;
-    std::vector<Pending> pieces;
+    Pending pending;
+    size_t sent;  // of its mutations
+    uint32_t chunks;
   };
   std::mt19937_64 random_;
   std::map<StorageId, StorageId> ids_;

@@ -31,9 +31,11 @@ class StagingArea {
   void Add(Lsn lsn, Chunk chunk) {
     auto& [at, sequences] = *tokens_.try_emplace(chunk.token).first;
     if (const auto before = sequences.find(chunk.sequence); before != sequences.end() && before->second != lsn)
-      chunks_.erase(before->second);
+      Erase(chunks_.find(before->second));
     sequences[chunk.sequence] = lsn;
-    chunks_.insert_or_assign(lsn, std::move(chunk));
+    if (const auto same = chunks_.find(lsn); same != chunks_.end()) Erase(same);
+    bytes_ += chunk.mutations.size();
+    chunks_.emplace(lsn, std::move(chunk));
   }
 
   // nullptr if it is not here.
@@ -59,13 +61,20 @@ class StagingArea {
     const auto of_token = tokens_.find(chunk->second.token);
     of_token->second.erase(chunk->second.sequence);
     if (of_token->second.empty()) tokens_.erase(of_token);
-    chunks_.erase(chunk);
+    Erase(chunk);
   }
 
   const Chunks& chunks() const { return chunks_; }
+  uint64_t bytes() const { return bytes_; }  // of mutations
 
  private:
+  void Erase(Chunks::iterator chunk) {
+    bytes_ -= chunk->second.mutations.size();
+    chunks_.erase(chunk);
+  }
+
   Chunks chunks_;
+  uint64_t bytes_ = 0;
   std::map<Token, std::map<uint32_t, Lsn>> tokens_;  // sequence -> LSN
 };
 

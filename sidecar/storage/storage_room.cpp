@@ -13,18 +13,18 @@ constexpr MDB_dbi kFreeList = 0;  // LMDB's own database of free pages: transact
 
 }  // namespace
 
-Status StorageRoom::Check(MDB_env* env) {
+Status StorageRoom::Check(MDB_env* env, uint64_t staged) {
   MDB_envinfo info;
   MDB_stat stat;
   if (Status s = lmdb::Error(mdb_env_info(env, &info), "LMDB info"); !s.ok()) return s;
   if (Status s = lmdb::Error(mdb_env_stat(env, &stat), "LMDB stat"); !s.ok()) return s;
   const uint64_t used_end = (info.me_last_pgno + 1) * stat.ms_psize;
   // A map that is small itself is given all of it but a quarter.
-  const uint64_t low = std::min<uint64_t>(kLowBytes, info.me_mapsize / 4);
+  const uint64_t low = std::min<uint64_t>(kLowBytes, info.me_mapsize / 4) + staged;
   if (allocated_end_ >= used_end + low && info.me_mapsize >= used_end + low) return Status::Ok();
 
   Status full;
-  const uint64_t wanted = std::min<uint64_t>(used_end + kReserveBytes, info.me_mapsize);
+  const uint64_t wanted = std::min<uint64_t>(used_end + kReserveBytes + staged, info.me_mapsize);
   if (wanted > allocated_end_) {
     int fd;
     if (Status s = lmdb::Error(mdb_env_get_fd(env, &fd), "LMDB file"); !s.ok()) return s;

@@ -11,12 +11,13 @@ namespace concord {
 namespace {
 
 constexpr uint64_t kDefaultBatchBytes = 256u << 10;
-constexpr uint64_t kMaxBatchBytes = 2u << 20;  // gRPC refuses messages over 4 MiB by default
+constexpr uint64_t kMaxBatchBytes = 2u << 20;  // gRPC refuses messages over 4 MiB by default,
+constexpr uint64_t kMaxPartBytes = 1u << 20;   // so a value over that comes in parts
 constexpr uint64_t kMaxWaitMs = 60'000;
 constexpr int kMaxBatchEntries = 10'000;  // so that a transaction stays short
 constexpr int64_t kMaxLeaseMs = 3'600'000;
-constexpr size_t kMaxIdBytes = 8192;  // a host's name and a path
-constexpr uint64_t kMaxGetBytes = 128u << 20;
+constexpr size_t kMaxIdBytes = 8192;          // a host's name and a path
+constexpr uint64_t kMaxGetBytes = 64u << 20;  // fits into a message of ours
 
 grpc::Status ToGrpc(const Status& s) {
   grpc::StatusCode code = grpc::StatusCode::INTERNAL;
@@ -41,6 +42,20 @@ Status CheckKey(const std::string& key, const char* what) {
     return {Code::kInvalid, std::string(what) + " of " + std::to_string(key.size()) + " bytes"};
   if (KeySpace(key) > Space::kEntry) return {Code::kInvalid, std::string(what) + " of an unknown space"};
   return Status::Ok();
+}
+
+// Adds what one entry carries of a value from `*offset` on, and moves that: to 0 once the value is complete. Returns
+// the number of bytes.
+uint64_t AddEntry(const VisibleVersion& version, uint64_t* offset, proto::ScanReply* reply) {
+  const std::string_view part = version.value.substr(*offset, kMaxPartBytes);
+  proto::Entry* entry = reply->add_entries();
+  entry->set_key(version.key.data(), version.key.size());
+  entry->set_lsn(version.lsn);
+  entry->set_value(part.data(), part.size());
+  entry->set_offset(*offset);
+  entry->set_rest(version.value.size() - *offset - part.size());
+  *offset = entry->rest() == 0 ? 0 : *offset + part.size();
+  return version.key.size() + part.size() + 16;
 }
 
 }  // namespace
@@ -74,11 +89,12 @@ grpc::Status StorageService::Get(grpc::ServerContext*, const proto::GetRequest* 
     proto::Value* value = reply->add_values();
     if (s.code() == Code::kNotFound) continue;
     if (!s.ok()) return ToGrpc(s);
+    bytes += version.value.size();
+    if (bytes > kMaxGetBytes)
+      return Refuse("Get", {Code::kTooLarge, "too many bytes in one Get; ask for fewer keys, or scan"});
     value->set_found(true);
     value->set_lsn(version.lsn);
     value->set_value(version.value.data(), version.value.size());
-    bytes += version.value.size();
-    if (bytes > kMaxGetBytes) return Refuse("Get", {Code::kTooLarge, "too many bytes in one Get; ask for fewer keys"});
   }
   return grpc::Status::OK;
 }
@@ -96,6 +112,8 @@ grpc::Status StorageService::Scan(grpc::ServerContext* context, const proto::Sca
   uint64_t left = request->limit() == 0 ? ~uint64_t{0} : request->limit();
   VersionCursor cursor(request->lower(), upper, request->read_lsn(), request->reverse());
   uint64_t wait_ms = request->wait_ms();
+  std::string cut_key;  // of the last entry, if a part of its value is still to be sent,
+  uint64_t cut_at = 0;  // from here on
   bool end = false;
   while (!end) {
     proto::ScanReply reply;
@@ -106,21 +124,23 @@ grpc::Status StorageService::Scan(grpc::ServerContext* context, const proto::Sca
       if (Status s = cursor.Open(view.txn(), view.DbFor(request->lower())); !s.ok()) return ToGrpc(s);
       for (uint64_t bytes = 0; bytes < batch_bytes && reply.entries_size() < kMaxBatchEntries;) {
         VisibleVersion version;
-        const Status s = left == 0 ? Status(Code::kNotFound, "limit reached") : cursor.Next(&version);
-        if (s.code() == Code::kNotFound) {
-          end = true;
-          break;
+        Status s;
+        if (cut_at > 0) {
+          s = ReadVersion(view.txn(), view.DbFor(cut_key), cut_key, request->read_lsn(), &version);
+        } else {
+          s = left == 0 ? Status(Code::kNotFound, "limit reached") : cursor.Next(&version);
+          if (s.code() == Code::kNotFound) {
+            end = true;
+            break;
+          }
+          left--;
         }
         if (!s.ok()) {
           cursor.Close();
           return ToGrpc(s);
         }
-        proto::Entry* entry = reply.add_entries();
-        entry->set_key(version.key.data(), version.key.size());
-        entry->set_lsn(version.lsn);
-        entry->set_value(version.value.data(), version.value.size());
-        bytes += version.key.size() + version.value.size() + 16;
-        left--;
+        bytes += AddEntry(version, &cut_at, &reply);
+        if (cut_at > 0) cut_key = version.key;
       }
       cursor.Close();
     }

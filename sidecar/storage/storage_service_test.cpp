@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "sidecar/rpc/server.h"
 #include "sidecar/storage/replica_model.h"
 #include "sidecar/storage/storage_role.h"
 
@@ -87,7 +88,7 @@ class StorageServiceTest : public testing::Test {
     server_ = builder.BuildAndStart();
     channel_ = server_->InProcessChannel({});
     stub_ = proto::Storage::NewStub(channel_);
-    role_->Start(channel_);
+    role_->Start(server_->InProcessChannel(ChannelLimits()));
   }
   void StopAll() {
     role_->StopFollowing();
@@ -121,7 +122,12 @@ class StorageServiceTest : public testing::Test {
     *batches = 0;
     while (reader->Read(&reply)) {
       ++*batches;
-      for (const proto::Entry& entry : reply.entries()) rows->push_back({entry.key(), entry.value(), entry.lsn()});
+      for (const proto::Entry& entry : reply.entries()) {
+        if (entry.offset() == 0) rows->push_back({entry.key(), "", entry.lsn()});
+        EXPECT_EQ(entry.key(), rows->back().key);
+        EXPECT_EQ(entry.offset(), rows->back().value.size());
+        rows->back().value += entry.value();
+      }
     }
     return reader->Finish();
   }
@@ -192,6 +198,47 @@ TEST_F(StorageServiceTest, ScansInBatchesBothWays) {
   request.set_lower(StoragePrefix(Space::kEntry, 4));
   ASSERT_TRUE(Scan(request, &rows, &batches).ok());
   EXPECT_EQ(rows.size(), 500u);
+}
+
+// A client with gRPC's own limit of 4 MiB gets values of any size.
+TEST_F(StorageServiceTest, AScanSendsLargeValuesInParts) {
+  VersionModel model;
+  Lsn lsn = kNoLsn;
+  const size_t sizes[] = {8, 1u << 20, (1u << 20) + 1, 8, 5'000'000, 3u << 20, 100};
+  for (uint64_t i = 0; i < std::size(sizes); i++) {
+    std::string value(sizes[i], static_cast<char>('a' + i));
+    value.back() = 'z';
+    lsn = Put(RowKey(1, i), value);
+    model.Write(RowKey(1, i), lsn, value);
+  }
+  for (const bool reverse : {false, true}) {
+    for (const uint64_t batch_bytes : {uint64_t{0}, uint64_t{1}, uint64_t{1} << 30}) {
+      proto::ScanRequest request;
+      request.set_read_lsn(lsn);
+      request.set_wait_ms(5000);
+      request.set_lower(RowKey(1, 0));
+      request.set_upper(RowKey(2, 0));
+      request.set_reverse(reverse);
+      request.set_max_batch_bytes(batch_bytes);
+      std::vector<VersionModel::Row> rows;
+      int batches;
+      const grpc::Status s = Scan(request, &rows, &batches);
+      ASSERT_TRUE(s.ok()) << s.error_message();
+      ASSERT_TRUE(rows == model.Scan(request.lower(), request.upper(), lsn, reverse));
+      request.set_limit(5);
+      rows.clear();
+      ASSERT_TRUE(Scan(request, &rows, &batches).ok());
+      ASSERT_EQ(rows.size(), 5u);
+    }
+  }
+}
+
+TEST_F(StorageServiceTest, AGetOfMoreThanAMessageCarriesIsRefused) {
+  const Lsn lsn = Put(RowKey(1, 1), std::string(33u << 20, 'v'));
+  proto::GetReply reply;
+  const grpc::Status s = Get(lsn, {RowKey(1, 1), RowKey(1, 1)}, &reply);
+  EXPECT_EQ(s.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_NE(s.error_message().find("scan"), std::string::npos) << s.error_message();
 }
 
 TEST_F(StorageServiceTest, GoesOnAfterBrokenStreamsAndRestart) {

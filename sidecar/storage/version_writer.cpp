@@ -113,7 +113,9 @@ bool VersionWriter::InGap(const Table& table, std::string_view key, std::string_
   return table.gap_to_end || (versioned < table.high && !IsVersionOf(table.high, key));
 }
 
-Status VersionWriter::Put(std::string_view key, std::string_view value, Lsn record_lsn, Lsn explicit_lsn, Lsn horizon) {
+Status VersionWriter::Write(std::string_view key, MDB_val* value, unsigned flags, Lsn record_lsn, Lsn explicit_lsn,
+                            Lsn horizon) {
+  const size_t value_size = value->mv_size;
   const bool aged = explicit_lsn != kNoLsn && explicit_lsn < record_lsn;
   char versioned_bytes[kMaxVersionedKey];
   memcpy(versioned_bytes, key.data(), key.size());
@@ -128,19 +130,19 @@ Status VersionWriter::Put(std::string_view key, std::string_view value, Lsn reco
     last_prefix_ = prefix;
   }
   MDB_cursor* cursor = table->cursor.get();
-  MDB_val k = lmdb::Val(versioned), v = lmdb::Val(value);
+  MDB_val k = lmdb::Val(versioned);
 
   if (InGap(*table, key, versioned)) {
-    if (value.empty() && !aged) return Status::Ok();  // nothing there to be deleted
-    if (Status s = lmdb::Error(mdb_cursor_put(cursor, &k, &v, 0), "put"); !s.ok()) return s;
+    if (value_size == 0 && !aged) return Status::Ok();  // nothing there to be deleted
+    if (Status s = lmdb::Error(mdb_cursor_put(cursor, &k, value, flags), "put"); !s.ok()) return s;
     table->low.assign(versioned);
-    if (!value.empty()) {
+    if (value_size != 0) {
       last_counters_->rows++;
-      last_counters_->bytes += key.size() + value.size();
+      last_counters_->bytes += key.size() + value_size;
     } else {
       garbage_->Push(record_lsn, key);
     }
-    changed_bytes_ += versioned.size() + value.size() + 8;
+    changed_bytes_ += versioned.size() + value_size + 8;
     return Status::Ok();
   }
 
@@ -154,7 +156,7 @@ Status VersionWriter::Put(std::string_view key, std::string_view value, Lsn reco
   const bool has_older = present && !same_version;
   const Lsn older_lsn = has_older ? VersionLsn(lmdb::View(found_key)) : kNoLsn;
   const size_t previous_size = present ? found_value.mv_size : 0;
-  if (value.empty() && !present && !aged) return Status::Ok();
+  if (value_size == 0 && !present && !aged) return Status::Ok();
   table->gap = !same_version;
   table->gap_to_end = at_end;
   if (!same_version && !at_end) table->high.assign(lmdb::View(found_key));
@@ -168,25 +170,25 @@ Status VersionWriter::Put(std::string_view key, std::string_view value, Lsn reco
     newest = rc == MDB_NOTFOUND || !IsVersionOf(lmdb::View(newer_key), key);
   }
   if (newest) {
-    last_counters_->rows += (value.empty() ? 0 : 1) - (previous_size == 0 ? 0 : 1);
-    last_counters_->bytes += (value.empty() ? 0 : key.size() + value.size());
+    last_counters_->rows += (value_size == 0 ? 0 : 1) - (previous_size == 0 ? 0 : 1);
+    last_counters_->bytes += (value_size == 0 ? 0 : key.size() + value_size);
     last_counters_->bytes -= (previous_size == 0 ? 0 : key.size() + previous_size);
   }
-  if (Status s = lmdb::Error(mdb_cursor_put(cursor, &k, &v, 0), "put"); !s.ok()) return s;
-  changed_bytes_ += kPageBytes + value.size();
+  if (Status s = lmdb::Error(mdb_cursor_put(cursor, &k, value, flags), "put"); !s.ok()) return s;
+  changed_bytes_ += kPageBytes + value_size;
 
   if (aged) {
     // Older versions of the key may still be on their way: nothing of it goes before the horizon passes the record.
-    if (!newest || has_older || value.empty()) garbage_->Push(record_lsn, key);
+    if (!newest || has_older || value_size == 0) garbage_->Push(record_lsn, key);
     return Status::Ok();
   }
-  if (has_older && older_lsn <= horizon) {
+  if (has_older && older_lsn <= horizon && (flags & MDB_RESERVE) == 0) {
     MDB_val next_key, next_value;
     if (Status s = lmdb::Error(mdb_cursor_get(cursor, &next_key, &next_value, MDB_NEXT), "step"); !s.ok()) return s;
     size_t removed = 0;
     if (Status s = PruneHere(cursor, key, kPruneAtPut, &removed); !s.ok()) return s;
   }
-  if (has_older || value.empty()) garbage_->Push(record_lsn, key);
+  if (has_older || value_size == 0) garbage_->Push(record_lsn, key);
   return Status::Ok();
 }
 

@@ -90,7 +90,17 @@ class VersionWriter {
 
   // Writes `value` (empty: a tombstone) as the version of `key` at `explicit_lsn`, or at `record_lsn` if that is not
   // given or not lower. Idempotent. Versions of the key that `horizon` has made superfluous go with it.
-  Status Put(std::string_view key, std::string_view value, Lsn record_lsn, Lsn explicit_lsn, Lsn horizon);
+  Status Put(std::string_view key, std::string_view value, Lsn record_lsn, Lsn explicit_lsn, Lsn horizon) {
+    MDB_val v = lmdb::Val(value);
+    return Write(key, &v, 0, record_lsn, explicit_lsn, horizon);
+  }
+  // Puts a value of `size` bytes that the caller writes to *room before the next change of the LMDB transaction.
+  Status Reserve(std::string_view key, size_t size, Lsn record_lsn, Lsn explicit_lsn, Lsn horizon, char** room) {
+    MDB_val v = {size, nullptr};
+    Status s = Write(key, &v, MDB_RESERVE, record_lsn, explicit_lsn, horizon);
+    *room = static_cast<char*>(v.mv_data);
+    return s;
+  }
 
   // Removes what no read at or above `horizon` needs of `key`, at most `budget` versions (at least one if there is
   // one).
@@ -112,6 +122,7 @@ class VersionWriter {
     bool gap_to_end = false;
   };
 
+  Status Write(std::string_view key, MDB_val* value, unsigned flags, Lsn record_lsn, Lsn explicit_lsn, Lsn horizon);
   Status Open(uint64_t prefix, Table** table);
   static bool InGap(const Table& table, std::string_view key, std::string_view versioned);
   // With the cursor at the newest version of `key` at or below the horizon.
