@@ -77,7 +77,9 @@ TEST(WriteSetCopyTest, ReadersSeeTheSame) {
     ASSERT_TRUE(WriteSetCopy::Take(bytes, &copy).ok());
     for (const uint64_t prefix : prefixes) {
       ASSERT_EQ(original.Keys(prefix) == nullptr, copy.Keys(prefix) == nullptr);
-      if (original.Keys(prefix) != nullptr) EXPECT_EQ(original.Keys(prefix)->size(), copy.Keys(prefix)->size());
+      if (original.Keys(prefix) != nullptr) {
+        EXPECT_EQ(original.Keys(prefix)->size(), copy.Keys(prefix)->size());
+      }
       for (uint64_t key = 0; key < kKeys; key++) ExpectSame(original, copy, prefix, RowBody(key), kCommands);
     }
 
