@@ -210,12 +210,6 @@ const TableAmRoutine *concord_table_routine(void);
 
 /* ---- index access method (indexam/) ---- */
 /*
- * Encodes index columns order-preserving. Appends to `out`. `has_null` tells whether a key column is NULL (then a unique
- * entry gets the rowid suffix). Raises 54000 if the entry's key would be too long.
- */
-struct StringInfoData;
-void		concord_index_encode(Relation index, Datum *values, bool *isnull, struct StringInfoData *out, bool *has_null);
-/*
  * Called by the table AM for UPDATE and DELETE: removes the index entries of the old version. For UPDATE `new_slot` is the new
  * version; entries that stay the same are left. Returns true if any index needs a new entry (tuple_update's
  * update_indexes), and in *key_changed whether a unique index's key changed (the lock mode).

@@ -2,8 +2,10 @@
 
 #include "core/key.h"
 #include "core/key_encoding.h"
+#include "core/long_key.h"
 
 static_assert(CC_MAX_ENTRY_BODY == concord::kMaxKey - concord::kPrefixSize);
+static_assert(CC_WHOLE_COLUMNS == concord::kWholeColumns && CC_SHORTENED_COLUMNS == concord::kShortenedColumns);
 static_assert(CC_NULL_FIRST == concord::kNullFirst && CC_PRESENT == concord::kPresent &&
               CC_NULL_LAST == concord::kNullLast);
 
@@ -89,6 +91,20 @@ bool cc_key_successor(CcKey* key) {
     --key->size;
   }
   return false;
+}
+
+void cc_columns_shorten(const void* columns, size_t size, uint8_t* out) {
+  concord::ShortenColumns({static_cast<const char*>(columns), size}, out);
+}
+
+void cc_bound_shorten_low(CcKey* low) {
+  if (low->size > CC_WHOLE_COLUMNS) low->size = CC_WHOLE_COLUMNS;
+}
+
+void cc_bound_shorten_high(CcKey* high) {
+  if (high->size <= CC_WHOLE_COLUMNS) return;
+  high->size = CC_WHOLE_COLUMNS;
+  cc_key_successor(high);  // there is one: a column begins with a marker byte below FF
 }
 
 }  // extern "C"

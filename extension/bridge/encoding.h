@@ -16,6 +16,8 @@ extern "C" {
 #endif
 
 #define CC_MAX_ENTRY_BODY 495	/* LMDB's 511 less prefix and version */
+#define CC_WHOLE_COLUMNS 471	/* columns longer than this are shortened (core/long_key.h) */
+#define CC_SHORTENED_COLUMNS 487	/* to this; a body at least as long is of such columns */
 
 typedef struct CcKey
 {
@@ -51,6 +53,15 @@ void		cc_key_network(CcKey *key, uint8_t family, uint8_t netmask_bits, const voi
 void		cc_key_invert(CcKey *key, size_t from);
 /* Makes the key the lowest one above all that begin with it. False if there is none. */
 bool		cc_key_successor(CcKey *key);
+
+/* Columns longer than CC_WHOLE_COLUMNS as CC_SHORTENED_COLUMNS bytes; `out` may be where the columns are. */
+void		cc_columns_shorten(const void *columns, size_t size, uint8_t *out);
+/*
+ * Turn a bound of whole columns into one of bodies: none of columns at or above `low` lies below, none of columns below `high` at
+ * or above. A bound that is short enough is both.
+ */
+void		cc_bound_shorten_low(CcKey *low);
+void		cc_bound_shorten_high(CcKey *high);
 
 #ifdef __cplusplus
 }

@@ -36,9 +36,11 @@ class Scan : public CcScan, public Registered<Scan> {
 
   void Seek(std::string_view key, bool backward, bool prefix_match);
   CcStatus Next(bool backward, CcVisible* visible);
+  CcStatus Peek(bool backward, CcVisible* visible);
   void Rest();
 
  private:
+  void TurnTo(bool backward);
   void Place(bool backward);
   void KeepPosition();
   void LookForOwn();
@@ -108,10 +110,14 @@ void Scan::Rest() {
   cursor_.Rest();
 }
 
-CcStatus Scan::Next(bool backwards, CcVisible* visible) {
+void Scan::TurnTo(bool backwards) {
   CatchUp();
   if (backwards != backward) Place(backwards);
   if (changes_ != writes_.changes()) LookForOwn();
+}
+
+CcStatus Scan::Next(bool backwards, CcVisible* visible) {
+  TurnTo(backwards);
   if (keys_ != nullptr) return Merge(visible);
   if (next == end) {
     const CcStatus status = Refill();
@@ -119,6 +125,27 @@ CcStatus Scan::Next(bool backwards, CcVisible* visible) {
     if (status != CC_OK) return status;
   }
   ReturnBase(visible);
+  return CC_OK;
+}
+
+CcStatus Scan::Peek(bool backwards, CcVisible* visible) {
+  TurnTo(backwards);
+  if (keys_ != nullptr) {
+    // Nobody knows what is next before it has passed over what is hidden: go there, and come back.
+    const Position::Kind kind = position_.kind;
+    const std::string key(position_.key);
+    const CcStatus status = Merge(visible);
+    key_ = key;
+    position_ = {kind, key_};
+    Place(backward);
+    return status;
+  }
+  if (next == end) {
+    const CcStatus status = Refill();
+    if (status != CC_OK) return status;
+  }
+  visible->entry = *next;
+  visible->is_own = false;
   return CC_OK;
 }
 
@@ -245,6 +272,10 @@ extern "C" CcStatus cc_scan_seek(CcScan* scan, const void* key, size_t key_size,
 
 extern "C" CcStatus cc_scan_next(CcScan* scan, bool backward, CcVisible* visible) {
   return Guard([&] { return static_cast<Scan*>(scan)->Next(backward, visible); });
+}
+
+extern "C" CcStatus cc_scan_peek(CcScan* scan, bool backward, CcVisible* visible) {
+  return Guard([&] { return static_cast<Scan*>(scan)->Peek(backward, visible); });
 }
 
 extern "C" CcStatus cc_scan_rest(CcScan* scan) {

@@ -157,6 +157,22 @@ TEST_P(ScanModelTest, SeesWhatTheModelSees) {
           ASSERT_EQ(live.views, 0u);
         }
         const auto visible = Visible(prefix, lsn, curcid);
+        if (Random(6) == 0) {  // a look ahead changes nothing, in whatever direction
+          const bool there = Random(2) == 0;
+          CcVisible ahead = {};
+          const CcStatus looked = cc_scan_peek(scan, there, &ahead);
+          TestPosition copy = position;
+          const auto expected = copy.Next(visible, there);
+          ASSERT_EQ(looked, expected == visible.end() ? CC_END : CC_OK) << cc_error();
+          if (looked == CC_OK) {
+            ASSERT_EQ(KeyOf(ahead.entry), expected->first);
+            ASSERT_EQ(ValueOf(ahead.entry), expected->second.second);
+            ASSERT_EQ(ahead.is_own, expected->second.first == 0);
+          }
+          if (const CcEntry* next = cc_scan_ahead(scan, there); next != nullptr) {
+            ASSERT_EQ(KeyOf(*next), expected->first);
+          }
+        }
         CcVisible row = {};
         const CcEntry* taken = Random(8) == 0 ? nullptr : cc_scan_take(scan, backward);
         if (taken != nullptr) row.entry = *taken;

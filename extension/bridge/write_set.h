@@ -147,6 +147,18 @@ cc_scan_take(CcScan *scan, bool backward)
 		return NULL;			/* NOLINT(modernize-use-nullptr): C reads this too */
 	return scan->next++;
 }
+
+/* The entry that cc_scan_take would return, which stays there. */
+static inline const CcEntry *
+cc_scan_ahead(const CcScan *scan, bool backward)
+{
+	if (scan->next == scan->end || scan->backward != backward || scan->unmerged_at != *scan->changes)
+		return NULL;			/* NOLINT(modernize-use-nullptr): C reads this too */
+	return scan->next;
+}
+/* What cc_scan_next would return; the scan stays where it is. What it has returned is good no longer, as after cc_scan_next. */
+CcStatus	cc_scan_peek(CcScan *scan, bool backward, CcVisible *visible);
+
 /*
  * Gives up the view that the scan holds, and what is read ahead. The scan goes on from where it stands, in a fresh view; entries
  * that it has returned stay good for those who have pinned their view.

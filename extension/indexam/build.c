@@ -212,7 +212,6 @@ has_equal(Writer *writer, const SortedEntry *entry, bool same_columns)
 {
 	MemoryContext caller;
 	Alike	   *alike;
-	IndexTuple	tuple;
 	ListCell   *cell;
 	bool		found = false;
 
@@ -224,15 +223,15 @@ has_equal(Writer *writer, const SortedEntry *entry, bool same_columns)
 	caller = MemoryContextSwitchTo(writer->alike_context);
 	alike = palloc(sizeof(Alike));
 	alike->rowid = entry->rowid;
-	tuple = palloc(VARSIZE_ANY_EXHDR(entry->value) - CONCORD_ENTRY_HEADER);
-	memcpy(tuple, VARDATA_ANY(entry->value) + CONCORD_ENTRY_HEADER, VARSIZE_ANY_EXHDR(entry->value) - CONCORD_ENTRY_HEADER);
-	index_deform_tuple(tuple, RelationGetDescr(writer->index), alike->values, alike->isnull);
+	(void) concord_deform_entry(writer->index, (const uint8 *) VARDATA_ANY(entry->value), VARSIZE_ANY_EXHDR(entry->value),
+								alike->values, alike->isnull);
 	foreach(cell, writer->alike)
 	{
 		Alike	   *other = lfirst(cell);
 
 		found = found || (other->rowid != alike->rowid &&
-						  concord_index_same_key(writer->index, writer->ix, alike->values, other->values, alike->isnull));
+						  concord_same_key(writer->index, writer->ix, entry->unique_size, alike->values, alike->isnull,
+										   other->values, other->isnull));
 	}
 	writer->alike = lappend(writer->alike, alike);
 	MemoryContextSwitchTo(caller);
@@ -246,7 +245,8 @@ check_unique(Writer *writer, const SortedEntry *entry)
 	bool		same_columns = writer->unique.key.size == entry->unique_size &&
 		memcmp(writer->unique.bytes, VARDATA_ANY(entry->body), entry->unique_size) == 0;
 
-	if (writer->ix->lossy ? has_equal(writer, entry, same_columns) : same_columns && entry->rowid != writer->unique_rowid)
+	if (concord_key_is_lossy(writer->ix, entry->unique_size) ? has_equal(writer, entry, same_columns)
+		: same_columns && entry->rowid != writer->unique_rowid)
 		raise_duplicate(writer->table, writer->index, (const uint8 *) VARDATA_ANY(entry->value),
 						VARSIZE_ANY_EXHDR(entry->value));
 	memcpy(writer->unique.bytes, VARDATA_ANY(entry->body), entry->unique_size);

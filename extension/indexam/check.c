@@ -93,6 +93,25 @@ check_rows(Check *check)
 	ExecDropSingleTupleTableSlot(slot);
 }
 
+/* True if the columns that the entry holds make its key, as far as that tells. */
+static bool
+holds_its_key(Check *check, const CcEntry *entry, uint64 rowid)
+{
+	Datum		values[INDEX_MAX_KEYS];
+	bool		isnull[INDEX_MAX_KEYS];
+	IndexTuple	tuple = concord_deform_entry(check->index, entry->value, entry->value_size, values, isnull);
+	ConcordBody body;
+	size_t		columns_size;
+	bool		has_null,
+				same;
+
+	concord_encode_body(check->index, concord_index_describe(check->index), values, isnull, rowid, &body, &columns_size,
+						&has_null);
+	same = body.key.size == entry->key_size && memcmp(body.bytes, entry->key, body.key.size) == 0;
+	pfree(tuple);
+	return same;
+}
+
 static void
 check_entries(Check *check)
 {
@@ -111,6 +130,7 @@ check_entries(Check *check)
 		uint64		rowid = concord_entry_rowid(visible.entry.value);
 		uint8		bytes[CC_MAX_ENTRY_BODY];
 		size_t		size = visible.entry.key_size;
+		bool		holds_key = holds_its_key(check, &visible.entry, rowid);
 		ItemPointerData tid;
 		ConcordBody body;
 
@@ -123,6 +143,8 @@ check_entries(Check *check)
 			add_problem(check, rowid, "an entry names this row, which the index's predicate excludes");
 		else if (body.key.size != size || memcmp(body.bytes, bytes, size) != 0)
 			add_problem(check, rowid, "an entry names this row, whose columns are others");
+		else if (!holds_key)
+			add_problem(check, rowid, "an entry of this row holds other columns than its key");
 	}
 	if (status != CC_OK && status != CC_END)
 		concord_check(status);

@@ -30,11 +30,12 @@ concord_index_estimate(Relation index, BlockNumber *pages, double *tuples)
 	entries += own_entries;
 	bytes += own_bytes;
 	*tuples = (double) entries;
-	/* One metapage, then leaves, then what is above them. An entry holds the columns twice, as key and as tuple. */
+	/* One metapage, then leaves, then what is above them. An entry holds the columns twice, as key, which may be shortened, and as tuple. */
 	*pages = 1;
 	if (entries > 0)
 	{
-		double		payload = Max((double) bytes / entries - ENTRY_OVERHEAD, 8) / 2;
+		double		both = Max((double) bytes / entries - ENTRY_OVERHEAD, 8);
+		double		payload = Max(both / 2, both - CC_SHORTENED_COLUMNS);
 		double		leaf = BLCKSZ * BTREE_DEFAULT_FILLFACTOR / 100.0;
 
 		double		level = ceil(entries * (MAXALIGN((Size) payload) + BTREE_ITEM_OVERHEAD) / leaf);

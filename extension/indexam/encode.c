@@ -8,9 +8,9 @@
 #include <math.h>
 
 #include "access/htup_details.h"
+#include "access/nbtree.h"
 #include "catalog/pg_enum.h"
 #include "catalog/pg_type_d.h"
-#include "lib/stringinfo.h"
 #include "port/pg_bswap.h"
 #include "utils/builtins.h"
 #include "utils/cash.h"
@@ -23,6 +23,11 @@
 #include "utils/uuid.h"
 #include "utils/varbit.h"
 #include "utils/xid8.h"
+
+/* What btree takes (BTMaxItemSize): three to a page. */
+#define INDEX_TUPLE_MAX \
+	MAXALIGN_DOWN((BLCKSZ - MAXALIGN(SizeOfPageHeaderData + 3 * sizeof(ItemIdData) + 3 * sizeof(ItemPointerData)) - \
+				   MAXALIGN(sizeof(BTPageOpaqueData))) / 3)
 
 /* A stored timestamp differs from the same moment in any zone by less than this. */
 #define WIDEST_ZONE (2 * USECS_PER_DAY)
@@ -228,40 +233,35 @@ concord_encode_columns(const ConcordIndex *ix, Datum *values, bool *isnull, CcKe
 	}
 }
 
-static void
-refuse_long(Relation index, size_t size, size_t limit)
-{
-	ereport(ERROR,
-			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-			 errmsg("index row size %zu exceeds maximum %zu for index \"%s\"",
-					size, limit, RelationGetRelationName(index)),
-			 errhint("Consider a function index of an MD5 hash of the value."),
-			 errtable(index)));
-}
-
 void
 concord_encode_body(Relation index, const ConcordIndex *ix, Datum *values, bool *isnull, uint64 rowid,
 					ConcordBody *body, size_t *columns_size, bool *has_null)
 {
 	concord_body_init(body);
 	concord_encode_columns(ix, values, isnull, &body->key, has_null);
+	if (body->key.size > CC_WHOLE_COLUMNS)
+		concord_shorten_columns(ix, values, isnull, &body->key);
 	*columns_size = body->key.size;
-	if (!concord_key_is_whole_body(ix, *has_null))
+	if (!concord_key_is_whole_body(ix, *columns_size, *has_null))
 		cc_key_uint64(&body->key, rowid);
-	if (!concord_body_fits(body))
-		refuse_long(index, *columns_size, CC_MAX_ENTRY_BODY - (body->key.size - *columns_size));
 }
 
-void
-concord_index_encode(Relation index, Datum *values, bool *isnull, struct StringInfoData *out, bool *has_null)
+/* As btree does: what it cannot hold, an index of the same definition on heap could not either. */
+static void
+refuse_large(Relation index, IndexTuple tuple)
 {
-	ConcordBody body;
+	Relation	table = RelationIdGetRelation(index->rd_index->indrelid);
 
-	concord_body_init(&body);
-	concord_encode_columns(concord_index_describe(index), values, isnull, &body.key, has_null);
-	if (!concord_body_fits(&body))
-		refuse_long(index, body.key.size, CC_MAX_ENTRY_BODY);
-	appendBinaryStringInfo(out, (char *) body.bytes, body.key.size);
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("index row size %zu exceeds btree version %u maximum %zu for index \"%s\"",
+					IndexTupleSize(tuple), BTREE_VERSION, INDEX_TUPLE_MAX, RelationGetRelationName(index)),
+			 errdetail("Index row references tuple (%u,%u) in relation \"%s\".",
+					   ItemPointerGetBlockNumber(&tuple->t_tid), ItemPointerGetOffsetNumber(&tuple->t_tid),
+					   RelationGetRelationName(table)),
+			 errhint("Values larger than 1/3 of a buffer page cannot be indexed.\n"
+					 "Consider a function index of an MD5 hash of the value, or use full text indexing."),
+			 errtableconstraint(table, RelationGetRelationName(index))));
 }
 
 uint8 *
@@ -271,6 +271,8 @@ concord_form_entry(Relation index, Datum *values, bool *isnull, uint64 rowid, si
 	uint8	   *value;
 
 	concord_tid_from_rowid(&tuple->t_tid, rowid);
+	if (IndexTupleSize(tuple) > INDEX_TUPLE_MAX)
+		refuse_large(index, tuple);
 	*size = CONCORD_ENTRY_HEADER + IndexTupleSize(tuple);
 	value = palloc(*size);
 	memcpy(value, &rowid, sizeof(rowid));

@@ -1,7 +1,7 @@
 /*
  * The index access method: concord_btree. It takes btree's operator classes and keeps its entries in storage's ordered keyspace.
  *
- *   entry body  := column+ [rowid u64be]          columns as core/key_encoding.h, in index order
+ *   entry body  := column+ [rowid u64be]          columns as core/key_encoding.h, in index order; if long, as core/long_key.h
  *   entry value := rowid u64le | index tuple      what index_form_tuple makes of key and INCLUDE columns
  *
  * The rowid is left out of the body of a unique, immediate index unless a key column is NULL (and NULLs are distinct) or has
@@ -136,7 +136,7 @@ bool		concord_index_is_ordered(Relation index);
 bool		concord_index_same_key(Relation index, const ConcordIndex *ix, Datum *values, Datum *others, bool *isnull);
 
 /* ---- encoding (encode.c) ---- */
-/* An entry body on the stack; one byte more than fits, so that a bound just above the longest body can be made. */
+/* An entry body on the stack. */
 typedef struct ConcordBody
 {
 	CcKey		key;
@@ -159,14 +159,26 @@ concord_body_fits(const ConcordBody *body)
 
 /* Appends the key columns. */
 void		concord_encode_columns(const ConcordIndex *ix, Datum *values, bool *isnull, CcKey *key, bool *has_null);
-/* The whole entry body; *columns_size is its part without the rowid. Raises 54000 if it is too long. */
+/* The whole entry body; *columns_size is its part without the rowid. */
 void		concord_encode_body(Relation index, const ConcordIndex *ix, Datum *values, bool *isnull, uint64 rowid,
 								ConcordBody *body, size_t *columns_size, bool *has_null);
+/* True if a body of this size, or the columns in it, are shortened (long_key.c). */
+static inline bool
+concord_is_shortened(size_t size)
+{
+	return size >= CC_SHORTENED_COLUMNS;
+}
+/* True if columns that are not equal may have these bytes; then concord_same_key tells. */
+static inline bool
+concord_key_is_lossy(const ConcordIndex *ix, size_t columns_size)
+{
+	return ix->lossy || concord_is_shortened(columns_size);
+}
 /* True if the columns alone identify an entry, and so the body has no rowid. */
 static inline bool
-concord_key_is_whole_body(const ConcordIndex *ix, bool has_null)
+concord_key_is_whole_body(const ConcordIndex *ix, size_t columns_size, bool has_null)
 {
-	return ix->unique && ix->immediate && !ix->lossy && (!has_null || ix->nulls_not_distinct);
+	return ix->unique && ix->immediate && !concord_key_is_lossy(ix, columns_size) && (!has_null || ix->nulls_not_distinct);
 }
 /* True if no two entries may have equal columns. */
 static inline bool
@@ -186,10 +198,13 @@ typedef enum ConcordArgument
 } ConcordArgument;
 ConcordArgument concord_encode_argument(const ConcordColumn *column, Oid type, Datum argument, CcKey *low, CcKey *high);
 
-/* ---- entry values (encode.c) ---- */
+/* ---- entry values (encode.c, long_key.c) ---- */
 #define CONCORD_ENTRY_HEADER sizeof(uint64)
-/* palloc'd */
+/* palloc'd. Raises 54000 if the index tuple is longer than a btree takes. */
 uint8	   *concord_form_entry(Relation index, Datum *values, bool *isnull, uint64 rowid, size_t *size);
+void		concord_raise_malformed(Relation index) pg_attribute_noreturn();
+/* The columns in an entry's value; they point into the palloc'd tuple that is returned. */
+IndexTuple	concord_deform_entry(Relation index, const uint8 *value, size_t size, Datum *values, bool *isnull);
 static inline uint64
 concord_entry_rowid(const uint8 *value)
 {
@@ -199,7 +214,18 @@ concord_entry_rowid(const uint8 *value)
 	return rowid;
 }
 
-/* ---- scans (scan.c; keys in scan_keys.h) ---- */
+/* ---- long keys (long_key.c) ---- */
+/* Shortens the columns that a body was too small for, or is not to hold. */
+void		concord_shorten_columns(const ConcordIndex *ix, Datum *values, bool *isnull, CcKey *body);
+/* Makes room for `size` bytes in palloc'd memory, however large; `data` may be NULL. */
+void		concord_key_reserve(CcKey *key, size_t size);
+/* The whole columns into `key`, which grows if need be. */
+void		concord_whole_columns(const ConcordIndex *ix, Datum *values, bool *isnull, CcKey *key);
+/* True if columns that have the same bytes of this size in a body are equal. */
+bool		concord_same_key(Relation index, const ConcordIndex *ix, size_t columns_size, Datum *values, bool *isnull,
+							 Datum *others, bool *others_isnull);
+
+/* ---- scans (scan.c; keys in scan_keys.h, long keys in group.h) ---- */
 IndexScanDesc concord_ambeginscan(Relation index, int nkeys, int norderbys);
 void		concord_amrescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, int norderbys);
 bool		concord_amgettuple(IndexScanDesc scan, ScanDirection direction);

@@ -158,18 +158,15 @@ insert_plain(Insertion *in, const uint8 *value, size_t size)
 static bool
 same_key(Insertion *in, const CcEntry *entry)
 {
-	size_t		size = entry->value_size - CONCORD_ENTRY_HEADER;
 	IndexTuple	tuple;
 	Datum		values[INDEX_MAX_KEYS];
 	bool		isnull[INDEX_MAX_KEYS];
 	bool		same;
 
-	if (!in->ix->lossy)
+	if (!concord_key_is_lossy(in->ix, in->columns_size))
 		return true;
-	tuple = palloc(size);
-	memcpy(tuple, entry->value + CONCORD_ENTRY_HEADER, size);
-	index_deform_tuple(tuple, RelationGetDescr(in->index), values, isnull);
-	same = concord_index_same_key(in->index, in->ix, values, in->values, isnull);
+	tuple = concord_deform_entry(in->index, entry->value, entry->value_size, values, isnull);
+	same = concord_same_key(in->index, in->ix, in->columns_size, values, isnull, in->values, in->isnull);
 	pfree(tuple);
 	return same;
 }
@@ -334,7 +331,7 @@ concord_aminsert(Relation index, Datum *values, bool *isnull, ItemPointer heap_t
 		return true;
 	}
 	value = concord_form_entry(index, values, isnull, in.rowid, &size);
-	if (concord_key_is_whole_body(in.ix, in.has_null))
+	if (concord_key_is_whole_body(in.ix, in.columns_size, in.has_null))
 		satisfied = insert_unique(&in, check_unique, value, size);
 	else
 		satisfied = insert_beside(&in, check_unique, value, size);

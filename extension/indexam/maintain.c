@@ -236,7 +236,7 @@ remove_entry(Relation index, const ConcordIndex *ix, Entry *entry, uint64 rowid,
 	uint64		newest_lsn;
 
 	/* A body with a rowid is this row's. */
-	if (!concord_key_is_whole_body(ix, entry->has_null))
+	if (!concord_key_is_whole_body(ix, entry->columns_size, entry->has_null))
 		concord_check(cc_ws_delete(prefix, bytes, entry->body.key.size, cid));
 	if (!concord_key_is_unique(ix, entry->has_null))
 		return;
@@ -270,8 +270,8 @@ maintain_index(IndexKnown *known_index, EState *estate, TupleTableSlot *old_slot
 	if (old_entry.exists && new_entry.exists && same_body(&old_entry, &new_entry))
 	{
 		needs_entry = !same_value(index, &old_entry, &new_entry, rowid);
-		/* Of a lossy encoding nobody knows whether the key is the same. */
-		*key_changed |= needs_entry && ix->lossy && known_index->is_key;
+		/* Of a lossy key nobody knows whether it is the same. */
+		*key_changed |= needs_entry && known_index->is_key && concord_key_is_lossy(ix, new_entry.columns_size);
 	}
 	else
 	{

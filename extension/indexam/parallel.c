@@ -7,6 +7,8 @@
  * tens of nanoseconds an entry, and reads them again for himself. What stands between is a cut: the body of an entry, with what is
  * less on one side, and what is not on the other.
  *
+ * No cut is within a group of long keys (group.h): who has some of a group has all of it, to sort it.
+ *
  * Ranges are numbered by the combinations of array elements, which all participants visit in one order.
  */
 #include "indexam/parallel.h"
@@ -82,6 +84,26 @@ go_to_range(ConcordScanKeys *keys, uint64 *range, uint64 wanted, ScanDirection d
 	return true;
 }
 
+/* Makes the cut at an entry, or, if that is of a group, behind the group in the direction. False if that is not in the range. */
+static bool
+cut_at(ConcordParallelIndexScan *shared, const ConcordScanKeys *keys, const CcEntry *entry, bool backward)
+{
+	CcKey		cut = {.data = shared->cut, .size = entry->key_size, .capacity = sizeof(shared->cut)};
+	CcEntry		behind;
+
+	memcpy(cut.data, entry->key, entry->key_size);
+	if (concord_is_shortened(entry->key_size))
+	{
+		cut.size = CC_WHOLE_COLUMNS;
+		if (!backward)
+			(void) cc_key_successor(&cut);
+	}
+	shared->cut_size = cut.size;
+	behind.key = cut.data;
+	behind.key_size = cut.size;
+	return backward ? !concord_scan_keys_below(keys, &behind) : !concord_scan_keys_above(keys, &behind);
+}
+
 /*
  * Walks over the entries of a piece, from where the cursor has been placed. True if the range goes on behind it; then the cut
  * is what comes next (forward), or the last entry of the piece (backward).
@@ -108,11 +130,7 @@ walk(ConcordParallelIndexScan *shared, ConcordScanKeys *keys, CcScan *cursor, bo
 		if (backward ? concord_scan_keys_above(keys, entry) : concord_scan_keys_below(keys, entry))
 			continue;
 		if (++walked > PIECE_ENTRIES && entry->key_size <= sizeof(shared->cut))
-		{
-			shared->cut_size = entry->key_size;
-			memcpy(shared->cut, entry->key, entry->key_size);
-			return true;
-		}
+			return cut_at(shared, keys, entry, backward);
 	}
 }
 

@@ -7,8 +7,8 @@
 #include "indexam/indexam.h"
 
 #include "access/relscan.h"
+#include "indexam/group.h"
 #include "indexam/parallel.h"
-#include "indexam/scan_keys.h"
 #include "miscadmin.h"
 #include "nodes/tidbitmap.h"
 #include "pgstat.h"
@@ -41,6 +41,7 @@ typedef struct ConcordIndexScanData
 	uint8		mark_copy[CC_MAX_ENTRY_BODY];
 	int		   *marked_elements;	/* per array */
 	bool		restored;		/* go on after `last`, in whatever direction comes */
+	ConcordGroup *group;		/* NULL until a long key is met */
 
 	IndexTuple	tuple;			/* aligned copy of the current entry's */
 	size_t		tuple_room;
@@ -78,6 +79,8 @@ concord_amrescan(IndexScanDesc scan, ScanKey keys, int nkeys, ScanKey orderbys, 
 	self->restored = false;
 	self->last.valid = false;
 	self->mark.valid = false;
+	if (self->group != NULL)
+		concord_group_close(self->group);
 }
 
 void
@@ -86,11 +89,20 @@ concord_amendscan(IndexScanDesc scan)
 	ConcordIndexScan self = scan->opaque;
 
 	concord_resource_release(&self->resource);
+	if (self->group != NULL)
+		concord_group_free(self->group);
 	concord_scan_keys_free(self->keys);
 	if (self->tuple != NULL)
 		pfree(self->tuple);
 	pfree(self->marked_elements);
 	pfree(self);
+}
+
+static void
+keep_last(ConcordIndexScan self, const ConcordPosition *position)
+{
+	self->last.size = position->size;
+	self->last.body = memcpy(self->last_copy, position->body, position->size);
 }
 
 /* Gives the view up until the next fetch. */
@@ -102,7 +114,7 @@ concord_index_rest(IndexScanDesc scan)
 	if (!concord_resource_held(self->resource))
 		return;
 	if (self->last.valid && self->last.body != self->last_copy)
-		self->last.body = memcpy(self->last_copy, self->last.body, self->last.size);
+		keep_last(self, &self->last);
 	concord_check(cc_scan_rest(self->cursor));
 }
 
@@ -156,6 +168,66 @@ copy_tuple(ConcordIndexScan self, MemoryContext context, const CcEntry *entry)
 		memcpy((char *) self->tuple + at, entry->value + CONCORD_ENTRY_HEADER + at, sizeof(uint64));
 }
 
+/* Makes the entry the one returned last if it meets the conditions. `fleeting`: it may be gone at the next call. */
+static inline bool
+accept_entry(IndexScanDesc scan, ConcordIndexScan self, const CcEntry *entry, bool fleeting, uint64 *rowid)
+{
+	ConcordScanKeys *keys = self->keys;
+
+	if (scan->xs_want_itup || keys->condition_count > 0)
+		copy_tuple(self, GetMemoryChunkContext(self), entry);
+	if (keys->condition_count > 0 && !concord_scan_keys_match(keys, self->tuple, scan->xs_itupdesc))
+		return false;
+	self->restored = false;
+	self->last.valid = true;
+	self->last.size = entry->key_size;
+	self->last.body = entry->key;
+	if (fleeting)
+		self->last.body = memcpy(self->last_copy, entry->key, entry->key_size);
+	*rowid = concord_entry_rowid(entry->value);
+	return true;
+}
+
+/* The next matching entry of the group that the scan is in. */
+static bool
+next_in_group(IndexScanDesc scan, ConcordIndexScan self, bool backward, uint64 *rowid)
+{
+	const CcEntry *entry;
+
+	while ((entry = concord_group_next(self->group, backward)) != NULL)
+		if (accept_entry(scan, self, entry, true, rowid))
+			return true;
+	concord_group_leave(self->group, self->cursor, backward);
+	return false;
+}
+
+/* The next matching entry of the group that begins, in this direction, with an entry. */
+static bool
+first_in_group(IndexScanDesc scan, ConcordIndexScan self, const CcEntry *entry, bool backward, uint64 *rowid)
+{
+	if (self->group == NULL)
+		self->group = concord_group_create(scan->indexRelation, self->keys);
+	concord_group_read(self->group, self->cursor, entry, backward);
+	self->batch_in_range = false;	/* there may be another batch now */
+	if (self->restored && concord_is_shortened(self->last.size))
+		concord_group_go_to(self->group, self->last.body, self->last.size, backward);
+	self->restored = false;
+	return next_in_group(scan, self, backward, rowid);
+}
+
+static bool
+in_group(ConcordIndexScan self)
+{
+	return unlikely(self->group != NULL) && concord_group_is_open(self->group);
+}
+
+static inline bool
+is_malformed(const CcEntry *entry)
+{
+	return entry->value_size < CONCORD_ENTRY_HEADER + sizeof(IndexTupleData) ||
+		entry->value_size % MAXIMUM_ALIGNOF != 0 || entry->key_size > CC_MAX_ENTRY_BODY;
+}
+
 /* The next matching entry within the current range. */
 static bool
 next_in_range(IndexScanDesc scan, ConcordIndexScan self, bool backward, uint64 *rowid)
@@ -164,6 +236,8 @@ next_in_range(IndexScanDesc scan, ConcordIndexScan self, bool backward, uint64 *
 	CcScan	   *cursor = self->cursor;
 	CcVisible	visible;
 
+	if (in_group(self) && next_in_group(scan, self, backward, rowid))
+		return true;
 	for (;;)
 	{
 		const CcEntry *entry = cc_scan_take(cursor, backward);
@@ -198,28 +272,21 @@ next_in_range(IndexScanDesc scan, ConcordIndexScan self, bool backward, uint64 *
 			/* Entries come in order: if the last one read ahead is within the range too, all between are. */
 			self->batch_in_range = cursor->next != cursor->end &&
 				!(backward ? concord_scan_keys_below(keys, cursor->end - 1) : concord_scan_keys_above(keys, cursor->end - 1));
-			if (self->restored && concord_compare_body(entry, self->last.body, self->last.size) == 0)
+			if (self->restored && !concord_is_shortened(self->last.size) &&
+				concord_compare_body(entry, self->last.body, self->last.size) == 0)
 				continue;		/* was returned before the mark was set */
 		}
-		if (unlikely(entry->value_size < CONCORD_ENTRY_HEADER + sizeof(IndexTupleData) ||
-					 entry->value_size % MAXIMUM_ALIGNOF != 0 || entry->key_size > CC_MAX_ENTRY_BODY))
-			ereport(ERROR,
-					(errcode(ERRCODE_DATA_CORRUPTED),
-					 errmsg("index \"%s\" has a malformed entry", RelationGetRelationName(scan->indexRelation))));
-
-		if (scan->xs_want_itup || keys->condition_count > 0)
-			copy_tuple(self, GetMemoryChunkContext(self), entry);
-		if (keys->condition_count > 0 && !concord_scan_keys_match(keys, self->tuple, scan->xs_itupdesc))
+		if (unlikely(concord_is_shortened(entry->key_size) || is_malformed(entry)))
+		{
+			if (is_malformed(entry))
+				concord_raise_malformed(scan->indexRelation);
+			if (first_in_group(scan, self, entry, backward, rowid))
+				return true;
 			continue;
-
-		self->restored = false;
-		self->last.valid = true;
-		self->last.size = entry->key_size;
-		self->last.body = entry->key;
-		if (!taken && visible.is_own)	/* may be rolled back before the next call */
-			self->last.body = memcpy(self->last_copy, entry->key, entry->key_size);
-		*rowid = concord_entry_rowid(entry->value);
-		return true;
+		}
+		/* One of our own may be rolled back before the next call. */
+		if (accept_entry(scan, self, entry, !taken && visible.is_own, rowid))
+			return true;
 	}
 }
 
@@ -259,7 +326,9 @@ next_entry(IndexScanDesc scan, ScanDirection direction, uint64 *rowid)
 	{
 		/* The elements are those of the mark. */
 		in_range = concord_scan_keys_range(self->keys);
-		if (in_range)
+		if (in_range && concord_is_shortened(self->last.size))
+			concord_group_seek(self->cursor, self->last.body, backward);
+		else if (in_range)
 			concord_check(cc_scan_seek(self->cursor, self->last.body, self->last.size, backward, false));
 	}
 	else if (!self->positioned)
@@ -336,6 +405,8 @@ concord_ammarkpos(IndexScanDesc scan)
 	self->mark.body = memcpy(self->mark_copy, self->last.body, self->last.size);
 	for (int i = 0; i < self->keys->array_count; i++)
 		self->marked_elements[i] = self->keys->arrays[i].current;
+	if (in_group(self))
+		concord_group_mark(self->group);
 }
 
 void
@@ -343,13 +414,19 @@ concord_amrestrpos(IndexScanDesc scan)
 {
 	ConcordIndexScan self = scan->opaque;
 
+	if (self->mark.valid && in_group(self) && concord_group_restore(self->group))
+	{
+		keep_last(self, &self->mark);
+		return;
+	}
+	if (self->group != NULL)
+		concord_group_close(self->group);
 	self->positioned = false;
 	self->restored = false;
 	self->last.valid = self->mark.valid;
 	if (!self->mark.valid)
 		return;
-	self->last.size = self->mark.size;
-	self->last.body = memcpy(self->last_copy, self->mark.body, self->mark.size);
+	keep_last(self, &self->mark);
 	for (int i = 0; i < self->keys->array_count; i++)
 		self->keys->arrays[i].current = self->marked_elements[i];
 	self->restored = true;

@@ -37,40 +37,67 @@ concord_scan_keys_create(const ConcordIndex *ix, ScanKey keys, int key_count)
 	return self;
 }
 
-/* ---- ranges ---- */
+/* ---- bounds ---- */
+
+/*
+ * Bounds are made of whole columns. Those that do not fit into a body have memory of their own.
+ */
+static void
+reserve(ConcordScanKeys *self, ConcordBody *body, size_t size)
+{
+	uint8	   *data;
+
+	if (likely(size <= body->key.capacity))
+		return;
+	if (self->long_context == NULL)
+		self->long_context = AllocSetContextCreate(self->context, "Concord long bounds", ALLOCSET_DEFAULT_SIZES);
+	data = MemoryContextAllocHuge(self->long_context, size);
+	memcpy(data, body->key.data, Min(body->key.size, body->key.capacity));
+	body->key.data = data;
+	body->key.capacity = size;
+}
 
 static void
-copy_body(ConcordBody *to, const ConcordBody *from)
+append(ConcordScanKeys *self, ConcordBody *body, const uint8 *bytes, size_t size)
 {
-	to->key.size = Min(from->key.size, from->key.capacity);
-	memcpy(to->bytes, from->bytes, to->key.size);
+	reserve(self, body, body->key.size + size);
+	cc_key_raw(&body->key, bytes, size);
+}
+
+static void
+copy_body(ConcordScanKeys *self, ConcordBody *to, const ConcordBody *from)
+{
+	to->key.size = 0;
+	append(self, to, from->key.data, from->key.size);
 }
 
 static int
-compare_bodies(const ConcordBody *a, const ConcordBody *b)
+compare_keys(const CcKey *a, const CcKey *b)
 {
-	int			order = memcmp(a->bytes, b->bytes, Min(a->key.size, b->key.size));
+	int			order = memcmp(a->data, b->data, Min(a->size, b->size));
 
 	if (order != 0)
 		return order;
-	return a->key.size < b->key.size ? -1 : a->key.size > b->key.size;
+	return a->size < b->size ? -1 : a->size > b->size;
 }
+
+/* ---- ranges ---- */
 
 /* Nothing below `body`. */
 static void
 raise_low(ConcordScanKeys *self, ConcordBody *body)
 {
-	if (compare_bodies(body, &self->low) > 0)
-		copy_body(&self->low, body);
+	if (compare_keys(&body->key, &self->low.key) > 0)
+		copy_body(self, &self->low, body);
 }
 
 /* Nothing at or above `body`. */
 static void
 cut_high(ConcordScanKeys *self, ConcordBody *body)
 {
-	if (!self->has_high || compare_bodies(body, &self->high) < 0)
+	if (!self->has_high || compare_keys(&body->key, &self->high.key) < 0)
 	{
-		copy_body(&self->high, body);
+		copy_body(self, &self->high, body);
 		self->has_high = true;
 	}
 }
@@ -94,10 +121,33 @@ cut_high_past(ConcordScanKeys *self, ConcordBody *body)
 }
 
 static void
-body_from_prefix(ConcordBody *body, const ConcordBody *prefix)
+body_from_prefix(ConcordScanKeys *self, ConcordBody *body, const ConcordBody *prefix)
 {
 	concord_body_init(body);
-	cc_key_raw(&body->key, prefix->bytes, prefix->key.size);
+	append(self, body, prefix->key.data, prefix->key.size);
+}
+
+/* Appends the argument of a comparison to `low` and, if it is between two, to `high`. */
+static ConcordArgument
+append_argument(ConcordScanKeys *self, const ConcordColumn *column, Oid type, Datum argument, ConcordBody *low,
+				ConcordBody *high)
+{
+	size_t		low_size = low->key.size,
+				high_size = high->key.size,
+				low_needed,
+				high_needed;
+	ConcordArgument result = concord_encode_argument(column, type, argument, &low->key, &high->key);
+
+	if (likely(concord_body_fits(low) && concord_body_fits(high)))
+		return result;
+	/* Again, in room for all. */
+	low_needed = low->key.size;
+	high_needed = high->key.size;
+	low->key.size = low_size;
+	high->key.size = high_size;
+	reserve(self, low, low_needed);
+	reserve(self, high, high_needed);
+	return concord_encode_argument(column, type, argument, &low->key, &high->key);
 }
 
 /* Everything that begins with `prefix` and the byte. */
@@ -106,19 +156,17 @@ narrow_to_marker(ConcordScanKeys *self, const ConcordBody *prefix, uint8 marker)
 {
 	ConcordBody body;
 
-	body_from_prefix(&body, prefix);
-	cc_key_byte(&body.key, marker);
+	body_from_prefix(self, &body, prefix);
+	append(self, &body, &marker, 1);
 	raise_low(self, &body);
 	cut_high_past(self, &body);
 }
 
-/* `point` is a body that begins with the prefix. If it does not fit, no entry has it. */
+/* `point` is the prefix and one value more. */
 static Effect
 narrow_to_point(ConcordScanKeys *self, ConcordBody *point, ConcordBody *next_prefix)
 {
-	if (!concord_body_fits(point))
-		return EFFECT_NOTHING;
-	copy_body(next_prefix, point);
+	copy_body(self, next_prefix, point);
 	raise_low(self, point);
 	cut_high_past(self, point);
 	return EFFECT_POINT;
@@ -134,7 +182,6 @@ commute(StrategyNumber strategy)
 static Effect
 narrow_by_bounds(ConcordScanKeys *self, StrategyNumber strategy, bool exact, ConcordBody *low, ConcordBody *high)
 {
-	exact = exact && concord_body_fits(low);
 	switch (strategy)
 	{
 		case BTLessStrategyNumber:
@@ -180,17 +227,16 @@ narrow_by_comparison(ConcordScanKeys *self, ScanKey key, const ConcordBody *pref
 	if (!column->encoder->ordered && !equality)
 		return EFFECT_CONDITION;
 
-	body_from_prefix(&low, prefix);
-	body_from_prefix(&high, prefix);
-	argument = concord_encode_argument(column, key->sk_subtype, key->sk_argument, &low.key, &high.key);
+	body_from_prefix(self, &low, prefix);
+	body_from_prefix(self, &high, prefix);
+	argument = append_argument(self, column, key->sk_subtype, key->sk_argument, &low, &high);
 	if (argument == CONCORD_ARGUMENT_UNKNOWN)
 		return EFFECT_CONDITION;
 	if (argument == CONCORD_ARGUMENT_EXACT)
 	{
 		if (equality)
 			return narrow_to_point(self, &low, next_prefix);
-		high.key.size = low.key.size;
-		memcpy(high.bytes, low.bytes, Min(low.key.size, low.key.capacity));
+		copy_body(self, &high, &low);
 		return narrow_by_bounds(self, strategy, true, &low, &high);
 	}
 	if (column->descending)
@@ -215,18 +261,18 @@ narrow_by_row(ConcordScanKeys *self, ScanKey header, const ConcordBody *prefix)
 	if (member->sk_flags & SK_ISNULL)
 		return EFFECT_NOTHING;
 	narrow_to_marker(self, prefix, CC_PRESENT);
-	body_from_prefix(&bound, prefix);
+	body_from_prefix(self, &bound, prefix);
 	for (;; member++, expected++)
 	{
 		const ConcordColumn *column = &self->ix->columns[member->sk_attno - 1];
 		size_t		before = bound.key.size;
 
 		if (member->sk_attno != expected || (member->sk_flags & SK_ISNULL) || !column->encoder->ordered ||
-			column->descending != first->descending || !concord_body_fits(&bound))
+			column->descending != first->descending)
 			break;
 		concord_body_init(&unused);
-		if (concord_encode_argument(column, member->sk_subtype, member->sk_argument, &bound.key,
-									&unused.key) != CONCORD_ARGUMENT_EXACT)
+		if (append_argument(self, column, member->sk_subtype, member->sk_argument, &bound, &unused) !=
+			CONCORD_ARGUMENT_EXACT)
 		{
 			bound.key.size = before;
 			break;
@@ -260,8 +306,8 @@ narrow_by_array(ConcordScanKeys *self, ScanKey key, const ConcordBody *prefix, C
 		return EFFECT_CONDITION;
 	array->used = true;
 	element = &array->elements[array->current];
-	body_from_prefix(&point, prefix);
-	cc_key_raw(&point.key, element->bytes, element->size);
+	body_from_prefix(self, &point, prefix);
+	append(self, &point, element->bytes, element->size);
 	return narrow_to_point(self, &point, next_prefix);
 }
 
@@ -272,10 +318,11 @@ narrow_by_key(ConcordScanKeys *self, ScanKey key, const ConcordBody *prefix, Con
 		return narrow_by_row(self, key, prefix);
 	if (key->sk_flags & SK_SEARCHNULL)
 	{
+		uint8		marker = self->ix->columns[key->sk_attno - 1].nulls_first ? CC_NULL_FIRST : CC_NULL_LAST;
 		ConcordBody point;
 
-		body_from_prefix(&point, prefix);
-		cc_key_byte(&point.key, self->ix->columns[key->sk_attno - 1].nulls_first ? CC_NULL_FIRST : CC_NULL_LAST);
+		body_from_prefix(self, &point, prefix);
+		append(self, &point, &marker, 1);
 		return narrow_to_point(self, &point, next_prefix);
 	}
 	if (key->sk_flags & SK_SEARCHNOTNULL)
@@ -309,12 +356,73 @@ concord_scan_keys_free(ConcordScanKeys *self)
 	pfree(self);
 }
 
+static void
+keep_long_bound(ConcordScanKeys *self, CcKey *bound, const ConcordBody *from)
+{
+	bound->data = MemoryContextAllocHuge(self->long_context, from->key.size);
+	bound->size = bound->capacity = from->key.size;
+	memcpy(bound->data, from->key.data, from->key.size);
+}
+
+/* Back into the body's own bytes; `size` of what it holds. */
+static void
+cut_body(ConcordBody *body, size_t size)
+{
+	if (body->key.data != body->bytes)
+		memcpy(body->bytes, body->key.data, size);
+	body->key.data = body->bytes;
+	body->key.size = size;
+	body->key.capacity = sizeof(body->bytes);
+}
+
+/*
+ * Low or high are too long for a body: keeps them as the long bounds, and makes of them what bodies can be compared with. If `point`,
+ * all columns have one value each, and the range is one body.
+ */
+static void
+shorten_bounds(ConcordScanKeys *self, bool point)
+{
+	self->long_bounds = true;
+	if (self->long_context == NULL)
+		self->long_context = AllocSetContextCreate(self->context, "Concord long bounds", ALLOCSET_DEFAULT_SIZES);
+	keep_long_bound(self, &self->long_low, &self->low);
+	self->long_high.data = NULL;
+	if (self->has_high)
+		keep_long_bound(self, &self->long_high, &self->high);
+
+	if (point && self->low.key.size > CC_WHOLE_COLUMNS)
+	{
+		cut_body(&self->low, CC_WHOLE_COLUMNS);
+		cc_columns_shorten(self->long_low.data, self->long_low.size, self->low.bytes);
+		self->low.key.size = CC_SHORTENED_COLUMNS;
+		concord_body_init(&self->high);
+		cc_key_raw(&self->high.key, self->low.bytes, self->low.key.size);
+		self->has_high = cc_key_successor(&self->high.key);
+		return;
+	}
+	cc_bound_shorten_low(&self->low.key);
+	cut_body(&self->low, self->low.key.size);
+	if (self->has_high)
+	{
+		cc_bound_shorten_high(&self->high.key);
+		cut_body(&self->high, self->high.key.size);
+	}
+}
+
+bool
+concord_scan_keys_admit(const ConcordScanKeys *self, const CcKey *columns)
+{
+	return compare_keys(columns, &self->long_low) >= 0 &&
+		(self->long_high.data == NULL || compare_keys(columns, &self->long_high) < 0);
+}
+
 bool
 concord_scan_keys_range(ConcordScanKeys *self)
 {
 	ConcordBody prefix,
 				next_prefix;
-	int			i = 0;
+	int			i = 0,
+				points = 0;
 	bool		empty = false;
 	MemoryContext caller;
 
@@ -322,8 +430,11 @@ concord_scan_keys_range(ConcordScanKeys *self)
 	concord_body_init(&self->high);
 	self->has_high = false;
 	self->condition_count = 0;
+	self->long_bounds = false;
 	if (self->key_count == 0)
 		return true;
+	if (self->long_context != NULL)
+		MemoryContextReset(self->long_context);
 
 	caller = MemoryContextSwitchTo(self->context);
 	concord_body_init(&prefix);
@@ -345,12 +456,22 @@ concord_scan_keys_range(ConcordScanKeys *self)
 		}
 		if (!point)
 			break;
-		copy_body(&prefix, &next_prefix);
+		points++;
+		copy_body(self, &prefix, &next_prefix);
 	}
 	for (; i < self->key_count; i++)
 		add_condition(self, &self->keys[i]);
 	MemoryContextSwitchTo(caller);
-	return !empty && !(self->has_high && compare_bodies(&self->low, &self->high) >= 0);
+	if (empty || (self->has_high && compare_keys(&self->low.key, &self->high.key) >= 0))
+		return false;
+	if (unlikely(self->low.key.size > CC_WHOLE_COLUMNS || self->high.key.size > CC_WHOLE_COLUMNS))
+		shorten_bounds(self, points == self->ix->key_count);
+	else if (self->long_context != NULL)
+	{
+		cut_body(&self->low, self->low.key.size);
+		cut_body(&self->high, self->high.key.size);
+	}
+	return true;
 }
 
 /* ---- arrays ---- */
@@ -403,15 +524,13 @@ prepare_array(ConcordScanKeys *self, ScanKey key, ConcordArrayKey *array)
 
 		concord_body_init(&low);
 		concord_body_init(&high);
-		switch (concord_encode_argument(column, element_type, datums[i], &low.key, &high.key))
+		switch (append_argument(self, column, element_type, datums[i], &low, &high))
 		{
 			case CONCORD_ARGUMENT_EXACT:
-				if (!concord_body_fits(&low))
-					break;		/* too long to be in an entry */
 				array->count++;
 				element->size = low.key.size;
-				element->bytes = palloc(low.key.size);
-				memcpy(element->bytes, low.bytes, low.key.size);
+				element->bytes = MemoryContextAllocHuge(self->context, low.key.size);
+				memcpy(element->bytes, low.key.data, low.key.size);
 				break;
 			case CONCORD_ARGUMENT_BETWEEN:
 			case CONCORD_ARGUMENT_UNKNOWN:
@@ -441,6 +560,7 @@ concord_scan_keys_start(ConcordScanKeys *self)
 	if (self->key_count == 0)
 		return;
 	MemoryContextReset(self->context);
+	self->long_context = NULL;	/* went with it */
 	caller = MemoryContextSwitchTo(self->context);
 	for (int i = 0; i < self->key_count; i++)
 	{
@@ -493,87 +613,6 @@ concord_scan_keys_advance(ConcordScanKeys *self, ScanDirection direction)
 		}
 	}
 	return false;
-}
-
-/* ---- conditions ---- */
-
-/* As SQL compares rows: NULL is no match; the first unequal column decides. */
-static bool
-match_row(ScanKey header, IndexTuple tuple, TupleDesc descriptor)
-{
-	ScanKey		member = (ScanKey) DatumGetPointer(header->sk_argument);
-	int32		order;
-
-	for (;; member++)
-	{
-		bool		isnull;
-		Datum		value = index_getattr(tuple, member->sk_attno, descriptor, &isnull);
-
-		if (isnull || (member->sk_flags & SK_ISNULL))
-			return false;
-		order = DatumGetInt32(FunctionCall2Coll(&member->sk_func, member->sk_collation, value, member->sk_argument));
-		if (order != 0 || (member->sk_flags & SK_ROW_END))
-			break;
-	}
-	switch (member->sk_strategy)
-	{
-		case BTLessStrategyNumber:
-			return order < 0;
-		case BTLessEqualStrategyNumber:
-			return order <= 0;
-		case BTGreaterEqualStrategyNumber:
-			return order >= 0;
-		case BTGreaterStrategyNumber:
-			return order > 0;
-		default:
-			elog(ERROR, "unrecognized strategy number of a row comparison: %d", member->sk_strategy);
-	}
-}
-
-static bool
-match_array(ScanKey key, const ConcordArrayKey *array, Datum value)
-{
-	for (int i = 0; i < array->value_count; i++)
-		if (DatumGetBool(FunctionCall2Coll(&key->sk_func, key->sk_collation, value, array->values[i])))
-			return true;
-	return false;
-}
-
-bool
-concord_scan_keys_match(ConcordScanKeys *self, IndexTuple tuple, TupleDesc descriptor)
-{
-	for (int i = 0; i < self->condition_count; i++)
-	{
-		ConcordCondition *condition = &self->conditions[i];
-		ScanKey		key = condition->key;
-		Datum		value;
-		bool		isnull;
-
-		if (key->sk_flags & SK_ROW_HEADER)
-		{
-			if (!match_row(key, tuple, descriptor))
-				return false;
-			continue;
-		}
-		value = index_getattr(tuple, key->sk_attno, descriptor, &isnull);
-		if (key->sk_flags & SK_SEARCHNULL)
-		{
-			if (!isnull)
-				return false;
-		}
-		else if (isnull)
-			return false;
-		else if (key->sk_flags & SK_SEARCHNOTNULL)
-			continue;
-		else if (condition->array != NULL)
-		{
-			if (!match_array(key, condition->array, value))
-				return false;
-		}
-		else if (!DatumGetBool(FunctionCall2Coll(&key->sk_func, key->sk_collation, value, key->sk_argument)))
-			return false;
-	}
-	return true;
 }
 
 void

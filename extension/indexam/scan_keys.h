@@ -55,6 +55,12 @@ typedef struct ConcordScanKeys
 	ConcordBody low;
 	ConcordBody high;
 	bool		has_high;
+
+	/* Bounds too long for a body: low <= whole columns < high; no data: no bound. */
+	bool		long_bounds;
+	CcKey		long_low;
+	CcKey		long_high;
+	MemoryContext long_context; /* of all long bounds; NULL until there are some; reset with each range */
 } ConcordScanKeys;
 
 ConcordScanKeys *concord_scan_keys_create(const ConcordIndex *ix, ScanKey keys, int key_count);
@@ -67,7 +73,9 @@ void		concord_scan_keys_rewind(ConcordScanKeys *keys, ScanDirection direction);
 bool		concord_scan_keys_range(ConcordScanKeys *keys);
 /* Goes on to the next elements. False after the last ones; then the arrays are at the start again. */
 bool		concord_scan_keys_advance(ConcordScanKeys *keys, ScanDirection direction);
-/* True if the entry meets the conditions. */
+/* True if whole columns lie within the long bounds. */
+bool		concord_scan_keys_admit(const ConcordScanKeys *keys, const CcKey *columns);
+/* True if the entry meets the conditions (conditions.c). */
 bool		concord_scan_keys_match(ConcordScanKeys *keys, IndexTuple tuple, TupleDesc descriptor);
 /* Places a cursor at the near end of the range. */
 void		concord_scan_keys_seek(const ConcordScanKeys *keys, CcScan *cursor, bool backward);

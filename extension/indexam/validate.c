@@ -165,7 +165,7 @@ remove_stale_entries(ConcordRowKey *row_key)
 		CHECK_FOR_INTERRUPTS();
 		memcpy(bytes, visible.entry.key, size);
 		if (concord_row_key_now(row_key, rowid, &body) && same_body(&body, bytes, size) &&
-			(!row_key->ix->lossy || same_value(row_key, rowid, &visible.entry)))
+			(!concord_key_is_lossy(row_key->ix, size) || same_value(row_key, rowid, &visible.entry)))
 			continue;
 		/* It may have been removed with the row's change. */
 		if (!entry_now(prefix, bytes, size, &now) || now != rowid)
