@@ -76,15 +76,25 @@ vacuum_indexes(VacuumRun *run, BufferAccessStrategy strategy)
 	return count;
 }
 
+/* First of all, and for good: a sidecar that is out of order must not hold back the age of the database. */
+static void
+update_age(VacuumRun *run)
+{
+	Form_pg_class form = run->rel->rd_rel;
+
+	run->old_frozen_xid = form->relfrozenxid;
+	run->old_oldest_multi = form->relminmxid;
+	run->frozen_xid = GetOldestNonRemovableTransactionId(run->rel);
+	run->oldest_multi = GetOldestMultiXactId();
+	vac_update_relstats(run->rel, form->relpages, form->reltuples, form->relallvisible, form->relhasindex, run->frozen_xid,
+						run->oldest_multi, &run->frozen_xid_updated, &run->oldest_multi_updated, false);
+}
+
 static void
 update_statistics(VacuumRun *run, bool has_index)
 {
-	run->old_frozen_xid = run->rel->rd_rel->relfrozenxid;
-	run->old_oldest_multi = run->rel->rd_rel->relminmxid;
-	run->frozen_xid = GetOldestNonRemovableTransactionId(run->rel);
-	run->oldest_multi = GetOldestMultiXactId();
-	vac_update_relstats(run->rel, run->pages, run->rows, run->pages, has_index, run->frozen_xid, run->oldest_multi,
-						&run->frozen_xid_updated, &run->oldest_multi_updated, false);
+	vac_update_relstats(run->rel, run->pages, run->rows, run->pages, has_index, InvalidTransactionId, InvalidMultiXactId,
+						NULL, NULL, false);
 	pgstat_report_vacuum(RelationGetRelid(run->rel), run->rel->rd_rel->relisshared, run->rows, 0);
 }
 
@@ -135,6 +145,7 @@ concord_relation_vacuum(Relation rel, struct VacuumParams *params, BufferAccessS
 		ereport(INFO, (errmsg_internal("vacuuming \"%s\"", run.name)));
 
 	pgstat_progress_start_command(PROGRESS_COMMAND_VACUUM, RelationGetRelid(rel));
+	update_age(&run);
 	run.pages = (BlockNumber) Min(concord_heap_pages(rel, &run.rows), (uint64) MaxBlockNumber);
 	update_statistics(&run, vacuum_indexes(&run, strategy) > 0);
 	pgstat_progress_end_command();

@@ -97,5 +97,13 @@ my $functions = "SELECT string_agg(p::text, ' ' ORDER BY oid) FROM pg_proc p WHE
 is($node->safe_psql('extension', $functions), $node->safe_psql('never', $functions), 'functions without a support function');
 is($node->safe_psql('extension', "SELECT count(*) FROM pg_depend WHERE objid < 16384 AND refobjid >= 16384"), 0, 'nothing of Postgres depends on it');
 is($node->safe_psql('extension', "CREATE TABLE h (a int) USING heap; INSERT INTO h VALUES (1); SELECT pg_total_relation_size('h')"), 8192, 'and they work');
+
+# ages advance without a sidecar, too
+$node->append_conf('postgresql.conf', "concord.embedded = off\nconcord.directory = '/nonexistent'\nconcord.read_timeout = 1s\nautovacuum = off\n");
+$node->restart;
+$node->safe_psql('postgres', 'CALL burn(3000)');
+my ($status, undef, $err) = $node->psql('postgres', 'VACUUM FREEZE t');
+isnt($status, 0, 'VACUUM fails without a sidecar') or diag($err);
+cmp_ok($node->safe_psql('postgres', "SELECT age(relfrozenxid) FROM pg_class WHERE relname = 't'"), '<', 1000, 'the age is told all the same');
 $node->stop;
 done_testing();
