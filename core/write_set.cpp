@@ -99,16 +99,12 @@ WriteSet::Storage* WriteSet::MakeStorage(uint64_t prefix) {
   return storage;
 }
 
-uint32_t WriteSet::FindCheck(uint64_t hash) const {
-  return check_index_.Find(hash, [&](uint32_t check) { return checks_[check].key_hash == hash; });
-}
-
 const WriteSet::OwnCheck* WriteSet::CheckOf(uint64_t key_hash) const {
-  if (const uint32_t found = FindCheck(key_hash); found != FlatIndex::kNone) return &checks_[found];
+  const OwnCheck* strongest = nullptr;
   for (const OwnCheck& check : checks_) {
-    if (!check.indexed && check.key_hash == key_hash) return &check;
+    if (check.key_hash == key_hash && (strongest == nullptr || check.mode > strongest->mode)) strongest = &check;
   }
-  return nullptr;
+  return strongest;
 }
 
 size_t WriteSet::bytes() const {
@@ -215,16 +211,26 @@ Status WriteSet::AddCheck(uint64_t prefix, std::string_view body, LockMode mode,
 }
 
 Status WriteSet::MergeCheck(uint64_t prefix, uint64_t hash, LockMode mode, Lsn observed) {
-  const uint32_t found = FindCheck(hash);
-  if (found == FlatIndex::kNone) return AppendCheck(prefix, hash, mode, observed, true);
-  OwnCheck& check = checks_[found];
-  if (mode <= check.mode && observed >= check.observed) return Status::Ok();
+  // A stronger mode conflicts with all that a weaker one does. So of two checks one says what the other says, or the
+  // stronger one was observed later, and both are needed.
+  uint32_t said_less = FlatIndex::kNone;
+  const uint32_t says_it = check_index_.Find(hash, [&](uint32_t at) {
+    const OwnCheck& check = checks_[at];
+    if (check.key_hash != hash) return false;
+    if (check.mode >= mode && check.observed <= observed) return true;
+    const bool says_less = check.mode <= mode && check.observed >= observed;
+    if (says_less && (said_less == FlatIndex::kNone || check.mode == mode)) said_less = at;
+    return false;
+  });
+  if (says_it != FlatIndex::kNone) return Status::Ok();
+  if (said_less == FlatIndex::kNone) return AppendCheck(prefix, hash, mode, observed, true);
+  OwnCheck& check = checks_[said_less];
   if (!subs_.empty()) {
     ReserveOne(&undo_);
-    undo_.emplace_back(CheckUndo{found, check, false});
+    undo_.emplace_back(CheckUndo{said_less, check, false});
   }
-  check.mode = std::max(check.mode, mode);
-  check.observed = std::min(check.observed, observed);
+  check.mode = mode;
+  check.observed = observed;
   return Status::Ok();
 }
 

@@ -3,9 +3,10 @@
 //
 //   storages   prefix -> ordered map of key body -> chain of versions, newest first; the map's nodes, values and bodies
 //              lie in an arena, and nothing in it is ever destroyed: a load of a million rows is forgotten at once
-//   checks     key hash -> (mode, observed LSN), in order of first use; checks of one key merge, but for the first one
-//              of a key that came with its first version: a load has one for each row, and they are not looked for
-//              again
+//   checks     key hash -> (mode, observed LSN), in order of first use. Of one key there may be several, at most one a
+//              mode: a weak one with an old observation stands beside a strong one with a newer one, as it must not
+//              make that one old. What another one says as well is left out. The first check of a key that came with
+//              its first version is by itself: a load has one for each row, and they are not looked for again
 //   unsent     per storage, what may go to the journal before the commit, while the transaction still runs: keys with a
 //              new version that nothing but the end of the transaction can take back
 //   half sent  a large value of which some parts have gone; the others follow before anything else, also if it has been
@@ -173,7 +174,7 @@ class WriteSet {
   };
   using OwnChecks = std::vector<OwnCheck, LargeAllocator<OwnCheck>>;
   const OwnChecks& checks() const { return checks_; }
-  // nullptr if no key of this hash is checked.
+  // The strongest check of the key of this hash; nullptr if there is none.
   const OwnCheck* CheckOf(uint64_t key_hash) const;
 
   // Grows whenever a key appears or disappears.
@@ -239,7 +240,6 @@ class WriteSet {
   Storage* MakeStorage(uint64_t prefix);
   bool EncodeHalfSent(std::string* chunk);
   bool EncodeUnsent(Storage* storage, std::string* chunk);
-  uint32_t FindCheck(uint64_t hash) const;
   void UndoVersion(const VersionUndo& undo);
   void UndoCheck(const CheckUndo& undo);
   void UndoForget(const ForgetUndo& undo);
