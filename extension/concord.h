@@ -92,8 +92,11 @@ ConcordReadPoint concord_read_point(Snapshot snapshot);
 uint64		concord_newest_lsn(void);
 /* The LSN to read a given storage at: higher than the read point's for storage that this transaction bulk-loads. */
 ConcordReadPoint concord_read_point_for(Relation rel, Snapshot snapshot);
-/* Gives an MVCC snapshot its read LSN now if a leader vouches for one; never waits, never raises. */
-void		concord_snapshot_assign(Snapshot snapshot);
+/*
+ * Gives an MVCC snapshot its read LSN now if a leader vouches for one; never waits, never raises. `latest`: the newest one in
+ * REPEATABLE READ too.
+ */
+void		concord_snapshot_assign(Snapshot snapshot, bool latest);
 /* The newest committed LSN as the leader confirms it, applied here or not. */
 uint64		concord_committed_lsn(void);
 /* True if the transaction has read a Concord table. */

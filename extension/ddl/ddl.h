@@ -96,8 +96,6 @@ void		concord_note_heap_tree(Oid relid);	/* it and what inherits from it */
 void		concord_databases_init(void);
 void		concord_utility_init(void);
 void		concord_executor_init(void);
-/* True while MERGE itself runs, not something that it calls. */
-bool		concord_merge_runs(void);
 void		concord_planner_init(void);
 
 #endif

@@ -228,8 +228,9 @@ concord_executor_start(QueryDesc *query, int eflags)
 		start(query, eflags);
 		return;
 	}
+	/* Foreign keys look for rows with the latest snapshot, and name the transaction's for what is to be changed then. */
 	if ((eflags & EXEC_FLAG_EXPLAIN_ONLY) == 0)
-		concord_snapshot_assign(query->snapshot);
+		concord_snapshot_assign(query->snapshot, query->crosscheck_snapshot != InvalidSnapshot);
 
 	traits = traits_of(query->plannedstmt);
 	if (traits.row_compare_indexes == NIL)
@@ -296,38 +297,6 @@ run(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
 		concord_query_rest(query, count == 0 || query->estate->es_processed < count);
 }
 
-static bool merge_runs = false;
-
-bool
-concord_merge_runs(void)
-{
-	return merge_runs;
-}
-
-/* Of MERGE and of what its triggers and functions run, notes which it is. */
-static void
-run_writer(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
-{
-	bool		outer = merge_runs;
-	bool		merge = query->operation == CMD_MERGE;
-
-	if (merge == outer)
-	{
-		run(query, direction, count, execute_once);
-		return;
-	}
-	merge_runs = merge;
-	PG_TRY();
-	{
-		run(query, direction, count, execute_once);
-	}
-	PG_FINALLY();
-	{
-		merge_runs = outer;
-	}
-	PG_END_TRY();
-}
-
 /* What has to look like a btree while the query runs or finishes: partitioned targets, and indexes that EvalPlanQual opens. */
 static bool
 needs_spoof(QueryDesc *query, List **roots, List **indexes)
@@ -382,7 +351,7 @@ concord_executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bo
 		PG_TRY();
 		{
 			spoof_for_query(spoof, roots, indexes);
-			run_writer(query, direction, count, execute_once);
+			run(query, direction, count, execute_once);
 		}
 		PG_FINALLY();
 		{
@@ -391,7 +360,7 @@ concord_executor_run(QueryDesc *query, ScanDirection direction, uint64 count, bo
 		PG_END_TRY();
 	}
 	else
-		run_writer(query, direction, count, execute_once);
+		run(query, direction, count, execute_once);
 	note_routed_writes(query->estate);
 }
 

@@ -105,6 +105,34 @@ put(Insertion *in, const uint8 *value, size_t size, bool base_absent)
 							base_absent, false, &alias));
 }
 
+static ConcordIntentKey
+intent_key(Insertion *in)
+{
+	return (ConcordIntentKey) {.prefix = in->prefix, .body = in->body.bytes, .body_size = in->columns_size, .rel = in->index,
+		.tid = *in->tid, .oper = XLTW_InsertIndex};
+}
+
+static void
+give_key_back(Insertion *in)
+{
+	ConcordIntentKey key = intent_key(in);
+
+	concord_intent_give_back(&key);
+}
+
+/*
+ * Whoever inserts or gives up the key here and now commits or aborts first. False, with a policy not to wait, if somebody
+ * does.
+ */
+static bool
+take_key(Insertion *in, LockWaitPolicy policy)
+{
+	ConcordIntentKey key = intent_key(in);
+
+	return concord_storage_is_new(in->index) ||
+		concord_intent_take(&key, CC_UPDATE, policy) != CONCORD_INTENT_BLOCKED;
+}
+
 /* True if the row was inserted by this transaction and not updated since: then it has no entry yet. */
 static bool
 row_is_fresh(Insertion *in)
@@ -171,6 +199,26 @@ same_key(Insertion *in, const CcEntry *entry)
 	return same;
 }
 
+/*
+ * If a row that has the key is being changed by another transaction, that may give the key up. True if it was waited for, without
+ * keeping the key from it meanwhile.
+ */
+static bool
+wait_for_row(Insertion *in, uint64 rowid)
+{
+	uint8		body[ROW_BODY_SIZE];
+	ConcordIntentKey row;
+
+	concord_row_intent_key(in->table, rowid, XLTW_InsertIndexUnique, body, &row);
+	if (!concord_intent_has_writer(&row))
+		return false;
+	give_key_back(in);
+	concord_intent_wait_for_writers(&row);
+	(void) take_key(in, LockWaitBlock);
+	in->newest = concord_read_point_for(in->index, SnapshotAny);
+	return true;
+}
+
 /* An immediate unique index: the columns are the whole body. */
 static bool
 insert_unique(Insertion *in, IndexUniqueCheck check_unique, const uint8 *value, size_t size)
@@ -182,7 +230,12 @@ insert_unique(Insertion *in, IndexUniqueCheck check_unique, const uint8 *value, 
 	if (found && rowid != in->rowid && !entry_is_stale(in, rowid))
 	{
 		if (check_unique == UNIQUE_CHECK_PARTIAL)
+		{
+			give_key_back(in);
 			return false;
+		}
+		if (wait_for_row(in, rowid))
+			return insert_unique(in, check_unique, value, size);
 		if (row_is_live(in))
 			raise_duplicate(in);
 		return true;
@@ -203,11 +256,11 @@ insert_unique(Insertion *in, IndexUniqueCheck check_unique, const uint8 *value, 
 
 /*
  * A unique index whose entries have a rowid, since it is deferrable or lossy: entries of one key lie side by side. Looks whether
- * another row has the key, and for the row's own entry. An entry may lack the rowid: the index was not deferrable when it was
- * made.
+ * another row has the key, and which, and for the row's own entry. An entry may lack the rowid: the index was not deferrable
+ * when it was made.
  */
 static bool
-scan_key(Insertion *in, bool *own_found, const uint8 *value, size_t size, bool *own_same)
+scan_key(Insertion *in, bool *own_found, const uint8 *value, size_t size, bool *own_same, uint64 *other)
 {
 	CcScan	   *cursor;
 	ConcordResource resource;
@@ -228,7 +281,12 @@ scan_key(Insertion *in, bool *own_found, const uint8 *value, size_t size, bool *
 			break;
 		rowid = concord_entry_rowid(entry->value);
 		if (rowid != in->rowid)
-			others |= same_key(in, entry) && !entry_is_stale(in, rowid);
+		{
+			if (!same_key(in, entry) || entry_is_stale(in, rowid))
+				continue;
+			*other = rowid;
+			others = true;
+		}
 		else
 		{
 			*own_found = true;
@@ -243,25 +301,29 @@ scan_key(Insertion *in, bool *own_found, const uint8 *value, size_t size, bool *
 	return others;
 }
 
+/* `undecided`: another transaction of this server has taken the key, or is giving it up. */
 static bool
-insert_beside(Insertion *in, IndexUniqueCheck check_unique, const uint8 *value, size_t size)
+insert_beside(Insertion *in, IndexUniqueCheck check_unique, bool undecided, const uint8 *value, size_t size)
 {
 	bool		own_found,
 				own_same;
-	bool		others = scan_key(in, &own_found, value, size, &own_same);
+	uint64		other;
+	bool		others = scan_key(in, &own_found, value, size, &own_same, &other);
 
 	if (others && check_unique == UNIQUE_CHECK_YES)
 	{
+		if (wait_for_row(in, other))
+			return insert_beside(in, check_unique, undecided, value, size);
 		if (row_is_live(in))
 			raise_duplicate(in);
 		return true;
 	}
-	if (!own_same)
-	{
+	/* What is checked later once more is observed then. */
+	if (!others && !undecided && !own_same)
 		check_absent(in);
+	if (!own_same)
 		put(in, value, size, !own_found);
-	}
-	return !others;
+	return !others && !undecided;
 }
 
 /* The check at the end of the statement or the transaction; nothing is inserted. */
@@ -270,8 +332,12 @@ check_existing(Insertion *in)
 {
 	bool		own_found,
 				own_same;
-	bool		others = scan_key(in, &own_found, NULL, 0, &own_same);
+	uint64		other;
+	bool		others;
 
+	do
+		others = scan_key(in, &own_found, NULL, 0, &own_same, &other);
+	while (others && wait_for_row(in, other));
 	if (others && row_is_live(in))
 		raise_duplicate(in);
 	if (!others && !own_found)
@@ -280,6 +346,7 @@ check_existing(Insertion *in)
 				 errmsg("failed to re-find tuple within index \"%s\"", RelationGetRelationName(in->index)),
 				 errhint("This may be because of a non-immutable index expression."),
 				 errtableconstraint(in->table, RelationGetRelationName(in->index))));
+	check_absent(in);
 }
 
 bool
@@ -290,6 +357,8 @@ concord_aminsert(Relation index, Datum *values, bool *isnull, ItemPointer heap_t
 	uint8	   *value;
 	size_t		size;
 	bool		satisfied;
+	bool		deferred;
+	bool		undecided;
 
 	in.index = index;
 	in.table = table;
@@ -311,7 +380,7 @@ concord_aminsert(Relation index, Datum *values, bool *isnull, ItemPointer heap_t
 		if (index_info->ii_ExclusionOps != NULL && !in.has_null && !concord_storage_is_new(index))
 		{
 			/* The executor looks for other rows with the key; only adjudication sees those not committed yet. */
-			(void) concord_intent_take(in.prefix, in.body.bytes, in.columns_size, CC_UPDATE, LockWaitBlock);
+			(void) take_key(&in, LockWaitBlock);
 			in.newest = concord_read_point_for(index, SnapshotAny);
 			check_absent(&in);
 		}
@@ -321,9 +390,9 @@ concord_aminsert(Relation index, Datum *values, bool *isnull, ItemPointer heap_t
 		return satisfied;
 	}
 
-	/* Whoever inserts or gives up the key here and now commits or aborts first. */
-	if (!concord_storage_is_new(index))
-		(void) concord_intent_take(in.prefix, in.body.bytes, in.columns_size, CC_UPDATE, LockWaitBlock);
+	/* What is checked later once more is waited for then, as on heap. */
+	deferred = check_unique == UNIQUE_CHECK_PARTIAL && !index->rd_index->indimmediate;
+	undecided = !take_key(&in, deferred ? LockWaitSkip : LockWaitBlock);
 	in.newest = concord_read_point_for(index, SnapshotAny);
 	if (check_unique == UNIQUE_CHECK_EXISTING)
 	{
@@ -334,7 +403,7 @@ concord_aminsert(Relation index, Datum *values, bool *isnull, ItemPointer heap_t
 	if (concord_key_is_whole_body(in.ix, in.columns_size, in.has_null))
 		satisfied = insert_unique(&in, check_unique, value, size);
 	else
-		satisfied = insert_beside(&in, check_unique, value, size);
+		satisfied = insert_beside(&in, check_unique, undecided, value, size);
 	pfree(value);
 	return satisfied;
 }

@@ -246,8 +246,11 @@ remove_entry(Relation index, const ConcordIndex *ix, Entry *entry, uint64 rowid,
 	/* Nobody else can see a row observed at 0; what was observed by an earlier write is known at the newest LSN as well. */
 	if (observed_lsn != 0 && !concord_storage_is_new(index))
 	{
-		/* Inserters of the key on this server wait for the outcome, as on heap. */
-		(void) concord_intent_take(prefix, bytes, entry->columns_size, CC_UPDATE, LockWaitBlock);
+		/* Inserters of the key on this server wait for the outcome; one that waits for the row already need not be waited for. */
+		ConcordIntentKey key = {.prefix = prefix, .body = bytes, .body_size = entry->columns_size, .rel = index,
+			.oper = XLTW_None};
+
+		(void) concord_intent_take(&key, CC_UPDATE, LockWaitSkip);
 		concord_check(cc_ws_check(prefix, bytes, entry->columns_size, CC_ABSENT, Min(observed_lsn, newest_lsn)));
 	}
 }

@@ -7,6 +7,7 @@
  */
 #include "tableam/tableam.h"
 
+#include "access/transam.h"
 #include "access/xact.h"
 #include "utils/snapmgr.h"
 
@@ -62,7 +63,7 @@ get_row(Relation rel, uint64 prefix, uint64 rowid, ConcordReadPoint point, Tuple
 	return true;
 }
 
-/* Nobody's transaction is ever seen in progress: there is nothing to wait for. ANALYZE scans without a snapshot. */
+/* No transaction of another's is ever seen in progress: there is nobody to wait for. ANALYZE scans without a snapshot. */
 void
 concord_no_one_to_wait_for(Snapshot snapshot)
 {
@@ -71,6 +72,25 @@ concord_no_one_to_wait_for(Snapshot snapshot)
 		snapshot->xmin = snapshot->xmax = InvalidTransactionId;
 		snapshot->speculativeToken = 0;
 	}
+}
+
+/*
+ * Who looks with a dirty snapshot has to wait for a transaction that is changing the row, and then look again. Ours have no xid that
+ * could be waited for, so this waits, and lets the caller wait for one that has always ended.
+ */
+static void
+wait_for_writer(Relation rel, uint64 rowid, Snapshot snapshot)
+{
+	uint8		body[ROW_BODY_SIZE];
+	ConcordIntentKey key;
+
+	if (concord_storage_is_new(rel))
+		return;
+	concord_row_intent_key(rel, rowid, XLTW_RecheckExclusionConstr, body, &key);
+	if (!concord_intent_has_writer(&key))
+		return;
+	concord_intent_wait_for_writers(&key);
+	snapshot->xmax = FrozenTransactionId;
 }
 
 /* What the last fetch with a dirty snapshot returned: ON CONFLICT locks the row that it found so. */
@@ -122,6 +142,8 @@ concord_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Sna
 	else
 	{
 		concord_no_one_to_wait_for(snapshot);
+		if (snapshot->snapshot_type == SNAPSHOT_DIRTY)
+			wait_for_writer(data->rel, rowid, snapshot);
 		point = concord_read_point_for(data->rel, snapshot);
 	}
 	if (!get_row(data->rel, fetch->prefix, rowid, point, slot))
@@ -137,19 +159,15 @@ concord_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Sna
 	return true;
 }
 
-/* The committed version that SnapshotAny means by a rowid: the one that the running statement sees, or has locked. */
+/* The committed version that SnapshotAny means by a rowid: the one that the running statement sees. */
 static bool
 get_base_version(Relation rel, uint64 prefix, uint64 rowid, TupleTableSlot *slot)
 {
 	ConcordReadPoint point;
-	uint64		locked_lsn;
-	bool		direct;
 
 	if (ActiveSnapshotSet())
 	{
 		point = concord_read_point_for(rel, GetActiveSnapshot());
-		locked_lsn = concord_locked_lsn(prefix, rowid, InvalidCommandId, &direct);
-		point.lsn = Max(point.lsn, locked_lsn);
 		point.curcid = 0;		/* the base, whatever became of it here */
 		if (get_row(rel, prefix, rowid, point, slot))
 			return true;
@@ -164,6 +182,7 @@ bool
 concord_fetch_any(Relation rel, ItemPointer tid, TupleTableSlot *slot)
 {
 	ItemPointerData name = *tid;	/* may be the slot's own */
+	const ConcordFollowed *followed = concord_followed_find(&name);
 	uint64		prefix = concord_rel_prefix(rel);
 	uint64		row_prefix;
 	uint64		number;
@@ -173,6 +192,15 @@ concord_fetch_any(Relation rel, ItemPointer tid, TupleTableSlot *slot)
 	bool		touched;
 	CcOwn		own;
 
+	if (followed != NULL)
+	{
+		ConcordReadPoint point = {followed->lsn, 0};
+
+		if (followed->prefix != prefix || !get_row(rel, prefix, followed->rowid, point, slot))
+			return false;
+		slot->tts_tid = name;
+		return true;
+	}
 	if (!concord_tid_parse(&name, &number, &is_alias))
 		return false;
 	if (is_alias)

@@ -3,124 +3,44 @@
  *		Row locks.
  *
  * A lock is a check of the row's key in the write set, in one of Postgres' four modes. If another transaction commits on the
- * row in a conflicting mode before this one does, the adjudicator refuses this one. Towards writers of the same server it is
- * a local intent as well (xact/intent.h): those wait for each other, and NOWAIT and SKIP LOCKED see them.
+ * row in a conflicting mode before this one does, the adjudicator refuses this one. Within the server it is a local intent as
+ * well (xact/intent.h): transactions wait for each other, and NOWAIT and SKIP LOCKED see them.
  *
- * READ COMMITTED may lock a version newer than its statement's snapshot (after EvalPlanQual, or ON CONFLICT DO UPDATE). What
- * was locked so is remembered until the end of the transaction: the write that follows has the same old snapshot, and must not
- * take the row for changed again.
- *
- * Heap tells the caller by another TID that a lock has followed a row to a newer version; here a row keeps its TID. MERGE depends on
- * it: when a BEFORE trigger's lock has followed a row, MERGE locks it itself, evaluates the row anew, and has the trigger lock it
- * once more, by the TID of what it now knows. So in MERGE the third lock of one version has followed nothing.
+ * READ COMMITTED may lock a version newer than its statement's snapshot (after EvalPlanQual, or ON CONFLICT DO UPDATE). The caller
+ * gets another TID for it, as on heap (followed.c): the write that follows has the same old snapshot, and must not take the
+ * row for changed again.
  */
 #include "tableam/tableam.h"
 
+#include "access/sysattr.h"
 #include "access/xact.h"
 #include "executor/tuptable.h"
 #include "storage/proc.h"
-#include "utils/hsearch.h"
-#include "utils/memutils.h"
+#include "utils/datum.h"
 #include "utils/snapmgr.h"
 
-#include "ddl/ddl.h"
-#include "xact/intent.h"
-
-typedef struct LockedKey
-{
-	uint64		prefix;
-	uint64		rowid;
-} LockedKey;
-
-typedef struct LockedRow
-{
-	LockedKey	key;
-	uint64		lsn;			/* the version was current at it */
-	CommandId	cid;			/* only the command that locked it goes on with the newer version */
-	bool		direct;			/* ON CONFLICT asked for the newest version in the first place */
-	int			followed;		/* how often locks of the command have followed the row to this version */
-} LockedRow;
-
-/* In TopTransactionContext; NULL if nothing has been remembered. */
-static HTAB *locked_rows = NULL;
-
-static void
-forget_locked_rows(void *arg)
-{
-	locked_rows = NULL;
-}
-
-static void
-remember_locked(const ConcordTarget *target, uint64 version_lsn, uint64 lsn, CommandId cid, bool direct)
-{
-	LockedKey	key = {target->prefix, target->rowid};
-	LockedRow  *row;
-	bool		found;
-
-	if (locked_rows == NULL)
-	{
-		HASHCTL		ctl = {.keysize = sizeof(LockedKey), .entrysize = sizeof(LockedRow), .hcxt = TopTransactionContext};
-		MemoryContextCallback *callback = MemoryContextAllocZero(TopTransactionContext, sizeof(MemoryContextCallback));
-
-		callback->func = forget_locked_rows;
-		locked_rows = hash_create("Concord rows locked above their snapshot", 64, &ctl,
-								  HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-		MemoryContextRegisterResetCallback(TopTransactionContext, callback);
-	}
-	row = hash_search(locked_rows, &key, HASH_ENTER, &found);
-	row->followed = found && row->cid == cid && version_lsn <= row->lsn ? row->followed + 1 : 1;
-	row->lsn = found && row->cid == cid ? Max(row->lsn, lsn) : lsn;
-	row->cid = cid;
-	row->direct = direct;
-}
-
-/* True if MERGE has evaluated the row anew since a lock followed it to this version; true once. */
-static bool
-merge_knows(const ConcordTarget *target, uint64 version_lsn, CommandId cid)
-{
-	LockedKey	key = {target->prefix, target->rowid};
-	LockedRow  *row;
-
-	if (!concord_merge_runs() || locked_rows == NULL)
-		return false;
-	row = hash_search(locked_rows, &key, HASH_FIND, NULL);
-	if (row == NULL || row->cid != cid || version_lsn > row->lsn || row->followed < 2)
-		return false;
-	row->followed = 0;
-	return true;
-}
-
-uint64
-concord_locked_lsn(uint64 prefix, uint64 rowid, CommandId cid, bool *direct)
-{
-	LockedKey	key = {prefix, rowid};
-	LockedRow  *row = locked_rows == NULL ? NULL : hash_search(locked_rows, &key, HASH_FIND, NULL);
-
-	*direct = false;
-	if (row == NULL || (cid != InvalidCommandId && row->cid != cid))
-		return 0;
-	*direct = row->direct;
-	return row->lsn;
-}
+#include "tableam/moved.h"
 
 /* The last row that was locked. Triggers and ON CONFLICT lock it just before they have it updated. */
 static struct
 {
-	LockedKey	key;
+	uint64		prefix;
+	uint64		rowid;
 	LocalTransactionId lxid;
 }			last_locked;
 
 static void
 note_locked(const ConcordTarget *target)
 {
-	last_locked.key = (LockedKey) {target->prefix, target->rowid};
+	last_locked.prefix = target->prefix;
+	last_locked.rowid = target->rowid;
 	last_locked.lxid = MyProc->lxid;
 }
 
 bool
 concord_was_just_locked(const ConcordTarget *target)
 {
-	return last_locked.key.prefix == target->prefix && last_locked.key.rowid == target->rowid &&
+	return last_locked.prefix == target->prefix && last_locked.rowid == target->rowid &&
 		last_locked.lxid == MyProc->lxid;
 }
 
@@ -142,15 +62,96 @@ check_mode(LockTupleMode mode)
 	return CC_UPDATE;
 }
 
-/* Locks the transaction's own newest version of a row. */
-static void
-lock_own(Relation rel, ConcordTarget *target, ItemPointer tid, TupleTableSlot *slot, LockTupleMode mode)
+/* Takes the row's local intent. False: somebody else has it, and the row is to be skipped. */
+static bool
+take_intent(Relation rel, const ConcordTarget *target, CcLockMode mode, LockWaitPolicy wait_policy)
 {
-	/* The write left a check with an older observation; this one can only strengthen the mode. */
-	if (!target->inserted && !concord_storage_is_new(rel))
-		concord_check(cc_ws_check(target->prefix, target->body, ROW_BODY_SIZE, check_mode(mode),
-								  concord_committed_lsn()));
+	if (concord_row_intent(rel, target, mode, XLTW_Lock, wait_policy) != CONCORD_INTENT_BLOCKED)
+		return true;
+	if (wait_policy == LockWaitError)
+		ereport(ERROR,
+				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
+				 errmsg("could not obtain lock on row in relation \"%s\"", RelationGetRelationName(rel))));
+	return false;
+}
+
+/* Locks the transaction's own newest version of a row. */
+static TM_Result
+lock_own(Relation rel, const ConcordTarget *target, ItemPointer tid, TupleTableSlot *slot, CcLockMode mode,
+		 LockWaitPolicy wait_policy)
+{
+	/* The write that made it was CC_NO_KEY_UPDATE at least. */
+	if (mode > CC_NO_KEY_UPDATE && !target->inserted && !concord_storage_is_new(rel))
+	{
+		if (!take_intent(rel, target, mode, wait_policy))
+			return TM_WouldBlock;
+		concord_check(cc_ws_check(target->prefix, target->body, ROW_BODY_SIZE, mode, concord_committed_lsn()));
+	}
 	concord_slot_store_own(slot, rel, tid, &target->own);
+	return TM_Ok;
+}
+
+bool
+concord_same_row_key(Relation rel, TupleTableSlot *a, TupleTableSlot *b)
+{
+	Bitmapset  *columns = RelationGetIndexAttrBitmap(rel, INDEX_ATTR_BITMAP_KEY);
+	bool		same = true;
+	int			column = -1;
+
+	while (same && (column = bms_next_member(columns, column)) >= 0)
+	{
+		AttrNumber	attno = column + FirstLowInvalidHeapAttributeNumber;
+		Form_pg_attribute attribute;
+		bool		a_null,
+					b_null;
+		Datum		a_value,
+					b_value;
+
+		if (attno <= 0)
+			continue;
+		attribute = TupleDescAttr(RelationGetDescr(rel), attno - 1);
+		a_value = slot_getattr(a, attno, &a_null);
+		b_value = slot_getattr(b, attno, &b_null);
+		same = a_null == b_null &&
+			(a_null || datum_image_eq(a_value, b_value, attribute->attbyval, attribute->attlen));
+	}
+	bms_free(columns);
+	return same;
+}
+
+/*
+ * FOR KEY SHARE does not mind that others have changed the row since the snapshot, as long as its key is the same: the caller goes
+ * on with the version that it knows, as on heap. True, with that version in the slot, if so.
+ */
+static bool
+keeps_known_version(Relation rel, const ConcordTarget *target, uint64 known, const CcVisible *newest, TupleTableSlot *slot)
+{
+	TupleTableSlot *newest_slot;
+	CcVisible	visible;
+	CcStatus	status = cc_visible_get(target->prefix, target->body, ROW_BODY_SIZE, known, 0, &visible);
+	bool		keeps;
+
+	if (status == CC_END)
+		return false;
+	concord_check(status);
+	concord_slot_store_visible(slot, rel, target->rowid, &visible, true);
+	newest_slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), concord_slot_ops());
+	concord_slot_store_visible(newest_slot, rel, target->rowid, newest, false);
+	keeps = concord_same_row_key(rel, slot, newest_slot);
+	ExecDropSingleTupleTableSlot(newest_slot);
+	if (!keeps)
+		ExecClearTuple(slot);
+	return keeps;
+}
+
+/* True if the newest version is none that the caller can go on with. */
+static bool
+has_become_another(const ConcordTarget *target, uint64 version_lsn, uint64 known, bool follow)
+{
+	if (IsolationUsesXactSnapshot())
+		return version_lsn > known;
+	/* It may no longer be the row that the caller found: that has to look for one again, as on heap. */
+	return !follow && version_lsn > Max(known, concord_dirty_lsn(target->prefix, target->rowid));
 }
 
 TM_Result
@@ -159,18 +160,18 @@ concord_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableS
 {
 	bool		follow = (flags & TUPLE_LOCK_FLAG_FIND_LAST_VERSION) != 0;
 	bool		is_new = concord_storage_is_new(rel);
-	bool		direct;
 	ConcordTarget target;
+	ItemPointerData name;
 	CcVisible	visible;
 	TM_Result	result;
 	uint64		observed;
 	uint64		known;
-	uint64		locked_lsn;
 
 	tmfd->traversed = false;
 	result = concord_target_resolve(rel, tid, cid, &target);
 	if (result != TM_Ok)
 	{
+		concord_follow_chain(rel, snapshot, result, &target);
 		concord_fill_failure(rel, tmfd, result, tid, &target);
 		/* ON CONFLICT asks the slot whose row it is. */
 		if (!concord_fetch_any(rel, tid, slot))
@@ -179,25 +180,26 @@ concord_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableS
 	}
 	if (target.is_own)
 	{
-		lock_own(rel, &target, tid, slot, mode);
-		note_locked(&target);
-		return TM_Ok;
+		result = lock_own(rel, &target, tid, slot, check_mode(mode), wait_policy);
+		if (result == TM_Ok)
+			note_locked(&target);
+		return result;
 	}
 
-	if (!is_new && concord_intent_take(target.prefix, target.body, ROW_BODY_SIZE, check_mode(mode), wait_policy) ==
-		CONCORD_INTENT_BLOCKED)
-	{
-		if (wait_policy == LockWaitSkip)
-			return TM_WouldBlock;
-		ereport(ERROR,
-				(errcode(ERRCODE_LOCK_NOT_AVAILABLE),
-				 errmsg("could not obtain lock on row in relation \"%s\"", RelationGetRelationName(rel))));
-	}
+	if (!is_new && !take_intent(rel, &target, check_mode(mode), wait_policy))
+		return TM_WouldBlock;
 	if (!concord_newest_version(rel, &target, &observed, &visible))
 	{
-		concord_fill_failure(rel, tmfd, TM_Deleted, tid, &target);
+		bool		moved = concord_moved_find(&target);
+
+		if (moved && follow)
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+					 errmsg("tuple to be locked was already moved to another partition due to concurrent update")));
+		result = moved && IsolationUsesXactSnapshot() ? TM_Updated : TM_Deleted;
+		concord_fill_failure(rel, tmfd, result, tid, &target);
 		ExecClearTuple(slot);
-		return TM_Deleted;
+		return result;
 	}
 
 	/*
@@ -205,35 +207,31 @@ concord_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableS
 	 * COMMITTED, the caller is ON CONFLICT, or an apply worker that goes by an index, which found the row with a dirty snapshot: the
 	 * newest version it shall have. An apply worker that scans the table has just taken the snapshot that it gives.
 	 */
-	known = concord_read_point_for(rel, snapshot).lsn;
-	locked_lsn = concord_locked_lsn(target.prefix, target.rowid, cid, &direct);
-	if (direct)
-		known = Max(known, locked_lsn);
-	if (!is_new && !follow && !IsolationUsesXactSnapshot() &&
-		visible.entry.lsn > Max(known, concord_dirty_lsn(target.prefix, target.rowid)))
+	known = Max(concord_read_point_for(rel, snapshot).lsn, target.followed_lsn);
+	if (!is_new && (follow || IsolationUsesXactSnapshot()) && mode == LockTupleKeyShare && visible.entry.lsn > known &&
+		keeps_known_version(rel, &target, known, &visible, slot))
 	{
-		/* It may no longer be the row that the caller found: that has to look for one again, as on heap. */
+		cc_view_unpin(visible.entry.view);
+		concord_check(cc_ws_check(target.prefix, target.body, ROW_BODY_SIZE, CC_KEY_SHARE, observed));
+		return TM_Ok;
+	}
+	if (!is_new && has_become_another(&target, visible.entry.lsn, known, follow))
+	{
 		cc_view_unpin(visible.entry.view);
 		concord_fill_failure(rel, tmfd, TM_Updated, tid, &target);
 		ExecClearTuple(slot);
 		return TM_Updated;
 	}
-	if (!is_new && visible.entry.lsn > known && IsolationUsesXactSnapshot())
+	if (!is_new && visible.entry.lsn > known)
 	{
-		cc_view_unpin(visible.entry.view);
-		concord_fill_failure(rel, tmfd, TM_Updated, tid, &target);
-		ExecClearTuple(slot);
-		return TM_Updated;
+		ConcordFollowed followed = {target.prefix, target.rowid, visible.entry.lsn, !follow};
+
+		concord_followed_name(tid, &followed);
+		tmfd->traversed = follow;
 	}
-	if (!is_new && !IsolationUsesXactSnapshot())
-	{
-		tmfd->traversed = follow && visible.entry.lsn > known && !merge_knows(&target, visible.entry.lsn, cid);
-		if (tmfd->traversed || !follow)
-			remember_locked(&target, visible.entry.lsn, observed, cid, !follow);
-	}
-	if (IsolationUsesXactSnapshot())
-		observed = Min(observed, known);
+	name = *tid;				/* may be the slot's own */
 	concord_slot_store_visible(slot, rel, target.rowid, &visible, true);
+	slot->tts_tid = name;
 	if (!is_new)
 		concord_check(cc_ws_check(target.prefix, target.body, ROW_BODY_SIZE, check_mode(mode), observed));
 	note_locked(&target);

@@ -6,8 +6,6 @@
  * its key, observed at the newest LSN at the time of the write: what commits on it between that and our commit makes the
  * adjudicator refuse us. What had committed between the statement's snapshot and the write is found here, as heap would find
  * it: TM_Updated or TM_Deleted, on which the executor re-reads (READ COMMITTED) or raises 40001 (REPEATABLE READ).
- * REPEATABLE READ observes at its snapshot: foreign keys of others' new rows show in no version of the row, only in locks that
- * committed since, and its own foreign key triggers would not see those rows.
  *
  * An UPDATE or DELETE removes the index entries of the old version itself (concord_index_maintain): entries are versioned like
  * rows, there is no vacuum that would do it.
@@ -18,7 +16,7 @@
 #include "pgstat.h"
 #include "utils/snapmgr.h"
 
-#include "xact/intent.h"
+#include "tableam/moved.h"
 
 /* ---- insert ---- */
 
@@ -135,22 +133,22 @@ concord_tuple_complete_speculative(Relation rel, TupleTableSlot *slot, uint32 to
  * old version, and *observed_lsn the LSN for the row's check, 0 if nobody else can see the row.
  */
 static TM_Result
-begin_write(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Snapshot crosscheck, CcLockMode intent,
-			const char *verb, TM_FailureData *tmfd, ConcordTarget *target, TupleTableSlot *old_slot, uint64 *observed_lsn)
+begin_write(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Snapshot crosscheck, XLTW_Oper oper,
+			TM_FailureData *tmfd, ConcordTarget *target, TupleTableSlot *old_slot, uint64 *observed_lsn)
 {
 	TM_Result	result = concord_target_resolve(rel, tid, cid, target);
+	CcLockMode	mode = oper == XLTW_Delete ? CC_UPDATE : CC_NO_KEY_UPDATE;
 	CcVisible	visible;
 	uint64		known;
 	uint64		version_lsn;
-	uint64		locked_lsn;
-	bool		direct;
 
 	if (result == TM_Invisible)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("attempted to %s invisible tuple", verb)));
+				 errmsg("attempted to %s invisible tuple", oper == XLTW_Delete ? "delete" : "update")));
 	if (result != TM_Ok)
 	{
+		concord_follow_chain(rel, snapshot, result, target);
 		concord_fill_failure(rel, tmfd, result, tid, target);
 		return result;
 	}
@@ -158,18 +156,26 @@ begin_write(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Sna
 	{
 		if (old_slot != NULL)
 			concord_slot_store_own(old_slot, rel, tid, &target->own);
-		/* An earlier write has observed the row already; checks of one key keep the oldest observation. */
-		*observed_lsn = target->inserted || concord_storage_is_new(rel) ? 0 : concord_committed_lsn();
+		if (target->inserted || concord_storage_is_new(rel))
+			*observed_lsn = 0;
+		else
+		{
+			/* An earlier write has the row, but perhaps in a weaker mode. */
+			if (mode > CC_NO_KEY_UPDATE)
+				(void) concord_row_intent(rel, target, mode, oper, LockWaitBlock);
+			*observed_lsn = concord_committed_lsn();
+		}
 		return TM_Ok;
 	}
 
-	/* Whoever writes the row here and now commits or aborts first; then the newest version tells. */
+	/* Whoever has the row here and now commits or aborts first; then the newest version tells. */
 	if (!concord_storage_is_new(rel))
-		(void) concord_intent_take(target->prefix, target->body, ROW_BODY_SIZE, intent, LockWaitBlock);
+		(void) concord_row_intent(rel, target, mode, oper, LockWaitBlock);
 	if (!concord_newest_version(rel, target, observed_lsn, &visible))
 	{
-		concord_fill_failure(rel, tmfd, TM_Deleted, tid, target);
-		return TM_Deleted;
+		result = concord_moved_find(target) ? TM_Updated : TM_Deleted;
+		concord_fill_failure(rel, tmfd, result, tid, target);
+		return result;
 	}
 	version_lsn = visible.entry.lsn;
 	if (old_slot != NULL)
@@ -185,20 +191,17 @@ begin_write(Relation rel, ItemPointer tid, CommandId cid, Snapshot snapshot, Sna
 	known = concord_read_point_for(rel, snapshot).lsn;
 	if (crosscheck != InvalidSnapshot)
 		known = Min(known, concord_read_point_for(rel, crosscheck).lsn);
-	locked_lsn = concord_locked_lsn(target->prefix, target->rowid, cid, &direct);
-	if (version_lsn > Max(known, locked_lsn))
+	if (version_lsn > Max(known, target->followed_lsn))
 	{
 		/*
 		 * A row that ON CONFLICT locked cannot be re-read (its plan reads no table), and the check that the lock left can
 		 * only fail by now.
 		 */
-		if (direct)
+		if (target->direct)
 			concord_raise_conflict(rel, "A row locked by ON CONFLICT was changed by another transaction.");
 		concord_fill_failure(rel, tmfd, TM_Updated, tid, target);
 		return TM_Updated;
 	}
-	if (IsolationUsesXactSnapshot())
-		*observed_lsn = Min(*observed_lsn, known);
 	return TM_Ok;
 }
 
@@ -229,7 +232,7 @@ concord_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snap
 	concord_note_write(rel);
 	concord_send_ahead();
 	old_slot = old_version_slot(rel);
-	result = begin_write(rel, tid, cid, snapshot, crosscheck, CC_UPDATE, "delete", tmfd, &target, old_slot, &observed);
+	result = begin_write(rel, tid, cid, snapshot, crosscheck, XLTW_Delete, tmfd, &target, old_slot, &observed);
 	if (result == TM_Ok)
 	{
 		if (old_slot != NULL)
@@ -237,6 +240,8 @@ concord_tuple_delete(Relation rel, ItemPointer tid, CommandId cid, Snapshot snap
 		if (observed != 0)
 			concord_check(cc_ws_check(target.prefix, target.body, ROW_BODY_SIZE, CC_UPDATE, observed));
 		concord_check(cc_ws_delete(target.prefix, target.body, ROW_BODY_SIZE, cid));
+		if (rel->rd_rel->relispartition)
+			concord_moved_note(&target, changing_part);
 		pgstat_count_heap_delete(rel);
 	}
 	drop_slot(old_slot);
@@ -263,10 +268,12 @@ concord_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Comma
 	*update_indexes = false;
 	slot->tts_tableOid = RelationGetRelid(rel);
 	old_slot = old_version_slot(rel);
-	result = begin_write(rel, otid, cid, snapshot, crosscheck, CC_NO_KEY_UPDATE, "update", tmfd, &target, old_slot,
-						 &observed);
+	result = begin_write(rel, otid, cid, snapshot, crosscheck, XLTW_Update, tmfd, &target, old_slot, &observed);
 	if (result != TM_Ok)
 	{
+		/* In what mode the executor is to lock the newer version. */
+		if (result == TM_Updated && (old_slot == NULL || TTS_EMPTY(old_slot) || concord_same_row_key(rel, old_slot, slot)))
+			*lockmode = LockTupleNoKeyExclusive;
 		drop_slot(old_slot);
 		return result;
 	}
@@ -277,11 +284,14 @@ concord_tuple_update(Relation rel, ItemPointer otid, TupleTableSlot *slot, Comma
 	drop_slot(old_slot);
 	if (!key_changed)
 		*lockmode = LockTupleNoKeyExclusive;
-	else if (observed != 0)
-		(void) concord_intent_take(target.prefix, target.body, ROW_BODY_SIZE, CC_UPDATE, LockWaitBlock);
 	if (observed != 0)
-		concord_check(cc_ws_check(target.prefix, target.body, ROW_BODY_SIZE,
-								  key_changed ? CC_UPDATE : CC_NO_KEY_UPDATE, observed));
+		concord_check(cc_ws_check(target.prefix, target.body, ROW_BODY_SIZE, CC_NO_KEY_UPDATE, observed));
+	if (observed != 0 && key_changed)
+	{
+		/* Of foreign keys' locks, which it has waited for, this has to know. */
+		(void) concord_row_intent(rel, &target, CC_UPDATE, XLTW_Update, LockWaitBlock);
+		concord_check(cc_ws_check(target.prefix, target.body, ROW_BODY_SIZE, CC_UPDATE, concord_committed_lsn()));
+	}
 	concord_check(cc_ws_put_space(target.prefix, target.body, ROW_BODY_SIZE, form.size, cid, false, true, &alias, &value));
 	concord_form_write(&form, value);
 	concord_tid_from_alias(&new_tid, alias);

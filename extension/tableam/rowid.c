@@ -5,7 +5,7 @@
  * Rowids are taken from blocks that this server leased from the cluster (xact/lease.h): inserters on many servers never
  * collide, and a rowid is never used twice. What a crash or an abort leaves of a block is lost; there are 1.2e12 a table.
  */
-#include "concord.h"
+#include "tableam/tableam.h"
 
 #include "xact/lease.h"
 
@@ -41,7 +41,13 @@ concord_tid_rowid(ItemPointer tid, uint64 *rowid)
 	uint64		prefix;
 	bool		is_alias;
 	CcOwn		own;
+	const ConcordFollowed *followed = concord_followed_find(tid);
 
+	if (followed != NULL)
+	{
+		*rowid = followed->rowid;
+		return true;
+	}
 	if (!concord_tid_parse(tid, &number, &is_alias))
 		return false;
 	if (is_alias)

@@ -16,6 +16,8 @@
 #include "port/atomics.h"
 #include "utils/resowner.h"
 
+#include "xact/intent.h"
+
 /* Body of a row's key. */
 #define ROW_BODY_SIZE 8
 
@@ -230,6 +232,8 @@ typedef struct ConcordTarget
 	bool		is_own;			/* the TID names own version `own`, else the committed one */
 	CcOwn		own;
 	CommandId	cmax;			/* for TM_SelfModified */
+	uint64		followed_lsn;	/* the TID names the committed version of this LSN; 0: the one that the snapshot sees */
+	bool		direct;			/* of followed_lsn */
 } ConcordTarget;
 
 /* TM_Ok: current for command `cid`. TM_Invisible and TM_SelfModified as heap's HeapTupleSatisfiesUpdate says. */
@@ -239,6 +243,16 @@ TM_Result	concord_target_resolve(Relation rel, ItemPointer tid, CommandId cid, C
  * comes pinned.
  */
 bool		concord_newest_version(Relation rel, const ConcordTarget *target, uint64 *observed_lsn, CcVisible *visible);
+/* concord_intent_take for a row. */
+ConcordIntent concord_row_intent(Relation rel, const ConcordTarget *target, CcLockMode mode, XLTW_Oper oper,
+								 LockWaitPolicy policy);
+/* The row as a key of local intents; `body` has room for ROW_BODY_SIZE and is needed as long as the key. */
+void		concord_row_intent_key(Relation rel, uint64 rowid, XLTW_Oper oper, uint8 *body, ConcordIntentKey *key);
+/*
+ * For TM_SelfModified of a version that another transaction had replaced before this one wrote the row: heap goes on along the chain
+ * and tells of its end.
+ */
+void		concord_follow_chain(Relation rel, Snapshot snapshot, TM_Result result, ConcordTarget *target);
 /* Fills the failure report as heap does. */
 void		concord_fill_failure(Relation rel, TM_FailureData *tmfd, TM_Result result, ItemPointer tid,
 								 const ConcordTarget *target);
@@ -248,9 +262,22 @@ TM_Result	concord_tuple_lock(Relation rel, ItemPointer tid, Snapshot snapshot, T
 							   LockTupleMode mode, LockWaitPolicy wait_policy, uint8 flags, TM_FailureData *tmfd);
 /* Whether the row is the one that tuple_lock has locked last, in this transaction. */
 bool		concord_was_just_locked(const ConcordTarget *target);
-/* LSN of a version that tuple_lock returned to the command although it is newer than its snapshot; 0 if there was none.
- * InvalidCommandId: to any command. */
-uint64		concord_locked_lsn(uint64 prefix, uint64 rowid, CommandId cid, bool *direct);
+/* True if both versions have the same key, by which foreign keys may refer to the row. */
+bool		concord_same_row_key(Relation rel, TupleTableSlot *a, TupleTableSlot *b);
+
+/* ---- versions that locks have followed rows to (followed.c) ---- */
+typedef struct ConcordFollowed
+{
+	uint64		prefix;
+	uint64		rowid;
+	uint64		lsn;			/* of the version */
+	bool		direct;			/* ON CONFLICT asked for the newest version in the first place */
+} ConcordFollowed;
+
+/* Makes a TID for the version, good until the transaction ends. */
+void		concord_followed_name(ItemPointer tid, const ConcordFollowed *followed);
+/* The version that such a TID names, good until the next name is made; NULL for any other TID. */
+const ConcordFollowed *concord_followed_find(ItemPointer tid);
 
 /* ---- writes (modify.c) ---- */
 void		concord_tuple_insert(Relation rel, TupleTableSlot *slot, CommandId cid, int options,

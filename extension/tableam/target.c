@@ -3,7 +3,7 @@
  *		What a TID means to UPDATE, DELETE and row locks.
  *
  * The TID names one version: an alias names an own version, a rowid names the version that the transaction inserted, or else the
- * committed one. Whether that version is still current for a command is decided as heap's HeapTupleSatisfiesUpdate does
+ * committed one that the statement's snapshot sees; a lock may have named a newer one (followed.c). Whether that version is still current for a command is decided as heap's HeapTupleSatisfiesUpdate does
  * for versions of the same transaction; what others committed is the caller's question.
  */
 #include "tableam/tableam.h"
@@ -18,10 +18,20 @@ concord_target_resolve(Relation rel, ItemPointer tid, CommandId cid, ConcordTarg
 	uint64		number;
 	bool		is_alias;
 	CommandId	successor;
+	const ConcordFollowed *followed = concord_followed_find(tid);
 
 	memset(target, 0, sizeof(*target));
 	target->prefix = concord_rel_prefix(rel);
-	if (!concord_tid_parse(tid, &number, &is_alias))
+	if (followed != NULL)
+	{
+		if (followed->prefix != target->prefix)
+			return TM_Invisible;
+		number = followed->rowid;
+		is_alias = false;
+		target->followed_lsn = followed->lsn;
+		target->direct = followed->direct;
+	}
+	else if (!concord_tid_parse(tid, &number, &is_alias))
 		return TM_Invisible;
 
 	if (is_alias)
@@ -77,6 +87,41 @@ concord_newest_version(Relation rel, const ConcordTarget *target, uint64 *observ
 		return false;
 	concord_check(status);
 	return true;
+}
+
+void
+concord_follow_chain(Relation rel, Snapshot snapshot, TM_Result result, ConcordTarget *target)
+{
+	uint64		observed;
+	CcVisible	visible;
+	CcOwn		newest;
+
+	if (result != TM_SelfModified || target->is_own || target->followed_lsn != 0 ||
+		!concord_newest_version(rel, target, &observed, &visible))
+		return;
+	if (visible.entry.lsn > concord_read_point_for(rel, snapshot).lsn &&
+		cc_ws_lookup(target->prefix, target->body, ROW_BODY_SIZE, CC_ALL_COMMANDS, &newest))
+		target->cmax = newest.cid;
+	cc_view_unpin(visible.entry.view);
+}
+
+void
+concord_row_intent_key(Relation rel, uint64 rowid, XLTW_Oper oper, uint8 *body, ConcordIntentKey *key)
+{
+	concord_row_body(body, rowid);
+	*key = (ConcordIntentKey) {.prefix = concord_rel_prefix(rel), .body = body, .body_size = ROW_BODY_SIZE, .rel = rel,
+		.oper = oper};
+	concord_tid_from_rowid(&key->tid, rowid);
+}
+
+ConcordIntent
+concord_row_intent(Relation rel, const ConcordTarget *target, CcLockMode mode, XLTW_Oper oper, LockWaitPolicy policy)
+{
+	uint8		body[ROW_BODY_SIZE];
+	ConcordIntentKey key;
+
+	concord_row_intent_key(rel, target->rowid, oper, body, &key);
+	return concord_intent_take(&key, mode, policy);
 }
 
 void

@@ -1,6 +1,6 @@
 /*
  * shmem.c
- *		Our shared memory: the channel to the gateway, the local intents, the marks of creators, the sweeper's, what parallel
+ *		Our shared memory: the channel to the gateway, the local intents, moved rows, the marks of creators, the sweeper's, what parallel
  *		workers are shown, the statistics, and the LSN page.
  *
  * The channel is an ordinary block of Postgres' shared memory, made anew when Postgres restarts its processes after a crash.
@@ -24,6 +24,7 @@
 #include "ddl/creation_marks.h"
 #include "indexam/parallel.h"
 #include "stats/stats.h"
+#include "tableam/moved.h"
 #include "worker/sweep.h"
 #include "xact/intent.h"
 #include "xact/share.h"
@@ -57,6 +58,7 @@ concord_shmem_request(void)
 	RequestAddinShmemSpace(add_size(add_size(channel_bytes(), concord_intent_shmem_size()),
 									add_size(concord_marks_shmem_size(), concord_sweep_shmem_size())));
 	RequestAddinShmemSpace(add_size(concord_cluster_shmem_size(), concord_share_shmem_size()));
+	RequestAddinShmemSpace(concord_moved_shmem_size());
 	RequestAddinShmemSpace(add_size(concord_stats_shmem_size(), concord_conflicts_shmem_size()));
 }
 
@@ -101,6 +103,7 @@ concord_shmem_startup(void)
 	if (!found)
 		cc_channel_init(concord_channel, channel_slots(), (size_t) concord_gateway_buffer_kb * 1024);
 	concord_intent_shmem_init();
+	concord_moved_shmem_init();
 	concord_marks_shmem_init();
 	concord_sweep_shmem_init();
 	concord_cluster_shmem_init();

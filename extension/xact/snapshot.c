@@ -5,7 +5,7 @@
  * An MVCC snapshot gets its read LSN at its first use, normally when the executor starts: the newest committed LSN that the
  * adjudicator's leader confirms. PostgreSQL 15 has a field for it that is free unless old_snapshot_threshold is set,
  * SnapshotData.lsn; copies of the snapshot, parallel workers' included, carry it along. REPEATABLE READ has one for the
- * whole transaction.
+ * whole transaction, but for the queries by which foreign keys look for rows that came after it.
  *
  * The lowest read LSN in use is registered in shared memory before anything is read at it; the gateway reports it to the
  * replicas, which keep what it needs. A reader that came too late to be reported sees the horizon in the same LMDB
@@ -26,6 +26,9 @@
 
 #include "xact/request.h"
 #include "xact/share.h"
+
+/* Stands in a snapshot that is to have the newest LSN, whatever the isolation level, until it has one. */
+#define LATEST UINT64CONST(1)
 
 static uint64 xact_read_lsn = 0;	/* REPEATABLE READ: of the transaction */
 static bool has_read = false;	/* Concord tables, in this transaction */
@@ -182,9 +185,10 @@ concord_newest_lsn(void)
 static uint64
 snapshot_lsn(Snapshot snapshot, bool may_wait)
 {
+	bool		latest = snapshot->lsn == LATEST;
 	uint64		lsn;
 
-	if (snapshot->lsn != 0)
+	if (snapshot->lsn != 0 && !latest)
 		return snapshot->lsn;
 	if (IsParallelWorker())
 	{
@@ -203,13 +207,13 @@ snapshot_lsn(Snapshot snapshot, bool may_wait)
 					 errhint("Export the snapshot in a transaction with isolation level REPEATABLE READ.")));
 		return 0;
 	}
-	if (IsolationUsesXactSnapshot() && xact_read_lsn != 0)
+	if (IsolationUsesXactSnapshot() && xact_read_lsn != 0 && !latest)
 		lsn = xact_read_lsn;
 	else
 		lsn = newest_lsn_registered(may_wait);
 	if (lsn == 0)
 		return 0;
-	if (IsolationUsesXactSnapshot() && xact_read_lsn == 0)
+	if (IsolationUsesXactSnapshot() && xact_read_lsn == 0 && !latest)
 		set_xact_read_lsn(lsn);
 	snapshot->lsn = lsn;
 	register_read_lsn(lsn);
@@ -228,12 +232,14 @@ concord_snapshot_import(uint64 lsn)
 }
 
 void
-concord_snapshot_assign(Snapshot snapshot)
+concord_snapshot_assign(Snapshot snapshot, bool latest)
 {
 	if (!concord_enabled || snapshot == NULL || snapshot->snapshot_type != SNAPSHOT_MVCC)
 		return;
 	if (old_snapshot_threshold >= 0 || IsolationIsSerializable())
 		return;					/* refused at the first use of a Concord table */
+	if (latest && snapshot->lsn == 0)
+		snapshot->lsn = LATEST;
 	(void) snapshot_lsn(snapshot, false);
 }
 

@@ -25,6 +25,7 @@
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 
+#include "xact/intent.h"
 #include "xact/quickdie.h"
 #include "xact/request.h"
 
@@ -267,6 +268,7 @@ static void
 forget_all(void)
 {
 	concord_wait_end();			/* an error may have ended the wait */
+	concord_intent_xact_end();
 	wrote_concord = wrote_heap = InvalidSubTransactionId;
 	xact_has_token = false;
 	committed_lsn = 0;
@@ -353,12 +355,14 @@ concord_subxact_callback(SubXactEvent event, SubTransactionId subid, SubTransact
 
 		case SUBXACT_EVENT_COMMIT_SUB:
 			cc_ws_sub_commit(subid);
+			concord_intent_sub_commit(subid, parent);
 			concord_ddl_sub_end(true, subid, parent);
 			break;
 
 		case SUBXACT_EVENT_ABORT_SUB:
 			concord_wait_end();
 			cc_ws_sub_abort(subid);
+			concord_intent_sub_abort(subid);
 			concord_ddl_sub_end(false, subid, parent);
 			/* Ids grow, so whatever began at or after the aborted one is gone with it. */
 			if (wrote_concord >= subid)
