@@ -102,6 +102,11 @@ ALTER FUNCTION pg_catalog.pg_get_indexdef(oid) SUPPORT concord.call_support;
 ALTER FUNCTION pg_catalog.pg_get_indexdef(oid, int, bool) SUPPORT concord.call_support;
 ALTER FUNCTION pg_catalog.pg_get_constraintdef(oid) SUPPORT concord.call_support;
 ALTER FUNCTION pg_catalog.pg_get_constraintdef(oid, bool) SUPPORT concord.call_support;
+-- DROP EXTENSION gives them back; without the library it cannot, and this says so.
+CREATE FUNCTION concord.before_drop_extension() RETURNS event_trigger
+  AS 'MODULE_PATHNAME', 'concord_before_drop_extension' LANGUAGE C;
+CREATE EVENT TRIGGER concord_before_drop ON ddl_command_start WHEN TAG IN ('DROP EXTENSION')
+  EXECUTE FUNCTION concord.before_drop_extension();
 
 CREATE FUNCTION concord.check(relation regclass, OUT index regclass, OUT tid tid, OUT problem text) RETURNS SETOF record
   AS 'MODULE_PATHNAME', 'concord_check_relation' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;

@@ -9,7 +9,8 @@
  * CALL); what is stored keeps Postgres' own; and a query without such calls never comes here.
  *
  * Postgres' functions then depend on the extension, and cannot be dropped: DROP EXTENSION would be refused. So what CREATE EXTENSION
- * did to them is undone first.
+ * did to them is undone first, by the utility hook. Without the preloaded library there is no hook: then an event trigger says what is
+ * missing.
  */
 #include "concord.h"
 
@@ -20,6 +21,7 @@
 #include "catalog/indexing.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
+#include "commands/event_trigger.h"
 #include "ddl/ddl.h"
 #include "fmgr.h"
 #include "nodes/makefuncs.h"
@@ -29,9 +31,11 @@
 #include "utils/fmgroids.h"
 #include "utils/syscache.h"
 
+#define EXTENSION "concord"
 #define SCHEMA "concord"
 
 PG_FUNCTION_INFO_V1(concord_call_support);
+PG_FUNCTION_INFO_V1(concord_before_drop_extension);
 
 static const Oid replaced[] = {
 	F_PG_RELATION_SIZE_REGCLASS_TEXT, F_PG_TABLE_SIZE, F_PG_INDEXES_SIZE, F_PG_TOTAL_RELATION_SIZE,
@@ -110,4 +114,29 @@ concord_release_calls(void)
 		release(pg_proc, replaced[i], support);
 	table_close(pg_proc, RowExclusiveLock);
 	CommandCounterIncrement();
+}
+
+bool
+concord_drops_extension(DropStmt *stmt)
+{
+	ListCell   *cell;
+
+	if (stmt->removeType != OBJECT_EXTENSION)
+		return false;
+	foreach(cell, stmt->objects)
+		if (strcmp(strVal(lfirst(cell)), EXTENSION) == 0)
+			return true;
+	return false;
+}
+
+Datum
+concord_before_drop_extension(PG_FUNCTION_ARGS)
+{
+	EventTriggerData *data = (EventTriggerData *) fcinfo->context;
+
+	if (!CALLED_AS_EVENT_TRIGGER(fcinfo))
+		elog(ERROR, "not called as an event trigger");
+	if (!concord_enabled && IsA(data->parsetree, DropStmt) && concord_drops_extension((DropStmt *) data->parsetree))
+		concord_require_usable();
+	PG_RETURN_NULL();
 }

@@ -40,6 +40,8 @@ void		concord_constraint_created(Oid constraintid);
 void		concord_refuse_mixed_foreign_keys(Oid relid, bool will_be_ours);
 
 /* ---- catalog_calls.c ---- */
+/* Whether the statement drops this extension. */
+bool		concord_drops_extension(DropStmt *stmt);
 /* Undoes what CREATE EXTENSION did to Postgres' own functions. */
 void		concord_release_calls(void);
 

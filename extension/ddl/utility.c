@@ -22,7 +22,6 @@
 #include "utils/lsyscache.h"
 #include "utility_hook.h"
 
-#define EXTENSION "concord"
 #define TABLE_METHOD "concord"
 #define INDEX_METHOD "concord_btree"
 
@@ -247,20 +246,6 @@ spoof_for_refresh(ConcordSpoof *spoof, RefreshMatViewStmt *stmt)
 		concord_spoof_table(spoof, relid, true);
 }
 
-/* ---- DROP EXTENSION ---- */
-
-static void
-before_drop(DropStmt *stmt)
-{
-	ListCell   *cell;
-
-	if (stmt->removeType != OBJECT_EXTENSION)
-		return;
-	foreach(cell, stmt->objects)
-		if (strcmp(strVal(lfirst(cell)), EXTENSION) == 0)
-			concord_release_calls();
-}
-
 /* ---- writes that do not pass the executor ---- */
 
 static void
@@ -320,7 +305,8 @@ before_statement(Node *stmt, ProcessUtilityContext context)
 				concord_note_if_heap_oid(relation_oid(((RefreshMatViewStmt *) stmt)->relation));
 			break;
 		case T_DropStmt:
-			before_drop((DropStmt *) stmt);
+			if (concord_drops_extension((DropStmt *) stmt))
+				concord_release_calls();
 			break;
 		case T_TruncateStmt:
 			before_truncate((TruncateStmt *) stmt);
