@@ -18,7 +18,7 @@ constexpr uint64_t kTidsPerBlock = 291;  // extension/concord.h
 constexpr size_t kTupleHeader = 23;      // PostgreSQL's HeapTupleHeaderData
 constexpr size_t kIndexTupleHeader = 8;  // PostgreSQL's IndexTupleData
 constexpr uint16_t kIndexTupleSize = 0x1fff;
-constexpr uint32_t kFrozen = 2;  // FrozenTransactionId
+constexpr uint32_t kFrozen = 2;  // FrozenTransactionId, the lowest xmin of a row (docs/formats.md)
 
 std::string Hex(std::string_view bytes) {
   std::string out;
@@ -35,8 +35,9 @@ std::string RowTrouble(const StoredValue& value) {
   if (value.size % 8 != 0) return "its size is no multiple of 8";
   if (value.size < kTupleHeader + 1 || value.head.size() < kTupleHeader) return "it is shorter than a tuple's header";
   const char* p = value.head.data();
-  if (LoadLe<uint32_t>(p) != kFrozen || LoadLe<uint32_t>(p + 4) != 0 || LoadLe<uint32_t>(p + 8) != 0)
+  if (LoadLe<uint32_t>(p) < kFrozen || LoadLe<uint32_t>(p + 4) != 0 || LoadLe<uint32_t>(p + 8) != 0)
     return "its transaction ids are not those of a stored row";
+  if (LoadLe<uint16_t>(p + 16) > 7) return "it has more zeros at its end than fill it up";
   const size_t data_offset = static_cast<uint8_t>(p[22]);
   if (data_offset < kTupleHeader || data_offset % 8 != 0 || data_offset > value.size)
     return "its header has an impossible size";
