@@ -17,30 +17,41 @@
 /* Bytes of a row's key in the replica's counters; heap has a line pointer instead. */
 #define ROW_KEY_BYTES 16
 
+static CcStatus
+count(uint64 prefix, uint64 *rows, uint64 *bytes)
+{
+	CcStatus	status = cc_replica_open(concord_replica_path());
+
+	*rows = *bytes = 0;
+	return status == CC_OK ? cc_replica_counters(prefix, rows, bytes) : status;
+}
+
 uint64
 concord_heap_pages(Relation rel, uint64 *rows)
 {
 	uint64		prefix = concord_rel_prefix(rel);
-	uint64		bytes = 0;
+	uint64		bytes;
 	uint64		own_rows;
 	uint64		own_bytes;
 	uint64		row_bytes;
 	uint64		rows_per_page;
-	CcStatus	status = cc_replica_open(concord_replica_path());
+	CcStatus	status;
 
-	*rows = 0;
-	if (status == CC_UNAVAILABLE)
+	cc_ws_added(prefix, &own_rows, &own_bytes);
+	status = count(prefix, rows, &bytes);
+
+	/*
+	 * At the start of the server, or while the replica is made anew: wait, or raise with what is wrong. And what is empty may have been
+	 * filled by a commit that the replica has not applied yet: ANALYZE would look at nothing.
+	 */
+	if (status == CC_UNAVAILABLE || (*rows == 0 && own_rows == 0))
 	{
-		/* At the start of the server, or while the replica is made anew: wait, or raise with what is wrong. */
 		(void) concord_newest_lsn();
-		status = cc_replica_open(concord_replica_path());
+		status = count(prefix, rows, &bytes);
 	}
-	if (status == CC_OK)
-		status = cc_replica_counters(prefix, rows, &bytes);
 	if (status != CC_END)
 		concord_check(status);
 
-	cc_ws_added(prefix, &own_rows, &own_bytes);
 	*rows += own_rows;
 	bytes += own_bytes;
 	if (*rows == 0)
