@@ -170,28 +170,21 @@ Status JournalTakeover::Replay(const Node& source, const std::function<Status(co
   if (last_lsn_ == kNoLsn) return Status::Ok();
   const Lsn reach = static_cast<Lsn>(options_.replay_us) << kLsnCounterBits;
   Lsn after = last_lsn_ > reach ? last_lsn_ - reach : kNoLsn;
-  // What has been trimmed away cannot be asked for.
-  if (source.seal.first_lsn() != kNoLsn && after != kNoLsn) after = std::max<Lsn>(after, source.seal.first_lsn() - 1);
-  Lsn replayed = kNoLsn;
-  for (int attempt = 0;; attempt++) {
-    FrameTail tail(source.stub.get(), after, cancellation_);
-    Frame frame;
-    Status status;
-    while ((status = tail.Next(&frame)).ok()) {
-      replayed = frame.lsn;
-      status = replay(frame);
-      if (!status.ok()) return status;
-    }
-    if (status.code() == Code::kTooOld && attempt == 0 && replayed == kNoLsn && source.seal.first_lsn() != kNoLsn) {
-      after = source.seal.first_lsn() - 1;
-      continue;
-    }
-    if (status.code() != Code::kNotFound) return status;
-    if (replayed != kNoLsn && replayed != last_lsn_)
-      return {Code::kUnavailable,
-              "the journal's tail ended at " + LsnText(replayed) + " and not at " + LsnText(last_lsn_)};
-    return Status::Ok();
+  // What has been trimmed away cannot be asked for, and nothing more is trimmed before we append.
+  after = std::max<Lsn>(after, source.seal.first_lsn() - 1);
+  FrameTail tail(source.stub.get(), after, cancellation_);
+  Lsn replayed = after;
+  Frame frame;
+  Status status;
+  while ((status = tail.Next(&frame)).ok()) {
+    replayed = frame.lsn;
+    if (Status s = replay(frame); !s.ok()) return s;
   }
+  if (status.code() != Code::kNotFound) return status;
+  if (replayed != last_lsn_)
+    return {Code::kUnavailable,
+            "the journal's tail ended at " + LsnText(replayed) + " and not at " + LsnText(last_lsn_)};
+  return Status::Ok();
 }
 
 void JournalTakeover::SetDeadline(CancellableContext* context) const {

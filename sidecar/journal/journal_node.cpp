@@ -60,6 +60,7 @@ JournalNode::~JournalNode() {
 
 Status JournalNode::Seal(uint64_t epoch, SealResult* result) {
   if (epoch == 0) return {Code::kInvalid, "epochs begin at 1"};
+  const std::lock_guard trim_lock(trim_mutex_);
   std::unique_lock lock(mutex_);
   // It could not be taken back, and epochs would run out.
   if (epoch > sealed_epoch_ && epoch - sealed_epoch_ > kEpochJumpMax)
@@ -89,6 +90,7 @@ Status JournalNode::Seal(uint64_t epoch, SealResult* result) {
     accepted_lsn_ = state.last_lsn;
     accepted_epoch_ = state.last_epoch;
   }
+  taking_over_ = true;
   *result = {state.last_epoch, state.last_lsn, state.first_lsn, committed_lsn_};
   return Status::Ok();
 }
@@ -159,6 +161,7 @@ Status JournalNode::Enqueue(const AppendInput& input, BatchRef batch, uint64_t* 
     accepted_epoch_ = batch->last_epoch;
     queue_bytes_ += batch->frames.size();
     queue_.push_back(std::move(batch));
+    taking_over_ = false;
   }
   write_quorum_ = input.write_quorum;
   writer_committed_lsn_ = std::max(writer_committed_lsn_, input.committed_lsn);
@@ -276,7 +279,7 @@ Status JournalNode::ReportCheckpoint(const std::string& replica_id, Lsn checkpoi
     Lsn limit = std::min(*checkpoint, LsnFromUnixUs(UnixUs() - options_.retention_ms * 1000));
     {
       const std::lock_guard lock(mutex_);
-      limit = std::min(limit, committed_lsn_);
+      limit = taking_over_ ? kNoLsn : std::min(limit, committed_lsn_);
     }
     status = log_->Trim(limit);
   }

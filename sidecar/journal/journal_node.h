@@ -54,6 +54,7 @@ class JournalNode {
     Lsn last_lsn, first_lsn, committed_lsn;
   };
   // kStaleEpoch if a higher epoch was seen. Frames of earlier epochs that are queued and not written are refused.
+  // Nothing is trimmed from then on until the epoch's first frames come: whoever sealed reads from first_lsn on.
   Status Seal(uint64_t epoch, SealResult* result);
   // Cuts what lies above `lsn`. Of the sealed epoch only; kInvalid if that is committed.
   Status Truncate(uint64_t epoch, Lsn lsn);
@@ -115,6 +116,7 @@ class JournalNode {
   Lsn committed_lsn_;
   Lsn writer_committed_lsn_ = kNoLsn;
   uint32_t write_quorum_ = 0;  // of the writer; 0 until it has told
+  bool taking_over_ = false;   // sealed, and nothing was appended since
 
   mutable std::mutex trim_mutex_;  // held over a trim; taken before mutex_
   LeaseTable leases_;              // guarded by trim_mutex_

@@ -188,6 +188,28 @@ TEST_F(JournalNodeTest, TrimsOnlyBelowTheLowestLiveLease) {
   EXPECT_EQ(node_->ReportCheckpoint("", 1, 1, &trimmed).code(), Code::kInvalid);
 }
 
+// Who takes over was told the first LSN by Seal, and reads from there: what it has been told stays until it appends.
+TEST_F(JournalNodeTest, NothingIsTrimmedWhileANewWriterReads) {
+  ASSERT_TRUE(Open().ok());
+  ASSERT_TRUE(Seal(1).ok());
+  for (Lsn lsn = 1; lsn <= 1000; lsn += 10)
+    ASSERT_TRUE(node_->Append({1, 0, 1, FrameRange(1, lsn, lsn + 9, 100)}).ok());
+  Lsn trimmed = kNoLsn;
+  ASSERT_TRUE(node_->ReportCheckpoint("replica", 500, 60000, &trimmed).ok());
+  ASSERT_GT(trimmed, 0u);
+  // A term that goes on in its own epoch seals it again.
+  for (const uint64_t epoch : {2, 2, 3}) {
+    ASSERT_TRUE(Seal(epoch).ok());
+    EXPECT_EQ(sealed_.first_lsn, trimmed + 1);
+    ASSERT_TRUE(node_->ReportCheckpoint("replica", 900, 60000, &trimmed).ok());
+    EXPECT_EQ(trimmed, sealed_.first_lsn - 1);
+    EXPECT_EQ(Read(trimmed, UINT64_MAX), FrameRange(1, trimmed + 1, 1000, 100));
+  }
+  ASSERT_TRUE(node_->Append(Input(3, 1001, 1001)).ok());
+  ASSERT_TRUE(node_->ReportCheckpoint("replica", 900, 60000, &trimmed).ok());
+  EXPECT_GT(trimmed, 500u);
+}
+
 TEST_F(JournalNodeTest, RetentionHoldsYoungRecords) {
   options_.retention_ms = 3600'000;
   ASSERT_TRUE(Open().ok());
