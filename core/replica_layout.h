@@ -24,7 +24,7 @@
 
 namespace concord {
 
-inline constexpr uint32_t kReplicaFormat = 3;
+inline constexpr uint32_t kReplicaFormat = 4;
 inline constexpr int kReplicaDatabases = 4;
 inline constexpr char kDbRows[] = "rows";
 inline constexpr char kDbEntries[] = "entries";
