@@ -60,6 +60,7 @@ class Adjudicator {
   bool Pending(const Decision& decision) const { return tokens_.Pending(decision); }
 
   Lsn last_lsn() const { return last_lsn_; }
+  const ChunkTable& chunks() const { return chunks_; }
   const ConflictWindow& window() const { return window_; }
   const TokenTable& tokens() const { return tokens_; }
 

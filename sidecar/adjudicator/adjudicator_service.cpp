@@ -26,6 +26,7 @@ proto::Outcome OutcomeOf(Code code) {
 }
 
 constexpr Decision kUnavailable{.code = Code::kUnavailable, .reason = "the adjudicator does not lead at the moment"};
+constexpr Decision kNotStaged{.code = Code::kInDoubt, .reason = "the storage replica has not got all chunks yet"};
 constexpr char kJournalFull[] = "the journal's disk is full";
 constexpr size_t kFrameCost = 128;  // of a record in the journal, besides its body, at most
 
@@ -105,6 +106,8 @@ void AdjudicatorService::HandleCommit(const SessionPtr& session, const proto::Co
   const char* full = NoRoomFor(bytes.size(), replica_full_ != nullptr && OnlyDrops(write_set));
   if (full != nullptr && core_->NeverCommitted(write_set))
     return Answer(waiter, {.code = Code::kNoSpace, .reason = full});
+  // Chunks are answered once the replica has looked for room, so this is for those that an earlier leader answered.
+  if (!LocalKnows(core_->chunks().Newest(write_set.token()))) return Answer(waiter, kNotStaged);
   const Lsn prev = core_->last_lsn();
   const auto [decision, fresh] = core_->Commit(write_set, NowUnixUs());
   if (fresh) Count(decision);
@@ -137,7 +140,7 @@ void AdjudicatorService::HandleChunk(const SessionPtr& session, const proto::Chu
   const auto [decision, fresh] = core_->Chunk(chunk, NowUnixUs());
   if (!fresh) return Answer(waiter, decision);
   Send(RecordType::kChunk, request.chunk(), prev, decision.lsn, {}, {});
-  chunks_.emplace_back(decision.lsn, waiter);
+  chunks_.push_back({decision.lsn, waiter, (chunk.flags & kChunkImmediate) == 0});
 }
 
 void AdjudicatorService::HandleAbandon(const SessionPtr&, const proto::AbandonRequest& request) {
@@ -177,15 +180,13 @@ const char* AdjudicatorService::NoRoomFor(size_t bytes, bool frees_space) const 
 }
 
 bool AdjudicatorService::WaitForJournal(std::unique_lock<std::mutex>* lock) {
-  while (state_ == State::kLeading && in_flight_bytes_ >= options_.max_in_flight_bytes && replica_full_ == nullptr) {
+  while (state_ == State::kLeading && Crowded() && replica_full_ == nullptr) {
     // Nothing becomes durable that nobody has written yet.
     const auto writer = writer_;
     lock->unlock();
     writer->Flush(/*more_to_come=*/false);
     lock->lock();
-    progress_.wait(*lock, [&] {
-      return state_ != State::kLeading || in_flight_bytes_ < options_.max_in_flight_bytes || replica_full_ != nullptr;
-    });
+    progress_.wait(*lock, [&] { return state_ != State::kLeading || !Crowded() || replica_full_ != nullptr; });
   }
   return state_ == State::kLeading && !stopping_;
 }
@@ -196,6 +197,10 @@ void AdjudicatorService::Send(RecordType type, std::string_view body, Lsn prev, 
   const size_t size = kFrameHeaderSize + 1 + body.size();
   in_flight_.push_back({lsn, size, waiter, token});
   in_flight_bytes_ += size;
+  if (local_replica_) {
+    unapplied_.emplace_back(lsn, size);
+    unapplied_bytes_ += size;
+  }
   writer_->Append(lsn, prev, {&head, 1}, body);
 }
 

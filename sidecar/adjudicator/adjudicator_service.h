@@ -52,6 +52,8 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
     std::function<void(const Status&)> on_journal_broken;
     int backoff_ms_min = 20;  // between attempts to take over
     int backoff_ms_max = 1000;
+    // Decided, not yet applied by the local replica, which keeps room in hand for it (StorageRoom).
+    size_t max_unapplied_bytes = 8u << 20;
     int apply_grace_ms = 20;  // how long a durable record waits for the local replica; up to twice that
   };
 
@@ -65,9 +67,9 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   // For tests and start-up: true once this process leads.
   bool WaitUntilLeading(int timeout_ms);
 
-  // A storage replica in this process has applied the journal up to `lsn`. Once there is one, verdicts and the LSN
-  // pages wait for it (Options::apply_grace_ms): a reader on this machine then finds its read LSN applied, and does not
-  // wait in many backends for what one thread is about to do.
+  // A storage replica in this process has applied the journal up to `lsn`, and told its room as of that. Once there is
+  // one, verdicts and the LSN pages wait for it (Options::apply_grace_ms): a reader on this machine then finds its read
+  // LSN applied, and does not wait in many backends for what one thread is about to do.
   void OnLocalApplied(Lsn lsn);
   // That replica's room: why it can take no more (a literal), or null. `stuck`: it cannot even apply what is durable;
   // then nothing more is released, so that readers find what they are told to read.
@@ -99,6 +101,11 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
     Waiter waiter;
     Token token;  // of a commit; zero for other records
   };
+  struct ChunkInFlight {
+    Lsn lsn;
+    Waiter waiter;
+    bool staged;
+  };
 
   // In flight when the journal failed: its process will not write again, so there is nobody to ask before a restart.
   static constexpr Decision kLost{
@@ -109,8 +116,14 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   void HandleCommit(const SessionPtr& session, const proto::CommitRequest& request);
   void HandleChunk(const SessionPtr& session, const proto::ChunkRequest& request);
   void HandleAbandon(const SessionPtr& session, const proto::AbandonRequest& request);
-  // Waits until the journal can take more; false if this process does not lead. The lock is held at entry and exit.
+  // Waits until journal and replica can take more; false if this process does not lead. The lock is held at entry and
+  // exit.
   bool WaitForJournal(std::unique_lock<std::mutex>* lock);
+  bool Crowded() const {
+    return in_flight_bytes_ >= options_.max_in_flight_bytes || unapplied_bytes_ >= options_.max_unapplied_bytes;
+  }
+  // Whether the local replica has looked for room up to that record.
+  bool LocalKnows(Lsn lsn) const { return !local_replica_ || lsn <= local_applied_; }
   // What to answer when this process does not lead. Needs mutex_, as all that follow.
   Decision WhileDown(const WriteSetView& write_set) const;
   Decision WhileDown() const;
@@ -131,7 +144,8 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   void OnCommitted(uint64_t epoch, Lsn lsn);
   // What may be told now, of what is durable.
   Lsn Releasable() const;
-  // Answers the chunks that are durable; adds their sessions to those to be flushed.
+  // Answers the chunks that are durable and, if staged, known to the local replica; adds their sessions to those to be
+  // flushed.
   void AnswerChunks(std::vector<SessionPtr>* touched);
   // Publishes and answers up to `lsn`. Returns the sessions to be flushed once the lock is given back.
   std::vector<SessionPtr> Release(Lsn lsn);
@@ -171,8 +185,9 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   Status down_reason_{Code::kUnavailable, "not started"};
   std::deque<InFlight> in_flight_;  // in LSN order
   size_t in_flight_bytes_ = 0;
-  // Who waits for chunks in flight, in LSN order. Nobody reads a chunk before its commit, so they wait for no replica.
-  std::deque<std::pair<Lsn, Waiter>> chunks_;
+  std::deque<ChunkInFlight> chunks_;              // in LSN order
+  std::deque<std::pair<Lsn, size_t>> unapplied_;  // records of this term that the local replica has not applied: bytes
+  size_t unapplied_bytes_ = 0;
   std::multimap<Lsn, Waiter> attached_;  // resends of commits in flight
   std::deque<InFlight> parked_;          // in flight when the disk was found full; settled at the next takeover
   std::set<SessionPtr> sessions_;

@@ -620,9 +620,10 @@ TEST_F(AdjudicatorServiceTest, PagesShowWhatIsCommittedBeforeItsVerdict) {
 // A replica beside the service: its thread is the test's.
 class LocalReplicaTest : public AdjudicatorServiceTest {
  protected:
-  void Lead(int grace_ms) {
+  void Lead(int grace_ms, size_t max_unapplied_bytes = 8u << 20) {
     AdjudicatorService::Options options;
     options.apply_grace_ms = grace_ms;
+    options.max_unapplied_bytes = max_unapplied_bytes;
     process_ = std::make_unique<Process>(&metastore_, One(), options);
     ASSERT_TRUE(process_->service.WaitUntilLeading(60000));
     ASSERT_EQ(Offer(process_.get(), page_.path()), grpc::StatusCode::OK);
@@ -707,6 +708,57 @@ TEST_F(LocalReplicaTest, WhatIsDurableIsAnsweredWhenTheTermEnds) {
   // A new term does not wait for what the replica has still to do of the old one.
   ASSERT_TRUE(process_->service.WaitUntilLeading(60000));
   EXPECT_EQ(gateway_->Commit(MakeWriteSet(1, {})).outcome(), proto::COMMITTED);
+}
+
+// What a commit has staged will need its room at once. So it is not decided before the replica has the chunks, and has
+// said whether there is room for them.
+TEST_F(LocalReplicaTest, ACommitIsNotDecidedBeforeTheReplicaHasItsChunks) {
+  Lead(20);
+  process_->service.OnLocalApplied(journal_.log().back().lsn);
+  std::string mutation;
+  AppendMutation(&mutation, MutationOp::kPut, RowKey(1, 1), "value");
+  const auto commit = [](uint64_t token) { return EncodeWriteSet(MakeToken(token), 0, 1, 0, "", 0, ""); };
+
+  const uint64_t chunk = gateway_->SendChunk(EncodeChunk(MakeToken(1), 0, 0, mutation));
+  const Lsn staged = AwaitDurable(2);
+  EXPECT_EQ(gateway_->Commit(commit(1)).outcome(), proto::IN_DOUBT);
+  EXPECT_EQ(Commits(1), 0u);
+  EXPECT_TRUE(gateway_->order().empty());  // the chunk is not answered either
+  process_->service.OnLocalApplied(staged);
+  EXPECT_EQ(gateway_->Wait(chunk).outcome(), proto::COMMITTED);
+  EXPECT_EQ(gateway_->Commit(commit(1)).outcome(), proto::COMMITTED);
+
+  const uint64_t too_much = gateway_->SendChunk(EncodeChunk(MakeToken(2), 0, 0, mutation));
+  const Lsn full = AwaitDurable(4);
+  process_->service.OnLocalRoom("planted", /*stuck=*/false);
+  process_->service.OnLocalApplied(full);
+  EXPECT_EQ(gateway_->Wait(too_much).outcome(), proto::COMMITTED);
+  EXPECT_EQ(gateway_->Commit(commit(2)).outcome(), proto::NO_SPACE);
+  EXPECT_EQ(Commits(2), 0u);
+  // Nobody waits for what is applied at once: there is room for that.
+  process_->service.OnLocalRoom(nullptr, /*stuck=*/false);
+  EXPECT_EQ(gateway_->Wait(gateway_->SendChunk(EncodeChunk(MakeToken(3), 0, kChunkImmediate, mutation))).outcome(),
+            proto::COMMITTED);
+}
+
+// The room that the replica keeps in hand is for so much that it has not applied yet, and no more.
+TEST_F(LocalReplicaTest, NoMoreIsDecidedThanTheReplicaHasRoomForInHand) {
+  Lead(20, 1u << 20);
+  process_->service.OnLocalApplied(journal_.log().back().lsn);
+  std::vector<uint64_t> sent;
+  for (uint64_t i = 1; i <= 10; i++) sent.push_back(gateway_->Send(MakeWriteSet(i, {}, 300 << 10)));
+  gateway_->Wait(sent[3]);  // not applied, but the grace is over
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  EXPECT_EQ(journal_.log().size(), 5u);  // with the record that starts the epoch
+  for (size_t i = 4; i < sent.size(); i++) {
+    process_->service.OnLocalApplied(journal_.log().back().lsn);
+    EXPECT_EQ(gateway_->Wait(sent[i]).outcome(), proto::COMMITTED);
+  }
+  // A full replica does not keep anybody waiting.
+  for (uint64_t i = 11; i <= 20; i++) sent.push_back(gateway_->Send(MakeWriteSet(i, {}, 300 << 10)));
+  std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  process_->service.OnLocalRoom("planted", /*stuck=*/false);
+  EXPECT_EQ(gateway_->Wait(sent.back()).outcome(), proto::NO_SPACE);
 }
 
 TEST_F(LocalReplicaTest, AClientThatDoesNotReadHoldsTheOthersUpForAMomentOnly) {

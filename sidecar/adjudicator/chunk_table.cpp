@@ -23,8 +23,9 @@ void ChunkTable::Reset(Lsn floor) {
 
 void ChunkTable::Add(const Token& token, uint32_t sequence, Lsn lsn, const std::optional<ValueCut>& before,
                      const std::optional<ValueCut>& behind) {
-  const auto [it, first] = open_.try_emplace(token, Open{lsn, {}, {}, {}});
+  const auto [it, first] = open_.try_emplace(token, Open{lsn, lsn, {}, {}, {}});
   if (first) by_first_.emplace(lsn, token);
+  it->second.newest = lsn;
   if (it->second.sequences.insert(sequence).second) chunks_++;
   Set(&it->second.before, sequence, before);
   Set(&it->second.behind, sequence, behind);
@@ -47,6 +48,11 @@ void ChunkTable::ForgetOldest() {
   const auto oldest = by_first_.begin();
   floor_ = std::max(floor_, oldest->first);
   Remove(Token(oldest->second));
+}
+
+Lsn ChunkTable::Newest(const Token& token) const {
+  const auto it = open_.find(token);
+  return it == open_.end() ? kNoLsn : it->second.newest;
 }
 
 ChunkTable::Result ChunkTable::Probe(const Token& token, uint32_t count, const std::optional<ValueCut>& cut) const {

@@ -39,13 +39,15 @@ class ChunkTable {
   // Are there exactly `count`, and is each value that they cut complete with the write set, which begins at `cut`?
   // kTorn: one is not. kTooOld: it cannot be told, as some may lie below the floor.
   Result Probe(const Token& token, uint32_t count, const std::optional<ValueCut>& cut = {}) const;
+  // LSN of the token's newest chunk; kNoLsn if none is known.
+  Lsn Newest(const Token& token) const;
 
   Lsn floor() const { return floor_; }
   size_t chunks() const { return chunks_; }
 
  private:
   struct Open {
-    Lsn first;
+    Lsn first, newest;
     std::set<uint32_t> sequences;
     std::map<uint32_t, ValueCut> before, behind;  // by sequence
   };

@@ -211,6 +211,9 @@ void AdjudicatorService::OnLocalApplied(Lsn lsn) {
     const std::lock_guard lock(mutex_);
     local_replica_ = true;
     local_applied_ = lsn;
+    for (; !unapplied_.empty() && unapplied_.front().first <= lsn; unapplied_.pop_front())
+      unapplied_bytes_ -= unapplied_.front().second;
+    progress_.notify_all();
     if (state_ == State::kLeading) {
       // A journal node hands out only what is committed.
       if (lsn <= core_->last_lsn()) durable_ = std::max(durable_, lsn);
@@ -247,8 +250,9 @@ std::vector<AdjudicatorService::SessionPtr> AdjudicatorService::ReleaseOverdue()
 }
 
 void AdjudicatorService::AnswerChunks(std::vector<SessionPtr>* touched) {
-  for (; !chunks_.empty() && chunks_.front().first <= durable_; chunks_.pop_front()) {
-    const auto& [lsn, waiter] = chunks_.front();
+  for (; !chunks_.empty() && chunks_.front().lsn <= durable_; chunks_.pop_front()) {
+    const auto& [lsn, waiter, staged] = chunks_.front();
+    if (staged && !LocalKnows(lsn)) break;
     Answer(waiter, {.code = Code::kOk, .lsn = lsn});
     if (std::find(touched->begin(), touched->end(), waiter.session) == touched->end())
       touched->push_back(waiter.session);
@@ -320,7 +324,7 @@ void AdjudicatorService::StepDown(const Status& reason) {
       down_reason_ = reason.code() == Code::kShutdown || full
                          ? reason
                          : Status(Code::kUnavailable, "the adjudicator stepped down: " + reason.ToString());
-      for (const auto& [lsn, waiter] : chunks_) in_flight_.push_back({lsn, 0, waiter, {}});
+      for (const auto& [lsn, waiter, staged] : chunks_) in_flight_.push_back({lsn, 0, waiter, {}});
       for (InFlight& lost : in_flight_) {
         if (lost.waiter.session == nullptr) continue;
         if (full) {
@@ -338,6 +342,8 @@ void AdjudicatorService::StepDown(const Status& reason) {
       in_flight_.clear();
       attached_.clear();
       in_flight_bytes_ = 0;
+      unapplied_.clear();
+      unapplied_bytes_ = 0;
     }
   }
   changed_.notify_all();

@@ -31,6 +31,9 @@ void Applier::Start(std::shared_ptr<grpc::Channel> journal, journal::JournalNode
   started_us_ = SteadyUs();
   started_at_ = replica_->applied();
   if (local_ != nullptr) replay_to_ = local_->state().last_lsn;
+  // Before anybody leads: it is to be known what there is and what there is not. A failure is met again by Maintain.
+  (void)CheckRoom();
+  if (options_.on_applied) options_.on_applied(replica_->resume_from());
   thread_ = std::thread([this] { Run(); });
   reporter_ = std::thread([this] { ReportLoop(); });
 }
@@ -138,7 +141,7 @@ Status Applier::ApplyWithRetry(std::string_view frames) {
     if (s.code() != Code::kNoSpace) {
       if (!s.ok()) return s;
       const Status room = CheckRoom();
-      if (options_.on_applied) options_.on_applied(replica_->applied());
+      if (options_.on_applied) options_.on_applied(replica_->resume_from());
       return room;
     }
     TellRoom(s, /*stuck=*/true);

@@ -32,10 +32,11 @@ struct ApplierOptions {
   size_t maintenance_budget = 256;    // versions removed in one slice, about a millisecond
   // The replica cannot go on (damaged bytes, a failed sync). Called once, from the applier's thread.
   std::function<void(const Status&)> on_failure;
-  // Everything up to the LSN is visible to readers. Called from the applier's thread after each batch; must be quick.
+  // Everything up to the LSN is visible to readers, and the room for what is staged was looked at. Called at the start,
+  // and from the applier's thread after each batch; must be quick.
   std::function<void(Lsn)> on_applied;
   // The replica's room has changed: why it is full (a literal), or null; `stuck`: it cannot apply what it has. Called
-  // from the applier's thread; must be quick.
+  // as on_applied is, and before it.
   std::function<void(const char* full_reason, bool stuck)> on_room;
 };
 

@@ -11,9 +11,9 @@
 #include "core/bytes.h"
 #include "sidecar/lsn_text.h"
 #include "sidecar/rpc/log.h"
+#include "sidecar/storage/free_pages.h"
 #include "sidecar/storage/meta.h"
 #include "sidecar/storage/start_check.h"
-#include "sidecar/storage/storage_room.h"
 
 namespace concord {
 namespace {
@@ -283,7 +283,7 @@ Status Replica::Statistics(ReplicaStatistics* out) {
   MDB_stat environment;
   if (Status s = lmdb::Error(mdb_env_stat(env_.get(), &environment), "LMDB stat"); !s.ok()) return s;
   out->file_bytes = (info.me_last_pgno + 1) * environment.ms_psize;
-  if (Status s = StorageRoom::FreeBytes(env_.get(), &out->free_bytes); !s.ok()) return s;
+  if (Status s = FreeBytes(env_.get(), &out->free_bytes); !s.ok()) return s;
   out->readers = ReadersInUse(env_.get());
   out->max_readers = info.me_maxreaders;
   out->mutations = mutations_.load();

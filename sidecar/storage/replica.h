@@ -114,7 +114,7 @@ class Replica {
   // Begins a checkpoint if one is due (or `force`), without waiting for it; a failed earlier one is told here.
   Status CheckpointIfDue(bool force = false);
   // Sees to it that there is space in hand. kNoSpace: the disk is full; kTooLarge: the map is. See StorageRoom.
-  Status CheckRoom() { return room_.Check(env_.get(), staging_.bytes() + spilled_bytes_); }
+  Status CheckRoom() { return room_.Check(env_.get(), RoomForStaged()); }
   // Waits for the checkpoint under way.
   Status FinishCheckpoint() { return checkpointer_->Finish(); }
   // A last checkpoint and the clean mark; waiting readers get kShutdown. Views may go on, nothing is applied any more.
@@ -174,6 +174,8 @@ class Replica {
   bool IsToBeSpilled(Lsn lsn, const StagingArea::Chunk& chunk) const;
   // Writes to LMDB what has been in the staging area for long.
   Status SpillStaged();
+  // What they all will need when they commit, those in LMDB and those in memory.
+  StagedRoom RoomForStaged() const;
   Status Spill(const StagingArea::Chunk& chunk, Batch* batch);
   // Forgets the chunks of transactions that can no longer commit.
   Status ExpireStaged();

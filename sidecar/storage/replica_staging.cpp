@@ -1,5 +1,8 @@
 // What a replica does with the chunks of large transactions (core/wire.h) until these are decided; see staging_area.h.
+#include <algorithm>
+
 #include "core/bytes.h"
+#include "core/parts.h"
 #include "sidecar/rpc/log.h"
 #include "sidecar/storage/meta.h"
 #include "sidecar/storage/replica_batch.h"
@@ -17,6 +20,14 @@ std::string StagedKey(const Token& token, uint32_t sequence, uint32_t piece) {
   StoreBe32(numbers, sequence);
   StoreBe32(numbers + 4, piece);
   return key.append(numbers, sizeof numbers);
+}
+
+// A large value takes what it has. Other mutations may take twice as much, as pages that were split are half empty.
+StagedRoom RoomFor(const ChunkView& chunk) {
+  const auto before = CutBefore(chunk.mutations);
+  const auto behind = (chunk.flags & kChunkUnfinished) != 0 ? CutBehind(chunk.mutations) : std::nullopt;
+  return {before ? chunk.mutations.size() : 2 * chunk.mutations.size(),
+          std::max(before ? before->total : 0, behind ? behind->total : 0)};
 }
 
 bool IsOfToken(const MDB_val& key, const Token& token) {
@@ -62,7 +73,8 @@ Status Replica::ApplyChunk(std::string_view body, const Frame& frame, Batch* bat
 
 void Replica::Stage(const ChunkView& chunk, const Frame& frame) {
   staged_[chunk.token] = frame.lsn;
-  staging_.Add(frame.lsn, {chunk.token, chunk.sequence, frame.prev_lsn, journal_bytes_, std::string(chunk.mutations)});
+  staging_.Add(frame.lsn, {chunk.token, chunk.sequence, frame.prev_lsn, journal_bytes_, std::string(chunk.mutations),
+                           RoomFor(chunk)});
 }
 
 // A record that was applied before this process began: what it staged is to be found again.
@@ -173,9 +185,15 @@ bool Replica::IsToBeSpilled(Lsn lsn, const StagingArea::Chunk& chunk) const {
          StagedChunkExpired(lsn, LsnFromUnixUs(options_.unix_us()), options_.staging_us);
 }
 
+// It takes room from what all chunks will need when they commit. Where there is not enough for both they stay in
+// memory, and the journal is kept longer: for as many more as the replica takes until it is full.
 Status Replica::SpillStaged() {
   const auto& chunks = staging_.chunks();
   while (!chunks.empty() && IsToBeSpilled(chunks.begin()->first, chunks.begin()->second)) {
+    StagedRoom needed = RoomForStaged();
+    needed.bytes += std::min(staging_.bytes(), options_.transaction_bytes);
+    if (Status s = room_.Check(env_.get(), needed); !s.ok())
+      return s.code() == Code::kNoSpace || s.code() == Code::kTooLarge ? Status::Ok() : s;
     Batch batch;
     Status s = BeginBatch(&batch);
     for (const auto& [lsn, chunk] : chunks) {
@@ -190,6 +208,14 @@ Status Replica::SpillStaged() {
     }
   }
   return Status::Ok();
+}
+
+// Of what is in LMDB it is not kept which values are large.
+StagedRoom Replica::RoomForStaged() const {
+  StagedRoom room = staging_.room();
+  room.bytes += 2 * spilled_bytes_;
+  room.largest = std::max(room.largest, spilled_bytes_);
+  return room;
 }
 
 Status Replica::Spill(const StagingArea::Chunk& chunk, Batch* batch) {

@@ -4,6 +4,7 @@
 
 #include "core/parts.h"
 #include "sidecar/lsn_text.h"
+#include "sidecar/storage/meta.h"
 #include "sidecar/storage/replica_model.h"
 
 namespace concord {
@@ -85,6 +86,29 @@ TEST_F(ReplicaTest, PutsDeletesAndReadsAsOf) {
   // It is written through a map, by backends too: a hole in it would be a SIGBUS on a full disk.
   ASSERT_EQ(stat((Options().directory + "/lock.mdb").c_str(), &st), 0);
   EXPECT_GE(st.st_blocks * 512, st.st_size);
+}
+
+TEST_F(ReplicaTest, AnOlderFormatIsRefused) {
+  Open();
+  ASSERT_TRUE(replica_->Close().ok());
+  replica_.reset();
+  {
+    lmdb::Env env;
+    lmdb::Txn txn;
+    MDB_dbi meta;
+    ASSERT_EQ(mdb_env_create(env.out()), 0);
+    ASSERT_EQ(mdb_env_set_maxdbs(env.get(), kReplicaDatabases), 0);
+    ASSERT_EQ(mdb_env_open(env.get(), Options().directory.c_str(), 0, 0600), 0);
+    ASSERT_TRUE(txn.Begin(env.get(), 0).ok());
+    ASSERT_EQ(mdb_dbi_open(txn.get(), kDbMeta, 0, &meta), 0);
+    ASSERT_TRUE(WriteMeta(txn.get(), meta, kMetaFormat, kReplicaFormat - 1).ok());
+    ASSERT_TRUE(txn.Commit().ok());
+  }
+  const Status s = Replica::Open(Options(), &replica_);
+  EXPECT_EQ(s.code(), Code::kInvalid);
+  const std::string says = "data.mdb has format " + std::to_string(kReplicaFormat - 1) + ", this program reads " +
+                           std::to_string(kReplicaFormat);
+  EXPECT_NE(s.message().find(says), std::string::npos) << s.message();
 }
 
 TEST_F(ReplicaTest, RefusesGapsDamageAndOldEpochs) {
@@ -353,12 +377,73 @@ TEST_F(ReplicaTest, WhatIsStagedNeedsRoom) {
       room = replica_->CheckRoom();
     }
     EXPECT_EQ(room.code(), Code::kTooLarge);
-    EXPECT_GT(chunks, staging_bytes == 0 ? 6u : 12u);
+    EXPECT_GT(chunks, staging_bytes == 0 ? 6u : 10u);
     // What was there before that can be applied.
     log.Commit("", 0, kNoLsn, token, chunks);
     ApplyNew(log, log.size() - 1);
     replica_.reset();
   }
+}
+
+// LMDB keeps a value in pages that stand in a row: as many free ones, each by itself, are no room for it.
+TEST_F(ReplicaTest, AStagedValueNeedsItsPagesInARow) {
+  ReplicaOptions options = Options();
+  options.map_bytes = 32u << 20;
+  ASSERT_TRUE(Replica::Open(options, &replica_).ok());
+  FrameLog log;
+  const auto collect = [&] {
+    for (bool more = true; more;) {
+      PassHorizon();
+      ASSERT_TRUE(replica_->Maintain(1000, &more).ok());
+      ASSERT_TRUE(replica_->CheckpointIfDue(/*force=*/true).ok());
+      ASSERT_TRUE(replica_->FinishCheckpoint().ok());
+    }
+  };
+  ReplicaStatistics statistics{};
+  uint64_t rows = 0;
+  for (; statistics.file_bytes < (25u << 20); rows += 100) {
+    for (uint64_t i = 0; i < 100; i++) log.Put(RowKey(1, rows + i), std::string(3000, 'r'));
+    ApplyNew(log, log.size() - 100);
+    ASSERT_TRUE(replica_->Statistics(&statistics).ok());
+  }
+  collect();
+  for (uint64_t i = 0; i < rows; i++) {
+    if (i % 4 != 0) log.Delete(RowKey(1, i));
+  }
+  ApplyNew(log, rows);
+  collect();
+  ASSERT_TRUE(replica_->CheckRoom().ok());
+
+  const auto stage = [&](const Token& token, size_t bytes) {
+    const std::string value(bytes, 'v');
+    uint32_t chunks = 0;
+    for (size_t at = 0; at < bytes; at += 1u << 20) {
+      std::string part;
+      const size_t size = std::min<size_t>(bytes - at, 1u << 20);
+      AppendPart(&part, RowKey(2, token[0]), value, at, size);
+      log.Append(RecordType::kChunk, EncodeChunk(token, chunks++, at + size < bytes ? kChunkUnfinished : 0, part));
+    }
+    ApplyNew(log, log.size() - chunks);
+    return chunks;
+  };
+  ASSERT_TRUE(replica_->Statistics(&statistics).ok());
+  ASSERT_GT(statistics.free_bytes, (8u + 7u) << 20);  // by number there are enough
+  stage(Token{1}, 7u << 20);
+  EXPECT_EQ(replica_->CheckRoom().code(), Code::kTooLarge);
+  std::string abandon(16, '\0');
+  abandon[0] = 1;
+  log.Append(RecordType::kAbandon, abandon);
+  ApplyNew(log, log.size() - 1);
+  EXPECT_TRUE(replica_->CheckRoom().ok());
+  // Once the others are gone as well there is a row of pages.
+  for (uint64_t i = 0; i < rows; i += 4) log.Delete(RowKey(1, i));
+  ApplyNew(log, log.size() - (rows + 3) / 4);
+  collect();
+  const uint32_t chunks = stage(Token{2}, 7u << 20);
+  EXPECT_TRUE(replica_->CheckRoom().ok());
+  log.Commit("", 0, kNoLsn, Token{2}, chunks);
+  ApplyNew(log, log.size() - 1);
+  EXPECT_TRUE(Visible(RowKey(2, 2), log.last()));
 }
 
 TEST_F(ReplicaTest, ChunksThatNobodyCommitsAreForgotten) {

@@ -13,6 +13,7 @@
 
 #include "core/lsn.h"
 #include "core/wire.h"
+#include "sidecar/storage/storage_room.h"
 
 namespace concord {
 
@@ -24,6 +25,7 @@ class StagingArea {
     Lsn prev_lsn;       // of the record before it
     uint64_t position;  // bytes of the journal that had come before it
     std::string mutations;
+    StagedRoom room{};  // that the mutations will need
   };
   using Chunks = std::map<Lsn, Chunk>;
 
@@ -35,6 +37,8 @@ class StagingArea {
     sequences[chunk.sequence] = lsn;
     if (const auto same = chunks_.find(lsn); same != chunks_.end()) Erase(same);
     bytes_ += chunk.mutations.size();
+    room_bytes_ += chunk.room.bytes;
+    largest_.insert(chunk.room.largest);
     chunks_.emplace(lsn, std::move(chunk));
   }
 
@@ -66,15 +70,20 @@ class StagingArea {
 
   const Chunks& chunks() const { return chunks_; }
   uint64_t bytes() const { return bytes_; }  // of mutations
+  StagedRoom room() const { return {room_bytes_, largest_.empty() ? 0 : *largest_.rbegin()}; }
 
  private:
   void Erase(Chunks::iterator chunk) {
     bytes_ -= chunk->second.mutations.size();
+    room_bytes_ -= chunk->second.room.bytes;
+    largest_.erase(largest_.find(chunk->second.room.largest));
     chunks_.erase(chunk);
   }
 
   Chunks chunks_;
   uint64_t bytes_ = 0;
+  uint64_t room_bytes_ = 0;
+  std::multiset<uint64_t> largest_;
   std::map<Token, std::map<uint32_t, Lsn>> tokens_;  // sequence -> LSN
 };
 

@@ -5,26 +5,31 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <string>
+
+#include "core/wire.h"
+#include "sidecar/storage/free_pages.h"
 
 namespace concord {
-namespace {
 
-constexpr MDB_dbi kFreeList = 0;  // LMDB's own database of free pages: transaction -> count and page numbers
-
-}  // namespace
-
-Status StorageRoom::Check(MDB_env* env, uint64_t staged) {
+Status StorageRoom::Check(MDB_env* env, const StagedRoom& staged) {
   MDB_envinfo info;
   MDB_stat stat;
   if (Status s = lmdb::Error(mdb_env_info(env, &info), "LMDB info"); !s.ok()) return s;
   if (Status s = lmdb::Error(mdb_env_stat(env, &stat), "LMDB stat"); !s.ok()) return s;
   const uint64_t used_end = (info.me_last_pgno + 1) * stat.ms_psize;
   // A map that is small itself is given all of it but a quarter.
-  const uint64_t low = std::min<uint64_t>(kLowBytes, info.me_mapsize / 4) + staged;
-  if (allocated_end_ >= used_end + low && info.me_mapsize >= used_end + low) return Status::Ok();
+  const uint64_t low = std::min<uint64_t>(kLowBytes, info.me_mapsize / 4);
+  const uint64_t needed = low + staged.bytes;
+  const auto behind = [&] {
+    const uint64_t end = std::min<uint64_t>(allocated_end_, info.me_mapsize);
+    return end > used_end ? end - used_end : 0;
+  };
+  if (behind() >= needed) return Status::Ok();
 
-  Status full;
-  const uint64_t wanted = std::min<uint64_t>(used_end + kReserveBytes + staged, info.me_mapsize);
+  Status full(Code::kTooLarge,
+              "data.mdb has reached its largest size of " + std::to_string(info.me_mapsize) + " bytes");
+  const uint64_t wanted = std::min<uint64_t>(used_end + kReserveBytes + staged.bytes, info.me_mapsize);
   if (wanted > allocated_end_) {
     int fd;
     if (Status s = lmdb::Error(mdb_env_get_fd(env, &fd), "LMDB file"); !s.ok()) return s;
@@ -37,31 +42,15 @@ Status StorageRoom::Check(MDB_env* env, uint64_t staged) {
       allocated_end_ = UINT64_MAX;  // the file system cannot; a write will tell
     }
   }
-  if (full.ok() && info.me_mapsize < used_end + low)
-    full = {Code::kTooLarge, "data.mdb has reached its largest size of " + std::to_string(info.me_mapsize) + " bytes"};
-  const uint64_t in_hand = allocated_end_ > used_end ? allocated_end_ - used_end : 0;
-  if (full.ok() || (full.code() == Code::kNoSpace && in_hand >= low)) return Status::Ok();
-  uint64_t free;
-  if (Status s = FreeBytes(env, &free); !s.ok()) return s;
-  return free >= low ? Status::Ok() : full;
-}
-
-Status StorageRoom::FreeBytes(MDB_env* env, uint64_t* bytes) {
-  *bytes = 0;
-  MDB_stat stat;
-  if (Status s = lmdb::Error(mdb_env_stat(env, &stat), "LMDB stat"); !s.ok()) return s;
-  lmdb::Txn txn;
-  if (Status s = txn.Begin(env, MDB_RDONLY); !s.ok()) return s;
-  lmdb::Cursor cursor;
-  if (Status s = cursor.Open(txn.get(), kFreeList); !s.ok()) return s;
-  MDB_val k, v;
-  int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_FIRST);
-  for (; rc == 0; rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_NEXT)) {
-    size_t pages = 0;
-    if (v.mv_size >= sizeof pages) memcpy(&pages, v.mv_data, sizeof pages);
-    *bytes += pages * stat.ms_psize;
-  }
-  return rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "read free pages");
+  if (behind() >= needed) return Status::Ok();
+  // What may be on its way fits into half of `low`. The rest is for pages that LMDB takes one by one, wherever they
+  // are.
+  bool hold;
+  const auto pages = [&](uint64_t bytes) { return bytes / stat.ms_psize; };
+  const uint64_t largest = pages(std::max<uint64_t>(staged.largest, kMaxChunkBytes)) + 2;  // with its header
+  Status s = RunsHold(env, pages(behind()), pages(needed), 1, &hold);
+  if (s.ok() && hold) s = RunsHold(env, pages(behind()), pages(needed - low / 2), largest, &hold);
+  return s.ok() && !hold ? full : s;
 }
 
 }  // namespace concord

@@ -1,20 +1,29 @@
 // Space in hand for a replica, so that what is decided can be applied although the disk has become full meanwhile.
 //
-// The file of the environment is allocated ahead of the pages in use. When that cannot be done any more and little is
-// left, the replica is full: the adjudicator then takes no more commits, those on their way are applied to what is in
-// hand, and readers find what was acknowledged. What is staged needs its room when its transaction commits, all at
-// once, so that much more is kept in hand. Free pages inside the file count as well: dropped tables make room.
+// The file of the environment is allocated ahead of the pages in use: nobody else can take that. When it cannot be done
+// any more and little is left, the replica is full: the adjudicator then takes no more commits, those on their way are
+// applied to what is in hand, and readers find what was acknowledged. What is staged needs its room when its
+// transaction commits, all at once, so that much more is kept in hand. Free pages inside the file count as well, as far
+// as values are sure to find theirs in a row: dropped tables make room.
+//
+// What may be on its way are the records that the adjudicator lets in before the replica has applied those before them
+// (AdjudicatorService::Options::max_unapplied_bytes), twice, as pages that were split are half empty.
 //
 // Not thread-safe: the writer's, between its transactions.
 #pragma once
 
 #include <cstdint>
-#include <string>
 
 #include "core/status.h"
 #include "sidecar/storage/lmdb.h"
 
 namespace concord {
+
+// What undecided transactions will need when they commit.
+struct StagedRoom {
+  uint64_t bytes = 0;
+  uint64_t largest = 0;  // of a value, if one is larger than a chunk
+};
 
 class StorageRoom {
  public:
@@ -22,10 +31,7 @@ class StorageRoom {
   static constexpr uint64_t kLowBytes = 32u << 20;      // less than this in hand is full
 
   // Ok, or kNoSpace: the disk is full (or its quota); kTooLarge: the map is. Anything else: LMDB's or the file's error.
-  // `staged`: bytes of undecided transactions.
-  Status Check(MDB_env* env, uint64_t staged);
-  // Bytes of the pages that LMDB may use again, sooner or later.
-  static Status FreeBytes(MDB_env* env, uint64_t* bytes);
+  Status Check(MDB_env* env, const StagedRoom& staged);
 
  private:
   uint64_t allocated_end_ = 0;
