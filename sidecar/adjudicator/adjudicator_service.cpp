@@ -107,7 +107,11 @@ void AdjudicatorService::HandleCommit(const SessionPtr& session, const proto::Co
   if (full != nullptr && core_->NeverCommitted(write_set))
     return Answer(waiter, {.code = Code::kNoSpace, .reason = full});
   // Chunks are answered once the replica has looked for room, so this is for those that an earlier leader answered.
-  if (!LocalKnows(core_->chunks().Newest(write_set.token()))) return Answer(waiter, kNotStaged);
+  const ChunkTable& chunks = core_->chunks();
+  if (!LocalKnows(chunks.Newest(write_set.token())) &&
+      chunks.Probe(write_set.token(), write_set.chunk_count(), CutBefore(write_set.mutations())) ==
+          ChunkTable::Result::kComplete)
+    return Answer(waiter, kNotStaged);
   const Lsn prev = core_->last_lsn();
   const auto [decision, fresh] = core_->Commit(write_set, NowUnixUs());
   if (fresh) Count(decision);

@@ -735,8 +735,12 @@ TEST_F(LocalReplicaTest, ACommitIsNotDecidedBeforeTheReplicaHasItsChunks) {
   EXPECT_EQ(gateway_->Wait(too_much).outcome(), proto::COMMITTED);
   EXPECT_EQ(gateway_->Commit(commit(2)).outcome(), proto::NO_SPACE);
   EXPECT_EQ(Commits(2), 0u);
-  // Nobody waits for what is applied at once: there is room for that.
+  // One that can never be committed is not to be asked again.
   process_->service.OnLocalRoom(nullptr, /*stuck=*/false);
+  gateway_->SendChunk(EncodeChunk(MakeToken(4), 0, 0, mutation));
+  EXPECT_EQ(gateway_->Commit(EncodeWriteSet(MakeToken(4), 0, 2, 0, "", 0, "")).outcome(), proto::INVALID);
+  process_->service.OnLocalApplied(AwaitDurable(5));
+  // Nobody waits for what is applied at once: there is room for that.
   EXPECT_EQ(gateway_->Wait(gateway_->SendChunk(EncodeChunk(MakeToken(3), 0, kChunkImmediate, mutation))).outcome(),
             proto::COMMITTED);
 }
