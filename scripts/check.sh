@@ -19,25 +19,32 @@ make --no-print-directory all >"$BUILD.log" 2>&1 || { tail -60 "$BUILD.log"; die
 
 # run_unit DIRECTORY SANITIZERS [OPTION...]: builds the unit tests there and runs them
 run_unit() {
-  local build=$1 test out ok bad
+  local build=$1 test shard shards out ok bad status
+  shards=$(nproc)
   say "building the unit tests with $2"
   { cmake -G Ninja -S . -B "$build" -DCMAKE_BUILD_TYPE=Debug -DCONCORD_SANITIZE="$2" "${@:3}" &&
     cmake --build "$build" --target unit_tests -j "$(nproc)"; } >"$build.log" 2>&1 ||
     { tail -60 "$build.log"; die "the sanitizer build failed"; }
   for test in core/core_test sidecar/sidecar_test extension/bridge_test extension/gateway_test fuzz/fuzz_test; do
     say "$build/$test"
-    out=$(mktemp)
-    # gRPC's threads live as long as the process, and so do the sidecars of fuzz_test.
-    ASAN_OPTIONS=detect_leaks=1 \
-      TSAN_OPTIONS="suppressions=$PWD/scripts/tsan.supp ignore_noninstrumented_modules=1 report_thread_leaks=0" \
-      timeout 1800 "$build/$test" --gtest_brief=1 >"$out" 2>&1
-    local status=$?
-    ok=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$out"); ok=${ok:-0}
-    bad=$(sed -n 's/^ *\([0-9]*\) FAILED TEST.*/\1/p' "$out"); bad=${bad:-0}
-    if [ $status -ne 0 ] && [ "$bad" = 0 ]; then bad=1; fi
-    [ "$bad" = 0 ] || tail -60 "$out"
-    rm -f "$out"
-    count "$ok" "$bad"
+    out=$(mktemp -d)
+    for ((shard = 0; shard < shards; shard++)); do
+      # gRPC's threads live as long as the process, and so do the sidecars of fuzz_test.
+      ( GTEST_TOTAL_SHARDS=$shards GTEST_SHARD_INDEX=$shard ASAN_OPTIONS=detect_leaks=1 \
+        TSAN_OPTIONS="suppressions=$PWD/scripts/tsan.supp ignore_noninstrumented_modules=1 report_thread_leaks=0" \
+        timeout 1800 "$build/$test" --gtest_brief=1 >"$out/$shard" 2>&1
+        echo $? >"$out/$shard.status" ) &
+    done
+    wait
+    for ((shard = 0; shard < shards; shard++)); do
+      status=$(cat "$out/$shard.status")
+      ok=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$out/$shard"); ok=${ok:-0}
+      bad=$(sed -n 's/^ *\([0-9]*\) FAILED TEST.*/\1/p' "$out/$shard"); bad=${bad:-0}
+      if [ "$status" != 0 ] && [ "$bad" = 0 ]; then bad=1; fi
+      [ "$bad" = 0 ] || tail -60 "$out/$shard"
+      count "$ok" "$bad"
+    done
+    rm -rf "$out"
   done
 }
 
@@ -99,22 +106,33 @@ unlisted() { # unlisted DIRECTORY SUFFIX SCHEDULE
   done
 }
 
+run_tap_file() { # run_tap_file FILE: its output goes to tap/NAME.log, prove's exit status to tap/NAME.status
+  local name; name=$(basename "$1")
+  say "$name"
+  (cd "$work" && as_user env PATH="$pgbin:$PATH" PERL5LIB="$work/t:$pgtest/perl" \
+    PG_REGRESS=$pgtest/regress/pg_regress CONCORD_TEST_BIN="$work/bin" TESTDIR="$work" TESTDATADIR="$work/tmp_check" \
+    PG_TEST_TIMEOUT_DEFAULT=120 timeout 3600 prove --timer --nocolor "$1") >"$work/tap/$name.log" 2>&1
+  echo $? >"$work/tap/$name.status"
+}
+
 run_tap() {
   prepare_sql
   cmake --build "$BUILD" --target crash_tests garbage torture -j "$(nproc)" >>"$BUILD.log" 2>&1 || { tail -60 "$BUILD.log"; die "the build failed"; }
   mkdir -p "$work/bin"
   cp "$BUILD"/regress/{crash/os_crash,crash/crash_recorder.so,garbage/garbage} "$work/bin"
   install -m 755 "$BUILD"/regress/torture/torture "$work/torture/"
-  local test
+  mkdir -p "$work/tap"
+  # Most of them wait most of the time, so as many run side by side as there are processors.
+  local test name running=0
   for test in "$work"/t/${TAP:-*}.pl; do
-    say "$(basename "$test")"
-    if (cd "$work" && as_user env PATH="$pgbin:$PATH" PERL5LIB="$work/t:$pgtest/perl" \
-        PG_REGRESS=$pgtest/regress/pg_regress CONCORD_TEST_BIN="$work/bin" TESTDIR="$work" TESTDATADIR="$work/tmp_check" \
-        PG_TEST_TIMEOUT_DEFAULT=120 timeout 3600 prove --timer --nocolor "$test") >"$work/tap.log" 2>&1; then
-      count 1 0
-    else
-      tail -40 "$work/tap.log"; count 0 1
-    fi
+    if [ "$running" = "$(nproc)" ]; then wait -n; running=$((running - 1)); fi
+    run_tap_file "$test" &
+    running=$((running + 1))
+  done
+  wait
+  for test in "$work"/t/${TAP:-*}.pl; do
+    name=$(basename "$test")
+    if [ "$(cat "$work/tap/$name.status")" = 0 ]; then count 1 0; else say "$name failed"; tail -40 "$work/tap/$name.log"; count 0 1; fi
   done
   complaints "$work"/tmp_check/log/*.log
 }

@@ -403,7 +403,7 @@ class Concordd {
   ShutdownSignal* const shutdown_;
   EndReport* const end_;
   SidecarService sidecar_;
-  const std::shared_ptr<spdlog::logger> log_ = RoleLog("concordd");
+  const std::shared_ptr<const Log> log_ = RoleLog("concordd");
   std::unique_ptr<journal::JournalNode> journal_node_;
   std::unique_ptr<journal::JournalService> journal_;
   std::unique_ptr<StorageRole> storage_;

@@ -3,6 +3,7 @@
 #include <google/protobuf/stubs/logging.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
 
 #include <mutex>
 
@@ -41,7 +42,7 @@ Status InitLog(const std::string& level, const std::string& file) {
   return Status::Ok();
 }
 
-std::shared_ptr<spdlog::logger> RoleLog(const std::string& role) {
+std::shared_ptr<const Log> RoleLog(const std::string& role) {
   static std::mutex mutex;
   const std::lock_guard lock(mutex);
   const auto base = spdlog::default_logger();
@@ -52,7 +53,14 @@ std::shared_ptr<spdlog::logger> RoleLog(const std::string& role) {
     logger = base->clone(role);
     spdlog::register_logger(logger);
   }
-  return logger;
+  return std::make_shared<const Log>(std::move(logger));
+}
+
+void Log::Write(Level level, fmt::string_view text, fmt::format_args args) const {
+  constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::debug, spdlog::level::info, spdlog::level::warn,
+                                                   spdlog::level::err, spdlog::level::critical};
+  const auto spdlog_level = kLevels[static_cast<size_t>(level)];
+  if (logger_->should_log(spdlog_level)) logger_->log(spdlog_level, fmt::vformat(text, args));
 }
 
 }  // namespace concord

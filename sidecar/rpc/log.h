@@ -1,12 +1,18 @@
 // The log of the sidecars: one line an event, `time=... level=... role=... text key=value key=value`. Thread-safe.
+//
+// spdlog behind it stays out of this header: its templates cost every file that logs ten seconds of compilation.
 #pragma once
 
-#include <spdlog/spdlog.h>
+#include <fmt/core.h>
 
 #include <memory>
 #include <string>
 
 #include "core/status.h"
+
+namespace spdlog {
+class logger;
+}
 
 namespace concord {
 
@@ -14,7 +20,39 @@ namespace concord {
 // Levels: trace, debug, info, warning, error, critical, off.
 Status InitLog(const std::string& level, const std::string& file);
 
-// The logger of a role ("adjudicator", "journal", ...). Kept by the caller; cheap to call, but not per record.
-std::shared_ptr<spdlog::logger> RoleLog(const std::string& role);
+class Log {
+ public:
+  explicit Log(std::shared_ptr<spdlog::logger> logger) : logger_(std::move(logger)) {}
+
+  template <typename... Args>
+  void debug(fmt::format_string<const Args&...> text, const Args&... args) const {
+    Write(Level::kDebug, text, fmt::make_format_args(args...));
+  }
+  template <typename... Args>
+  void info(fmt::format_string<const Args&...> text, const Args&... args) const {
+    Write(Level::kInfo, text, fmt::make_format_args(args...));
+  }
+  template <typename... Args>
+  void warn(fmt::format_string<const Args&...> text, const Args&... args) const {
+    Write(Level::kWarning, text, fmt::make_format_args(args...));
+  }
+  template <typename... Args>
+  void error(fmt::format_string<const Args&...> text, const Args&... args) const {
+    Write(Level::kError, text, fmt::make_format_args(args...));
+  }
+  template <typename... Args>
+  void critical(fmt::format_string<const Args&...> text, const Args&... args) const {
+    Write(Level::kCritical, text, fmt::make_format_args(args...));
+  }
+
+ private:
+  enum class Level { kDebug, kInfo, kWarning, kError, kCritical };
+  void Write(Level level, fmt::string_view text, fmt::format_args args) const;
+
+  std::shared_ptr<spdlog::logger> logger_;
+};
+
+// The log of a role ("adjudicator", "journal", ...). Kept by the caller; cheap to call, but not per record.
+std::shared_ptr<const Log> RoleLog(const std::string& role);
 
 }  // namespace concord
