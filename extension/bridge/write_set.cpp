@@ -14,6 +14,7 @@ namespace concord::bridge {
 namespace {
 
 std::optional<WriteSetEncoder> encoder;
+std::string write_set_copy;
 // A savepoint could not be noted for want of memory: what follows could not be rolled back, so nothing may be
 // committed.
 bool broken = false;
@@ -169,13 +170,14 @@ extern "C" void cc_ws_forget(uint64_t prefix) {
 
 extern "C" CcStatus cc_ws_copy_make(const void** copy, size_t* size) {
   return Guard([&] {
-    static std::string made;
-    made = WriteSetCopy::Make(OwnWrites());
-    *copy = made.data();
-    *size = made.size();
+    write_set_copy = WriteSetCopy::Make(OwnWrites());
+    *copy = write_set_copy.data();
+    *size = write_set_copy.size();
     return CC_OK;
   });
 }
+
+extern "C" void cc_ws_copy_free(void) { write_set_copy = {}; }
 
 extern "C" CcStatus cc_ws_copy_take(const void* copy, size_t size) {
   return Guard([&] { return FromStatus(WriteSetCopy::Take(Bytes(copy, size), &OwnWrites())); });

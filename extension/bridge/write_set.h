@@ -86,9 +86,10 @@ void		cc_ws_reset(void);
 
 /*
  * A copy of all versions, for a process that reads with them and commits nothing (core/write_set_copy.h), in memory that
- * stays good until the next call; and taking one up, into an empty write set.
+ * is to be freed; and taking one up, into an empty write set.
  */
 CcStatus	cc_ws_copy_make(const void **copy, size_t *size);
+void		cc_ws_copy_free(void);
 CcStatus	cc_ws_copy_take(const void *copy, size_t size);
 
 /* Forgets all versions of a storage (it was created and dropped, or truncated, in this transaction). */

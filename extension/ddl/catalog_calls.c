@@ -26,8 +26,10 @@
 #include "fmgr.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
+#include "miscadmin.h"
 #include "nodes/supportnodes.h"
 #include "parser/parse_func.h"
+#include "utils/acl.h"
 #include "utils/fmgroids.h"
 #include "utils/syscache.h"
 
@@ -80,7 +82,8 @@ concord_call_support(PG_FUNCTION_ARGS)
 		PG_RETURN_POINTER(NULL);
 	call = ((SupportRequestSimplify *) request)->fcall;
 	ours = is_replaced(call->funcid) ? our_function(call->funcid) : InvalidOid;
-	if (!OidIsValid(ours))
+	/* Everybody may execute ours; who may not execute Postgres' is told so by the executor. */
+	if (!OidIsValid(ours) || pg_proc_aclcheck(call->funcid, GetUserId(), ACL_EXECUTE) != ACLCHECK_OK)
 		PG_RETURN_POINTER(NULL);
 	instead = makeFuncExpr(ours, call->funcresulttype, call->args, call->funccollid, call->inputcollid, call->funcformat);
 	instead->location = call->location;

@@ -285,7 +285,10 @@ run_parallel(QueryDesc *query, ScanDirection direction, uint64 count, bool execu
 static void
 run(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
 {
-	if (query->plannedstmt->parallelModeNeeded && !IsParallelWorker())
+	/* No workers take part in the fetches of a cursor; minor versions differ in how they know that it is one. */
+	bool		fetch = query->already_executed || (count != 0 && !execute_once);
+
+	if (query->plannedstmt->parallelModeNeeded && !fetch && !IsParallelWorker())
 		run_parallel(query, direction, count, execute_once);
 	else if (previous_run)
 		previous_run(query, direction, count, execute_once);

@@ -32,6 +32,7 @@ typedef struct Insertion
 	ConcordBody body;
 	size_t		columns_size;
 	bool		has_null;
+	bool		looked_after_writers;	/* `newest` is of after nobody was found to wait for */
 } Insertion;
 
 static void
@@ -200,21 +201,27 @@ same_key(Insertion *in, const CcEntry *entry)
 }
 
 /*
- * If a row that has the key is being changed by another transaction, that may give the key up. True if it was waited for, without
- * keeping the key from it meanwhile.
+ * Another row has the key. If it is being changed by another transaction, that may give the key up: waits for it, without keeping the
+ * key from it meanwhile. Whoever has ended before nobody was found to wait for is within the newest LSN only then. True if the
+ * key is to be looked for again.
  */
 static bool
-wait_for_row(Insertion *in, uint64 rowid)
+key_may_go(Insertion *in, uint64 rowid)
 {
 	uint8		body[ROW_BODY_SIZE];
 	ConcordIntentKey row;
 
 	concord_row_intent_key(in->table, rowid, XLTW_InsertIndexUnique, body, &row);
-	if (!concord_intent_has_writer(&row))
+	if (concord_intent_has_writer(&row))
+	{
+		give_key_back(in);
+		concord_intent_wait_for_writers(&row);
+		(void) take_key(in, LockWaitBlock);
+	}
+	else if (in->looked_after_writers)
 		return false;
-	give_key_back(in);
-	concord_intent_wait_for_writers(&row);
-	(void) take_key(in, LockWaitBlock);
+	else
+		in->looked_after_writers = true;
 	in->newest = concord_read_point_for(in->index, SnapshotAny);
 	return true;
 }
@@ -234,7 +241,7 @@ insert_unique(Insertion *in, IndexUniqueCheck check_unique, const uint8 *value, 
 			give_key_back(in);
 			return false;
 		}
-		if (wait_for_row(in, rowid))
+		if (key_may_go(in, rowid))
 			return insert_unique(in, check_unique, value, size);
 		if (row_is_live(in))
 			raise_duplicate(in);
@@ -312,7 +319,7 @@ insert_beside(Insertion *in, IndexUniqueCheck check_unique, bool undecided, cons
 
 	if (others && check_unique == UNIQUE_CHECK_YES)
 	{
-		if (wait_for_row(in, other))
+		if (key_may_go(in, other))
 			return insert_beside(in, check_unique, undecided, value, size);
 		if (row_is_live(in))
 			raise_duplicate(in);
@@ -337,7 +344,7 @@ check_existing(Insertion *in)
 
 	do
 		others = scan_key(in, &own_found, NULL, 0, &own_same, &other);
-	while (others && wait_for_row(in, other));
+	while (others && key_may_go(in, other));
 	if (others && row_is_live(in))
 		raise_duplicate(in);
 	if (!others && !own_found)
@@ -367,6 +374,7 @@ concord_aminsert(Relation index, Datum *values, bool *isnull, ItemPointer heap_t
 	in.isnull = isnull;
 	in.index_info = index_info;
 	in.tid = heap_tid;
+	in.looked_after_writers = false;
 	if (!concord_tid_rowid(heap_tid, &in.rowid))
 		elog(ERROR, "TID (%u,%u) names no row of table \"%s\"", ItemPointerGetBlockNumberNoCheck(heap_tid),
 			 ItemPointerGetOffsetNumberNoCheck(heap_tid), RelationGetRelationName(table));

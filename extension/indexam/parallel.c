@@ -74,13 +74,19 @@ concord_amparallelrescan(IndexScanDesc scan)
 	start_over(shared_of(scan->parallel_scan));
 }
 
-/* Brings the array elements of this participant to a range; one that lies behind it. False if there is none of that number. */
+/*
+ * Brings the array elements of this participant to a range; one that lies behind it. False if there is none of that number. It passes
+ * all between: which arrays make a range, and so which is the next, a range says when it is made.
+ */
 static bool
 go_to_range(ConcordScanKeys *keys, uint64 *range, uint64 wanted, ScanDirection direction)
 {
 	for (; *range < wanted; ++*range)
+	{
+		(void) concord_scan_keys_range(keys);
 		if (!concord_scan_keys_advance(keys, direction))
 			return false;
+	}
 	return true;
 }
 

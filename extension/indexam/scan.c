@@ -371,6 +371,8 @@ concord_amgettuple(IndexScanDesc scan, ScanDirection direction)
 	if (!next_entry(scan, direction, &rowid))
 		return false;
 	concord_tid_from_rowid(&scan->xs_heaptid, rowid);
+	if (!IsMVCCSnapshot(scan->xs_snapshot) && scan->xs_heapfetch != NULL)
+		concord_index_fetch_entries_lsn(scan->xs_heapfetch, ((ConcordIndexScan) scan->opaque)->point.lsn);
 	if (scan->xs_want_itup)
 		scan->xs_itup = ((ConcordIndexScan) scan->opaque)->tuple;
 	return true;

@@ -431,6 +431,8 @@ concord_scan_keys_range(ConcordScanKeys *self)
 	self->has_high = false;
 	self->condition_count = 0;
 	self->long_bounds = false;
+	for (int a = 0; a < self->array_count; a++)
+		self->arrays[a].used = false;
 	if (self->key_count == 0)
 		return true;
 	if (self->long_context != NULL)
@@ -573,7 +575,6 @@ concord_scan_keys_start(ConcordScanKeys *self)
 			ConcordArrayKey *array = &self->arrays[self->array_count++];
 
 			array->key = i;
-			array->used = false;
 			prepare_array(self, key, array);
 			if (array->points ? array->count == 0 : array->value_count == 0)
 				self->impossible = true;
@@ -583,34 +584,36 @@ concord_scan_keys_start(ConcordScanKeys *self)
 	MemoryContextSwitchTo(caller);
 }
 
+static int
+first_element(const ConcordArrayKey *array, ScanDirection direction)
+{
+	return ScanDirectionIsBackward(direction) ? array->count - 1 : 0;
+}
+
 void
 concord_scan_keys_rewind(ConcordScanKeys *self, ScanDirection direction)
 {
 	for (int i = 0; i < self->array_count; i++)
-		self->arrays[i].current = ScanDirectionIsBackward(direction) ? self->arrays[i].count - 1 : 0;
+		self->arrays[i].current = first_element(&self->arrays[i], direction);
 }
 
 bool
 concord_scan_keys_advance(ConcordScanKeys *self, ScanDirection direction)
 {
+	int			step = ScanDirectionIsBackward(direction) ? -1 : 1;
+
 	for (int i = self->array_count - 1; i >= 0; i--)
 	{
 		ConcordArrayKey *array = &self->arrays[i];
+		int			next = array->current + step;
 
-		if (!array->used)
-			continue;
-		if (ScanDirectionIsBackward(direction))
+		/* An array that the range had no use for has been passed with it. */
+		if (array->used && next >= 0 && next < array->count)
 		{
-			if (--array->current >= 0)
-				return true;
-			array->current = array->count - 1;
+			array->current = next;
+			return true;
 		}
-		else
-		{
-			if (++array->current < array->count)
-				return true;
-			array->current = 0;
-		}
+		array->current = first_element(array, direction);
 	}
 	return false;
 }

@@ -20,6 +20,7 @@ typedef struct ConcordIndexFetch
 	ConcordReadPoint point;
 	const uint64 *changes;		/* the write set's count of changes */
 	uint64		untouched_at;	/* the count at which the table had no own version */
+	uint64		entries_lsn;	/* not MVCC: as of which the index scan has found its entries */
 } ConcordIndexFetch;
 
 struct IndexFetchTableData *
@@ -38,6 +39,12 @@ void
 concord_index_fetch_reset(struct IndexFetchTableData *data)
 {
 	((ConcordIndexFetch *) data)->snapshot = NULL;
+}
+
+void
+concord_index_fetch_entries_lsn(struct IndexFetchTableData *data, uint64 lsn)
+{
+	((ConcordIndexFetch *) data)->entries_lsn = lsn;
 }
 
 void
@@ -74,9 +81,16 @@ concord_no_one_to_wait_for(Snapshot snapshot)
 	}
 }
 
+/* Who has looked with a dirty snapshot is to look again: waits for a transaction that has always ended. */
+static void
+look_again(Snapshot snapshot)
+{
+	snapshot->xmax = FrozenTransactionId;
+}
+
 /*
  * Who looks with a dirty snapshot has to wait for a transaction that is changing the row, and then look again. Ours have no xid that
- * could be waited for, so this waits, and lets the caller wait for one that has always ended.
+ * could be waited for, so this waits.
  */
 static void
 wait_for_writer(Relation rel, uint64 rowid, Snapshot snapshot)
@@ -90,7 +104,7 @@ wait_for_writer(Relation rel, uint64 rowid, Snapshot snapshot)
 	if (!concord_intent_has_writer(&key))
 		return;
 	concord_intent_wait_for_writers(&key);
-	snapshot->xmax = FrozenTransactionId;
+	look_again(snapshot);
 }
 
 /* What the last fetch with a dirty snapshot returned: ON CONFLICT locks the row that it found so. */
@@ -153,6 +167,9 @@ concord_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Sna
 		last_dirty.prefix = fetch->prefix;
 		last_dirty.rowid = rowid;
 		last_dirty.lsn = concord_slot_lsn(slot);
+		/* It was changed since, and may be found by another key now. */
+		if (last_dirty.lsn > fetch->entries_lsn)
+			look_again(snapshot);
 	}
 	/* The caller is told which version it got, as a HOT chain does: deferred exclusion constraints must know their own. */
 	*tid = slot->tts_tid;

@@ -206,6 +206,8 @@ void		concord_query_rest(struct QueryDesc *query, bool at_end);
 /* ---- single rows (fetch.c) ---- */
 struct IndexFetchTableData *concord_index_fetch_begin(Relation rel);
 void		concord_index_fetch_reset(struct IndexFetchTableData *data);
+/* Before a row is fetched with a snapshot that is not MVCC: as of which LSN its index entry was found. */
+void		concord_index_fetch_entries_lsn(struct IndexFetchTableData *data, uint64 lsn);
 void		concord_index_fetch_end(struct IndexFetchTableData *data);
 bool		concord_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Snapshot snapshot,
 									  TupleTableSlot *slot, bool *call_again, bool *all_dead);

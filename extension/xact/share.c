@@ -14,11 +14,12 @@
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/dsm.h"
+#include "storage/ipc.h"
 #include "storage/proc.h"
 #include "storage/shmem.h"
 
 /* Copying more takes longer than workers are likely to save. */
-#define SHARE_MAX_BYTES ((size_t) 64 << 20)
+#define SHARE_MAX_BYTES ((size_t) 16 << 20)
 
 typedef struct SharedState
 {
@@ -55,6 +56,13 @@ concord_share_shmem_init(void)
 		pg_atomic_init_u32(&handles[i], DSM_HANDLE_INVALID);
 }
 
+/* A session that is ended in the middle of a query does not come to concord_share_end, and its place is the next one's. */
+static void
+hide(int code, Datum arg)
+{
+	pg_atomic_write_u32(&handles[MyProc->pgprocno], DSM_HANDLE_INVALID);
+}
+
 bool
 concord_share_possible(void)
 {
@@ -64,6 +72,7 @@ concord_share_possible(void)
 bool
 concord_share_begin(void)
 {
+	static bool registered = false;
 	const void *bulk;
 	const void *copy;
 	Size		bulk_size;
@@ -75,17 +84,24 @@ concord_share_begin(void)
 		shown_for++;
 		return true;
 	}
+	if (!registered)
+		before_shmem_exit(hide, (Datum) 0);
+	registered = true;
 	bulk = concord_bulk_records(&bulk_size);
 	concord_check(cc_ws_copy_make(&copy, &copy_size));
 	shown = dsm_create(offsetof(SharedState, bytes) + bulk_size + copy_size, DSM_CREATE_NULL_IF_MAXSEGMENTS);
 	if (shown == NULL)
+	{
+		cc_ws_copy_free();
 		return false;
+	}
 	state = dsm_segment_address(shown);
 	state->bulk_size = bulk_size;
 	state->copy_size = copy_size;
 	if (bulk_size > 0)
 		memcpy(state->bytes, bulk, bulk_size);
 	memcpy(state->bytes + bulk_size, copy, copy_size);
+	cc_ws_copy_free();
 	pg_atomic_write_u32(&handles[MyProc->pgprocno], dsm_segment_handle(shown));
 	shown_for = 1;
 	return true;
@@ -96,7 +112,7 @@ concord_share_end(void)
 {
 	if (--shown_for > 0)
 		return;
-	pg_atomic_write_u32(&handles[MyProc->pgprocno], DSM_HANDLE_INVALID);
+	hide(0, (Datum) 0);
 	dsm_detach(shown);
 	shown = NULL;
 }

@@ -20,6 +20,12 @@ SELECT count(*), sum(id) FROM px WHERE grp = ANY ('{6,1,99,3,-5,1}') AND id > 77
 SELECT count(*), sum(length(body)) FROM px WHERE grp = ANY ('{6,1,99,3,-5,1}') AND id > 77;
 SELECT count(*) FROM px WHERE grp = ANY ('{99,-5}');
 SELECT count(*), sum(id) FROM px WHERE id = ANY (ARRAY(SELECT i * 3 FROM generate_series(1, 3000) i));
+-- a worker that joins when another one is further in the array
+CREATE FUNCTION slowly(int) RETURNS boolean LANGUAGE sql PARALLEL SAFE AS 'SELECT pg_sleep(0.0002) IS NOT NULL';
+SET parallel_leader_participation = off;
+SELECT count(*), sum(id) FROM px WHERE grp = ANY ('{-5,1,3,6}') AND id > 24000 AND slowly(id);
+SELECT count(*), sum(id) FROM px WHERE grp = ANY ('{-5,1,3,6}') AND grp > 1 AND id = ANY ('{29997,29998,-1,29999,30000,29991}') AND slowly(id);
+RESET parallel_leader_participation;
 -- rescans
 SET enable_material = off; SET enable_hashjoin = off; SET enable_mergejoin = off;
 EXPLAIN (COSTS OFF) SELECT v, n FROM (VALUES (1), (2), (3)) t(v) LEFT JOIN (SELECT count(*) n FROM px WHERE id > 500) s ON true;
@@ -39,3 +45,4 @@ ROLLBACK;
 -- limit, cursors that stop early
 SELECT id FROM px WHERE grp = 2 AND length(body) > 4 ORDER BY id LIMIT 3;
 DROP TABLE px;
+DROP FUNCTION slowly;

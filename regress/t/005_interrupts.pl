@@ -89,6 +89,18 @@ like($lease->{err}, qr/57014/, '... with 57014');
 kill 'CONT', $sidecar;
 ok(wait_ready($node), 'it goes on');
 
+# A session that is ended while workers see what it has written leaves nothing of that to the next one in its place.
+my $parallel = "SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0; SET min_parallel_table_scan_size = 0;\n";
+$node->safe_psql('postgres', 'CREATE TABLE big (a int); INSERT INTO big SELECT generate_series(1, 20000); ANALYZE big');
+my $leader = start_session($node, 'leader', $parallel . "BEGIN; INSERT INTO big VALUES (0);\nSELECT count(pg_sleep(0.01)) FROM big;");
+ok(wait_until(sub { $node->safe_psql('postgres', "SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'parallel worker'") eq 't' }),
+	'workers run');
+is($node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'leader'
+  AND backend_type = 'client backend'"), 't', 'their session is ended');
+finish($leader, time);
+is(join(' ', map { $node->safe_psql('postgres', $parallel . 'SELECT count(*) FROM big') } 1 .. 3), '20000 20000 20000',
+	'parallel queries go on after their session was ended');
+
 # No sidecar at all: nothing can have been decided, so everything can be interrupted.
 my $delayed = start_session($node, 'unsent', "BEGIN; INSERT INTO t VALUES (2, 'unsent'); SELECT pg_sleep(3);\nCOMMIT;\nSELECT 'alive';");
 my $delayed_term = start_session($node, 'unsent_end', "BEGIN; INSERT INTO t VALUES (3, 'unsent'); SELECT pg_sleep(3);\nCOMMIT;");
