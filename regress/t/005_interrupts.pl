@@ -98,8 +98,11 @@ ok(wait_until(sub { $node->safe_psql('postgres', "SELECT count(*) > 0 FROM pg_st
 is($node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'leader'
   AND backend_type = 'client backend'"), 't', 'their session is ended');
 finish($leader, time);
-is(join(' ', map { $node->safe_psql('postgres', $parallel . 'SELECT count(*) FROM big') } 1 .. 3), '20000 20000 20000',
-	'parallel queries go on after their session was ended');
+ok(wait_until(sub { $node->safe_psql('postgres', "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'leader'") eq '0' }), '... is gone');
+sleep 0.5;
+my @next = map { start_session($node, "next$_", $parallel . "SELECT pg_sleep(1);\nSELECT count(*) FROM big;") } 1 .. 3;
+$_->{handle}->finish foreach @next;
+is(join('', map { $_->{err} . (split /\n/, $_->{out})[-1] . "\n" } @next), "20000\n" x 3, 'parallel queries go on in its place');
 
 # No sidecar at all: nothing can have been decided, so everything can be interrupted.
 my $delayed = start_session($node, 'unsent', "BEGIN; INSERT INTO t VALUES (2, 'unsent'); SELECT pg_sleep(3);\nCOMMIT;\nSELECT 'alive';");
