@@ -135,6 +135,51 @@ std::string EncodeWriteSet(const Token& token, Lsn read_lsn, uint32_t chunk_coun
   return out;
 }
 
+Status ReadsView::Cut(std::string_view* commit, ReadsView* out) {
+  *out = {};
+  if (commit->empty() || static_cast<uint8_t>((*commit)[0]) != kReadsTag) return Status::Ok();
+  if (commit->size() < kReadsHeaderSize) return {Code::kInvalid, "reads shorter than their header"};
+  const char* p = commit->data();
+  const auto count = LoadLe<uint32_t>(p + 9);
+  const auto size = LoadLe<uint32_t>(p + 13);
+  if (size > kMaxReadsBytes) return {Code::kTooLarge, "reads over the limit"};
+  if (commit->size() - kReadsHeaderSize < size) return {Code::kInvalid, "reads cut short"};
+  // Each takes its header at least, so the count, which is not believed, makes room for no more than there can be.
+  if (count > size / kRangeHeaderSize) return {Code::kInvalid, "more ranges than there is room for"};
+  out->read_lsn_ = LoadLe<Lsn>(p + 1);
+  out->ranges_.reserve(count);
+  std::string_view rest = commit->substr(kReadsHeaderSize, size);
+  for (uint32_t i = 0; i < count; i++) {
+    if (rest.size() < kRangeHeaderSize) return {Code::kInvalid, "range cut short in its header"};
+    const size_t low_size = LoadLe<uint16_t>(rest.data());
+    const size_t high_size = LoadLe<uint16_t>(rest.data() + 2);
+    if (low_size > kMaxBoundBytes || high_size > kMaxBoundBytes) return {Code::kTooLarge, "bound over the limit"};
+    if (rest.size() < RangeSize(low_size, high_size)) return {Code::kInvalid, "range cut short in its bounds"};
+    const KeyRange range{rest.substr(kRangeHeaderSize, low_size), rest.substr(kRangeHeaderSize + low_size, high_size)};
+    rest.remove_prefix(RangeSize(low_size, high_size));
+    if (range.low >= range.high) return {Code::kInvalid, "range without a key"};
+    if (i > 0 && range.low <= out->ranges_.back().high) return {Code::kInvalid, "ranges out of order"};
+    out->ranges_.push_back(range);
+  }
+  if (!rest.empty()) return {Code::kInvalid, "more bytes than ranges"};
+  commit->remove_prefix(kReadsHeaderSize + size);
+  return Status::Ok();
+}
+
+void AppendReadsHeader(std::string* to, Lsn read_lsn, uint32_t range_count, uint32_t size) {
+  AppendLe(to, kReadsTag);
+  AppendLe(to, read_lsn);
+  AppendLe(to, range_count);
+  AppendLe(to, size);
+}
+
+void AppendRange(std::string* to, const KeyRange& range) {
+  assert(range.low < range.high && range.low.size() <= kMaxBoundBytes && range.high.size() <= kMaxBoundBytes);
+  AppendLe(to, static_cast<uint16_t>(range.low.size()));
+  AppendLe(to, static_cast<uint16_t>(range.high.size()));
+  to->append(range.low).append(range.high);
+}
+
 Status ChunkView::Parse(std::string_view bytes, ChunkView* out) {
   if (bytes.size() < kChunkHeaderSize) return {Code::kInvalid, "chunk shorter than its header"};
   memcpy(out->token.data(), bytes.data(), out->token.size());

@@ -10,6 +10,12 @@
 //   op        := 1 put | 2 delete | 3 drop storage (key: a storage's prefix, no value)
 //                | 4 put part (value: total u32 | offset u32 | bytes)
 //
+//   commit    := [reads] write_set             what a query processor sends; the journal gets the write set alone
+//   reads     := tag u8 (= 0x52) | read_lsn u64 | range_count u32 | size u32 | range{range_count}      (header: 17
+//   bytes) range     := low_size u16 | high_size u16 | low | high                 the keys with low <= key < high;
+//   ranges
+//                                                                          ascend and do not touch; `size`: their bytes
+//
 //   chunk     := token 16 bytes | sequence u32 | flags u8 | mutations     a piece of a large transaction, cut between
 //                                                                         mutations; `chunk_count` of them precede a
 //                                                                         write set with the same token
@@ -23,6 +29,9 @@
 // A mutation's version is the LSN of the record that carries it, or its explicit LSN if that is lower (index builds and
 // rewrites keep the age of the rows they copy).
 //
+// A SERIALIZABLE transaction sends what it has read, and the LSN at which: it commits only if no key in a range has
+// changed since (core/read_set.h).
+//
 // A value that no chunk holds whole is put in parts: from offset 0 to its total, each where the one before ended, with
 // nothing between them, over as many chunks as it takes, and into the write set. core/parts.h makes and checks them. An
 // immediate chunk has none.
@@ -32,6 +41,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/bytes.h"
 #include "core/lock_mode.h"
@@ -50,6 +60,9 @@ enum class RecordType : uint8_t { kEpochStart = 1, kCommit = 2, kChunk = 3, kAba
 inline constexpr uint8_t kWriteSetVersion = 1;
 inline constexpr size_t kWriteSetHeaderSize = 40;
 inline constexpr size_t kCheckSize = 17;
+inline constexpr uint8_t kReadsTag = 0x52;  // no version of a write set
+inline constexpr size_t kReadsHeaderSize = 17;
+inline constexpr size_t kRangeHeaderSize = 4;
 inline constexpr size_t kMutationHeaderSize = 7;
 inline constexpr size_t kPartHeaderSize = 8;
 inline constexpr size_t kChunkHeaderSize = 21;
@@ -60,6 +73,8 @@ inline constexpr uint8_t kChunkUnfinished = 0x02;
 inline constexpr size_t kMaxValueBytes = (1u << 30) - 24;            // one row: what PostgreSQL can form as a tuple
 inline constexpr size_t kMaxChunkBytes = 1u << 20;                   // of what a query processor sends
 inline constexpr size_t kMaxRecordBytes = (64u << 20) + (1u << 16);  // any journal record
+inline constexpr size_t kMaxReadsBytes = 8u << 20;                   // what a commit says of its reads
+inline constexpr size_t kMaxBoundBytes = 512;                        // of a range; more than any key has
 
 struct Check {
   uint64_t key_hash;
@@ -129,6 +144,33 @@ void AppendWriteSetHeader(std::string* to, const Token& token, Lsn read_lsn, uin
 // Builds the header in front of already encoded checks and mutations.
 std::string EncodeWriteSet(const Token& token, Lsn read_lsn, uint32_t chunk_count, uint32_t check_count,
                            std::string_view checks, uint32_t mutation_count, std::string_view mutations);
+
+// The keys with low <= key < high.
+struct KeyRange {
+  std::string_view low;
+  std::string_view high;
+};
+
+// What a transaction has read; valid while the bytes are. Without ranges it has read nothing that counts.
+class ReadsView {
+ public:
+  // Takes the reads off the front of a commit, if it has any; the write set is left. kInvalid for malformed bytes or
+  // ranges out of order.
+  static Status Cut(std::string_view* commit, ReadsView* out);
+
+  Lsn read_lsn() const { return read_lsn_; }
+  const std::vector<KeyRange>& ranges() const { return ranges_; }
+
+ private:
+  Lsn read_lsn_ = kNoLsn;
+  std::vector<KeyRange> ranges_;
+};
+
+// Appends the header of reads; their ranges, of `size` bytes, follow.
+void AppendReadsHeader(std::string* to, Lsn read_lsn, uint32_t range_count, uint32_t size);
+void AppendRange(std::string* to, const KeyRange& range);
+// Bytes of a range with such bounds.
+inline size_t RangeSize(size_t low_size, size_t high_size) { return kRangeHeaderSize + low_size + high_size; }
 
 struct ChunkView {
   Token token;

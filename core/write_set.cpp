@@ -491,10 +491,12 @@ void WriteSet::Reset() {
   erasures_++;
 }
 
-WriteSetEncoder::WriteSetEncoder(const WriteSet* write_set, const Token& token, Lsn read_lsn, uint32_t chunks_ahead)
+WriteSetEncoder::WriteSetEncoder(const WriteSet* write_set, const Token& token, Lsn read_lsn, uint32_t chunks_ahead,
+                                 std::string_view reads)
     : write_set_(write_set),
       token_(token),
       read_lsn_(read_lsn),
+      reads_(reads),
       storage_(chunks_ahead > 0 && write_set->AllSent() ? write_set->storages_.end() : write_set->storages_.begin()),
       chunk_count_(chunks_ahead),
       value_(write_set->half_sent_) {}
@@ -561,7 +563,8 @@ Status WriteSetEncoder::Next(std::string_view* part, bool* is_write_set) {
     *part = chunk;
     return Status::Ok();
   }
-  write_set_part_.reserve(head + mutations.size());
+  write_set_part_.reserve(reads_.size() + head + mutations.size());
+  write_set_part_.append(reads_);
   AppendWriteSetHeader(&write_set_part_, token_, read_lsn_, chunk_count_,
                        static_cast<uint32_t>(write_set_->checks().size()), mutation_count_);
   for (const WriteSet::OwnCheck& check : write_set_->checks()) AppendCheck(&write_set_part_, check.check());

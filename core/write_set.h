@@ -267,9 +267,11 @@ class WriteSet {
 // order, rows before entries, because storage applies sorted keys fast. A key that the transaction both made and
 // deleted leaves none. What was sent ahead, in `chunks_ahead` chunks, is left out; storage applies chunks in their
 // order, so a newer version of a key replaces one that was sent. The write set must not change between the parts.
+// `reads`, encoded as core/wire.h says, go in front of the write set; they must stay as long as the encoder.
 class WriteSetEncoder {
  public:
-  WriteSetEncoder(const WriteSet* write_set, const Token& token, Lsn read_lsn, uint32_t chunks_ahead = 0);
+  WriteSetEncoder(const WriteSet* write_set, const Token& token, Lsn read_lsn, uint32_t chunks_ahead = 0,
+                  std::string_view reads = {});
 
   // The next part. It stays good during one more call, so that the next one can be made while it is on its way.
   // kNotFound after the last one, kTooLarge if the checks alone exceed a record.
@@ -283,6 +285,7 @@ class WriteSetEncoder {
   const WriteSet* write_set_;
   Token token_;
   Lsn read_lsn_;
+  std::string_view reads_;
   std::map<uint64_t, WriteSet::Storage*>::const_iterator storage_;
   WriteSet::KeyMap::const_iterator key_;
   bool in_storage_ = false;
