@@ -6,6 +6,7 @@ const char* CodeName(Code code) {
   switch (code) {
     case Code::kOk: return "Ok";
     case Code::kConflict: return "Conflict";
+    case Code::kReadConflict: return "ReadConflict";
     case Code::kTooOld: return "TooOld";
     case Code::kStaleEpoch: return "StaleEpoch";
     case Code::kNoQuorum: return "NoQuorum";

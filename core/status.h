@@ -11,6 +11,7 @@ namespace concord {
 enum class Code : uint8_t {
   kOk = 0,
   kConflict,        // another transaction committed on a checked key after it was observed
+  kReadConflict,    // another transaction committed on what this one has read
   kTooOld,          // observed LSN lies before the adjudicator's window, or a read LSN below the horizon
   kStaleEpoch,      // the caller speaks for an epoch that has been fenced
   kNoQuorum,        // too few journal nodes answered

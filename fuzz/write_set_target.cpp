@@ -4,6 +4,7 @@
 
 #include "core/key.h"
 #include "core/parts.h"
+#include "core/read_set.h"
 #include "fuzz/target.h"
 #include "sidecar/adjudicator/adjudicator.h"
 #include "sidecar/storage/replica.h"
@@ -37,10 +38,13 @@ struct Pair {
     if (status.ok()) last = lsn;
     return status;
   }
-  void Commit(const std::string& body) {
+  void Commit(const std::string& commit) {
+    std::string_view body = commit;
+    ReadsView reads;
+    if (!ReadsView::Cut(&body, &reads).ok()) return;
     WriteSetView write_set;
     if (!WriteSetView::Parse(body, &write_set).ok() || !CheckWriteSet(write_set).ok()) return;
-    const Adjudicator::Ruling ruling = adjudicator.Commit(write_set, NowUs());
+    const Adjudicator::Ruling ruling = adjudicator.Commit(write_set, NowUs(), reads);
     if (!ruling.fresh || ruling.decision.code != Code::kOk) return;
     const Status status = Apply("\x02", body, ruling.decision.lsn);
     Require(status.ok(), "commit: " + status.ToString());
@@ -87,6 +91,21 @@ std::string Mutations(Reader* reader, uint32_t* count) {
   return mutations;
 }
 
+// Ranges over the keys that Mutations makes; none as a rule.
+std::string Reads(Reader* reader) {
+  ReadSet set;
+  for (uint64_t i = reader->Number(1) % 4; i > 0; i--) {
+    std::string low, high;
+    AppendBe64(&low, (reader->Number(1) % 5) << 56 | reader->Number(1) % 4);
+    low += reader->Bytes(reader->Number(1) % 40);
+    AppendBe64(&high, (reader->Number(1) % 5) << 56 | reader->Number(1) % 4);
+    set.Add(low, high);
+  }
+  std::string reads;
+  set.AppendTo(&reads, reader->Number(8));
+  return reads;
+}
+
 void Run(std::string_view input) {
   // What comes from a journal that nobody judged has a replica of its own.
   static std::unique_ptr<Pair> judged, unjudged;
@@ -120,7 +139,7 @@ void Run(std::string_view input) {
     judged->Chunk(EncodeChunk(token, i, flags, mutations));
   }
   const std::string mutations = Mutations(&reader, &count);
-  judged->Commit(EncodeWriteSet(token, 0, kind == 4 ? 0 : chunks, 0, "", count, mutations));
+  judged->Commit(Reads(&reader) + EncodeWriteSet(token, 0, kind == 4 ? 0 : chunks, 0, "", count, mutations));
 }
 
 std::vector<std::string> Seeds() {
@@ -142,8 +161,14 @@ std::vector<std::string> Seeds() {
   AppendPart(&begin, RowKey(1, 7), "0123456789", 0, 4);
   AppendPart(&middle, RowKey(1, 7), "0123456789", 4, 1);
   AppendPart(&end, RowKey(1, 7), "0123456789", 5, 5);
+  ReadSet read;
+  read.Add(RowKey(1, 5), RowKey(1, 6));
+  read.Add(RowKey(3, 0), RowKey(4, 0));
+  std::string reads;
+  read.AppendTo(&reads, 0);
   using namespace std::string_literals;
   return {"\0"s + write_set,
+          "\0"s + reads + write_set,
           "\1"s + chunk,
           "\0"s + staged,
           "\1"s + immediate,

@@ -72,6 +72,7 @@ struct Options {
   uint64_t map_size = kReplicaMapBytes;
   uint64_t segment_size = journal::SegmentLogOptions{}.segment_bytes;
   size_t max_window_keys = ConflictWindow::kDefaultMaxKeys;
+  size_t max_range_window_mb = RangeWindow::kDefaultMaxBytes >> 20;
   size_t max_tokens = TokenTable::kDefaultMaxTokens;
   int64_t window_replay_ms = 120000;
 
@@ -130,6 +131,10 @@ void Describe(CLI::App* app, Options* options) {
   app->add_option("--segment-size", options->segment_size, "journal: bytes of a segment file")->capture_default_str();
   app->add_option("--max-window-keys", options->max_window_keys, "adjudicator: keys remembered for conflicts")
       ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  app->add_option("--max-range-window", options->max_range_window_mb,
+                  "adjudicator: MiB of changed keys remembered for SERIALIZABLE")
+      ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
   app->add_option("--max-tokens", options->max_tokens, "adjudicator: commits remembered for retries")
       ->check(CLI::PositiveNumber)
@@ -277,6 +282,7 @@ class Concordd {
       if (!status.ok()) return status;
       AdjudicatorService::Options service;
       service.limits.max_keys = options_.max_window_keys;
+      service.limits.max_range_bytes = options_.max_range_window_mb << 20;
       service.limits.max_tokens = options_.max_tokens;
       service.takeover.replay_us = options_.window_replay_ms * 1000;
       service.page_registry = options_.directory + "/lsn_pages";

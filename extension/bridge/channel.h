@@ -23,7 +23,7 @@ typedef struct CcChannel CcChannel;	/* the shared block */
 
 typedef enum CcRequestKind
 {
-	CC_REQ_COMMIT = 1,		/* payload: write_set; answer: outcome, lsn, conflict hash */
+	CC_REQ_COMMIT = 1,		/* payload: commit; answer: outcome, lsn, conflict hash */
 	CC_REQ_CHUNK,			/* payload: chunk; answer: outcome, lsn */
 	CC_REQ_ABANDON,			/* payload: token; no answer is waited for */
 	CC_REQ_READ_LSN,		/* no payload; answer: lsn */
@@ -35,7 +35,7 @@ typedef enum CcOutcome
 {
 	CC_OUTCOME_NONE = 0, CC_COMMITTED = 1, CC_CONFLICT = 2, CC_OUT_TOO_OLD = 3, CC_OUT_INVALID = 4,
 	CC_OUT_UNAVAILABLE = 5, CC_OUT_UNKNOWN = 6, CC_OUT_NO_SPACE = 7,
-	CC_OUT_JOURNAL_FAILED = 9,
+	CC_OUT_JOURNAL_FAILED = 9, CC_READ_CONFLICT = 10,
 	CC_OUT_LOST = 20		/* the gateway restarted and forgot the request: send it again, same token */
 } CcOutcome;
 

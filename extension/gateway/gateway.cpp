@@ -130,11 +130,12 @@ void CcGateway::Take(int slot) {
     changed_.notify_all();
     return;
   }
-  if (piece.total > concord::kMaxRecordBytes) {
+  const size_t limit = concord::kMaxRecordBytes + concord::kMaxReadsBytes;
+  if (piece.total > limit) {
     CcAnswer answer = {};
     answer.outcome = CC_OUT_INVALID;
     snprintf(answer.message, sizeof answer.message, "a request of %llu bytes is over the limit of %zu",
-             static_cast<unsigned long long>(piece.total), concord::kMaxRecordBytes);
+             static_cast<unsigned long long>(piece.total), limit);
     Reply(slot, piece.sequence, answer);
     return;
   }
@@ -300,7 +301,8 @@ void CcGateway::OnVerdict(const proto::Verdict& verdict) {
     outbox_.Retry(request, NowUs() + kResendPauseMs * 1000);
     return;
   }
-  if (verdict.outcome() == proto::CONFLICT) channel_.conflicts.fetch_add(1, std::memory_order_relaxed);
+  if (verdict.outcome() == proto::CONFLICT || verdict.outcome() == proto::READ_CONFLICT)
+    channel_.conflicts.fetch_add(1, std::memory_order_relaxed);
   if (verdict.outcome() == proto::COMMITTED)
     (request->kind == CC_REQ_CHUNK ? channel_.chunks : channel_.commits).fetch_add(1, std::memory_order_relaxed);
   CcAnswer answer = {};

@@ -330,7 +330,7 @@ TEST_F(GatewayTest, ARequestOverTheLimitIsRefusedAtItsFirstPiece) {
   StartServer();
   StartGateway();
   const std::string piece(kBuffer, 'x');
-  cc_channel_begin(channel(), 0, CC_REQ_COMMIT, kMaxRecordBytes + 1);
+  cc_channel_begin(channel(), 0, CC_REQ_COMMIT, kMaxRecordBytes + kMaxReadsBytes + 1);
   EXPECT_EQ(cc_channel_put(channel(), 0, piece.data(), piece.size()), piece.size());
   const CcAnswer answer = Await(0);
   EXPECT_EQ(answer.outcome, CC_OUT_INVALID);

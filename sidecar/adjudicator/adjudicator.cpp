@@ -83,6 +83,7 @@ Status CheckChunk(const ChunkView& chunk) {
 
 void Adjudicator::Reset(Lsn last_lsn) {
   window_.Reset(last_lsn);
+  ranges_.Reset(last_lsn);
   tokens_.Reset(last_lsn);
   chunks_.Reset(last_lsn);
   last_lsn_ = last_lsn;
@@ -107,7 +108,7 @@ Status Adjudicator::Replay(const Frame& frame) {
       ChunkView chunk;
       const Status status = ChunkView::Parse(body, &chunk);
       if (!status.ok()) return Misplaced(frame, status.message());
-      if ((chunk.flags & kChunkImmediate) == 0) Stage(chunk, frame.lsn);
+      EnterChunk(chunk, frame.lsn);
       return Status::Ok();
     }
     case RecordType::kCommit: {
@@ -132,10 +133,10 @@ Status Adjudicator::Replay(const Frame& frame) {
   return Misplaced(frame, "unknown type " + std::to_string(static_cast<uint8_t>(frame.record[0])));
 }
 
-Adjudicator::Ruling Adjudicator::Commit(const WriteSetView& write_set, int64_t now_unix_us) {
+Adjudicator::Ruling Adjudicator::Commit(const WriteSetView& write_set, int64_t now_unix_us, const ReadsView& reads) {
   if (const Decision* first = tokens_.Find(write_set.token())) return {*first, false};
   chunks_.Expire(NextLsn(last_lsn_, now_unix_us), kStagedChunkLifetimeUs);
-  Decision decision = Judge(write_set);
+  Decision decision = Judge(write_set, reads);
   if (decision.code == Code::kOk) {
     decision.lsn = AssignLsn(now_unix_us);
     Enter(write_set, decision.lsn);
@@ -150,15 +151,22 @@ Adjudicator::Ruling Adjudicator::Chunk(const ChunkView& chunk, int64_t now_unix_
     return {{.code = Code::kInvalid, .reason = "chunk of a token that is already decided"}, false};
   const Lsn lsn = AssignLsn(now_unix_us);
   chunks_.Expire(lsn, kStagedChunkLifetimeUs);
-  if ((chunk.flags & kChunkImmediate) == 0) Stage(chunk, lsn);
+  EnterChunk(chunk, lsn);
   return {{.code = Code::kOk, .lsn = lsn}, true};
 }
 
-void Adjudicator::Stage(const ChunkView& chunk, Lsn lsn) {
+void Adjudicator::EnterChunk(const ChunkView& chunk, Lsn lsn) {
+  if ((chunk.flags & kChunkImmediate) != 0) {
+    // Whoever reads at an older LSN finds the new storage empty, and so must not commit after this.
+    changed_.Clear();
+    changed_.AddStorages(chunk.mutations);
+    return ranges_.Record(changed_, lsn);
+  }
   // Only one that ends inside a value is read to its end.
   const bool unfinished = (chunk.flags & kChunkUnfinished) != 0;
   chunks_.Add(chunk.token, chunk.sequence, lsn, CutBefore(chunk.mutations),
               unfinished ? CutBehind(chunk.mutations) : std::nullopt);
+  chunks_.AddKeys(chunk.token, chunk.mutations);
 }
 
 Adjudicator::Ruling Adjudicator::Abandon(const Token& token, int64_t now_unix_us) {
@@ -182,8 +190,8 @@ void Adjudicator::Prefetch(const WriteSetView& write_set, uint32_t check) const 
   if (check + kAhead < write_set.check_count()) window_.Prefetch(write_set.check(check + kAhead).key_hash);
 }
 
-Decision Adjudicator::Judge(const WriteSetView& write_set) const {
-  const Lsn newest_seen = NewestSeen(write_set);
+Decision Adjudicator::Judge(const WriteSetView& write_set, const ReadsView& reads) const {
+  const Lsn newest_seen = std::max(NewestSeen(write_set), reads.read_lsn());
   if (newest_seen > last_lsn_) return {.code = Code::kInvalid, .reason = "observed an LSN above the journal's last"};
   // A commit under this token could be one that the table has forgotten.
   if (newest_seen < tokens_.floor())
@@ -208,6 +216,17 @@ Decision Adjudicator::Judge(const WriteSetView& write_set) const {
             .code = Code::kTooOld, .conflict_hash = check.key_hash, .reason = "observed before the conflict window"};
     }
   }
+  return JudgeReads(reads);
+}
+
+Decision Adjudicator::JudgeReads(const ReadsView& reads) const {
+  std::string_view changed;
+  switch (ranges_.Probe(reads, &changed)) {
+    case RangeWindow::Result::kFree: break;
+    case RangeWindow::Result::kConflict:
+      return {.code = Code::kReadConflict, .conflict_hash = changed.size() < kPrefixSize ? 0 : KeyPrefix(changed)};
+    case RangeWindow::Result::kTooOld: return {.code = Code::kTooOld, .reason = "read before the range window"};
+  }
   return {};
 }
 
@@ -217,6 +236,12 @@ void Adjudicator::Enter(const WriteSetView& write_set, Lsn lsn) {
     const Check check = write_set.check(i);
     window_.Record(check.key_hash, check.mode, lsn);
   }
+  changed_.Clear();
+  // Of a commit that is replayed the first chunks may lie before the tail.
+  if (write_set.chunk_count() > 0 && !chunks_.TakeKeys(write_set.token(), write_set.chunk_count(), &changed_))
+    changed_.AddAll();
+  changed_.Add(write_set.mutations());
+  ranges_.Record(changed_, lsn);
 }
 
 }  // namespace concord

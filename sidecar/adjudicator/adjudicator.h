@@ -15,6 +15,7 @@
 #include "core/wire.h"
 #include "sidecar/adjudicator/chunk_table.h"
 #include "sidecar/adjudicator/conflict_window.h"
+#include "sidecar/adjudicator/range_window.h"
 #include "sidecar/adjudicator/token_table.h"
 #include "sidecar/staged_chunks.h"
 
@@ -22,6 +23,7 @@ namespace concord {
 
 struct AdjudicatorLimits {
   size_t max_keys = ConflictWindow::kDefaultMaxKeys;
+  size_t max_range_bytes = RangeWindow::kDefaultMaxBytes;
   size_t max_tokens = TokenTable::kDefaultMaxTokens;
   size_t max_chunks = ChunkTable::kDefaultMaxChunks;
 };
@@ -29,7 +31,10 @@ struct AdjudicatorLimits {
 class Adjudicator {
  public:
   explicit Adjudicator(const AdjudicatorLimits& limits = {})
-      : window_(limits.max_keys), tokens_(limits.max_tokens), chunks_(limits.max_chunks) {}
+      : window_(limits.max_keys),
+        ranges_(limits.max_range_bytes),
+        tokens_(limits.max_tokens),
+        chunks_(limits.max_chunks) {}
 
   // ---- rebuild: Reset, then the frames of the journal's tail in order ----
 
@@ -46,7 +51,8 @@ class Adjudicator {
     // assigned before. False: answered before; if Pending(decision), the answer is due when its LSN is durable.
     bool fresh = false;
   };
-  Ruling Commit(const WriteSetView& write_set, int64_t now_unix_us);
+  // `reads`: what the transaction has read, if that is to be checked. The journal gets the write set alone.
+  Ruling Commit(const WriteSetView& write_set, int64_t now_unix_us, const ReadsView& reads = {});
   Ruling Chunk(const ChunkView& chunk, int64_t now_unix_us);
   // Not fresh if the token was decided before; then there is nothing to journal.
   Ruling Abandon(const Token& token, int64_t now_unix_us);
@@ -62,17 +68,21 @@ class Adjudicator {
   Lsn last_lsn() const { return last_lsn_; }
   const ChunkTable& chunks() const { return chunks_; }
   const ConflictWindow& window() const { return window_; }
+  const RangeWindow& ranges() const { return ranges_; }
   const TokenTable& tokens() const { return tokens_; }
 
  private:
   void Prefetch(const WriteSetView& write_set, uint32_t check) const;
-  void Stage(const ChunkView& chunk, Lsn lsn);
-  Decision Judge(const WriteSetView& write_set) const;
+  void EnterChunk(const ChunkView& chunk, Lsn lsn);
+  Decision Judge(const WriteSetView& write_set, const ReadsView& reads) const;
+  Decision JudgeReads(const ReadsView& reads) const;
   void Enter(const WriteSetView& write_set, Lsn lsn);
 
   ConflictWindow window_;
+  RangeWindow ranges_;
   TokenTable tokens_;
   ChunkTable chunks_;
+  ChangedKeys changed_;  // of the commit that is being entered
   Lsn last_lsn_ = kNoLsn;
   bool replayed_any_ = false;  // since Reset
 };

@@ -15,6 +15,7 @@ proto::Outcome OutcomeOf(Code code) {
   switch (code) {
     case Code::kOk: return proto::COMMITTED;
     case Code::kConflict: return proto::CONFLICT;
+    case Code::kReadConflict: return proto::READ_CONFLICT;
     case Code::kTooOld: return proto::TOO_OLD;
     case Code::kInvalid: return proto::INVALID;
     case Code::kOutcomeUnknown: return proto::OUTCOME_UNKNOWN;
@@ -91,9 +92,11 @@ grpc::Status AdjudicatorService::Session(grpc::ServerContext* context, SessionSt
 void AdjudicatorService::HandleCommit(const SessionPtr& session, const proto::CommitRequest& request) {
   if (!session->Admit()) return;
   const Waiter waiter{session, request.request_id()};
-  const std::string& bytes = request.write_set();
+  std::string_view bytes = request.write_set();
+  ReadsView reads;
   WriteSetView write_set;
-  Status status = WriteSetView::Parse(bytes, &write_set);
+  Status status = ReadsView::Cut(&bytes, &reads);
+  if (status.ok()) status = WriteSetView::Parse(bytes, &write_set);
   if (status.ok()) status = CheckWriteSet(write_set);
   if (status.ok() && bytes.size() >= kMaxRecordBytes)
     status = {Code::kTooLarge, "write set over the limit of a record"};
@@ -113,7 +116,7 @@ void AdjudicatorService::HandleCommit(const SessionPtr& session, const proto::Co
           ChunkTable::Result::kComplete)
     return Answer(waiter, kNotStaged);
   const Lsn prev = core_->last_lsn();
-  const auto [decision, fresh] = core_->Commit(write_set, NowUnixUs());
+  const auto [decision, fresh] = core_->Commit(write_set, NowUnixUs(), reads);
   if (fresh) Count(decision);
   if (fresh && decision.code == Code::kInvalid) refusals_.Note("Session.commit", {decision.code, decision.reason});
   if (fresh && decision.code == Code::kOk) {
@@ -215,7 +218,7 @@ void AdjudicatorService::Answer(const Waiter& waiter, const Decision& decision) 
 }
 
 void AdjudicatorService::Count(const Decision& decision) {
-  if (decision.code == Code::kConflict) conflicts_++;
+  if (decision.code == Code::kConflict || decision.code == Code::kReadConflict) conflicts_++;
   if (decision.code == Code::kTooOld) too_old_++;
 }
 
@@ -247,6 +250,8 @@ grpc::Status AdjudicatorService::GetStatus(grpc::ServerContext*, const proto::Ad
   reply->set_window_start_lsn(core_->window().start());
   reply->set_window_keys(core_->window().keys());
   reply->set_tokens(core_->tokens().tokens());
+  reply->set_range_window_start_lsn(core_->ranges().start());
+  reply->set_range_window_bytes(core_->ranges().bytes());
   return grpc::Status::OK;
 }
 

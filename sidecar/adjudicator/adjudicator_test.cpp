@@ -9,6 +9,7 @@
 #include <set>
 
 #include "core/key.h"
+#include "core/read_set.h"
 
 namespace concord {
 namespace {
@@ -31,18 +32,47 @@ std::string MakeWriteSet(uint64_t token, Lsn read_lsn, const std::vector<Check>&
                         static_cast<uint32_t>(mutations), encoded_mutations);
 }
 
+// Changes keys `keys` of storage 1, after `chunks` staged chunks.
+std::string MakeChanges(uint64_t token, const std::vector<uint64_t>& keys, uint32_t chunks = 0) {
+  std::string mutations;
+  for (const uint64_t key : keys) AppendMutation(&mutations, MutationOp::kPut, RowKey(1, key), "value");
+  return EncodeWriteSet(MakeToken(token), 0, chunks, 0, "", static_cast<uint32_t>(keys.size()), mutations);
+}
+
+std::string MakeReads(Lsn read_lsn, const std::vector<std::pair<uint64_t, uint64_t>>& ranges) {
+  ReadSet set;
+  for (const auto& [low, high] : ranges) set.Add(RowKey(1, low), RowKey(1, high));
+  std::string reads;
+  set.AppendTo(&reads, read_lsn);
+  return reads;
+}
+
 // A core and the journal that its caller would have written.
 struct Leader {
   explicit Leader(const AdjudicatorLimits& limits = {}) : core(limits) {}
 
-  Decision Commit(const std::string& write_set, int64_t now) {
+  Decision Commit(const std::string& commit, int64_t now) {
+    std::string_view write_set = commit;
+    ReadsView reads;
+    EXPECT_TRUE(ReadsView::Cut(&write_set, &reads).ok());
     WriteSetView view;
     EXPECT_TRUE(WriteSetView::Parse(write_set, &view).ok());
     const Lsn before = core.last_lsn();
-    const auto ruling = core.Commit(view, now);
+    const auto ruling = core.Commit(view, now, reads);
     if (ruling.fresh && ruling.decision.code == Code::kOk)
-      Journal(ruling.decision.lsn, before, static_cast<char>(RecordType::kCommit) + write_set);
+      Journal(ruling.decision.lsn, before, std::string(1, static_cast<char>(RecordType::kCommit)).append(write_set));
     return ruling.decision;
+  }
+  void Stage(uint64_t token, uint32_t sequence, const std::vector<uint64_t>& keys, int64_t now, uint8_t flags = 0) {
+    std::string mutations;
+    for (const uint64_t key : keys) AppendMutation(&mutations, MutationOp::kPut, RowKey(1, key), "value");
+    const std::string chunk = EncodeChunk(MakeToken(token), sequence, flags, mutations);
+    ChunkView view;
+    EXPECT_TRUE(ChunkView::Parse(chunk, &view).ok());
+    const Lsn before = core.last_lsn();
+    const auto ruling = core.Chunk(view, now);
+    ASSERT_EQ(ruling.decision.code, Code::kOk);
+    Journal(ruling.decision.lsn, before, static_cast<char>(RecordType::kChunk) + chunk);
   }
   void Journal(Lsn lsn, Lsn prev, const std::string& record) {
     frames.emplace_back();
@@ -124,6 +154,97 @@ TEST(Adjudicator, AgreesWithTheModelAcrossRebuilds) {
       }
     }
   }
+}
+
+// What was changed when, for what was read.
+TEST(Adjudicator, ReadsAgreeWithTheModelAcrossRebuilds) {
+  constexpr uint64_t kKeys = 40;
+  const uint64_t base = std::random_device{}();
+  for (uint64_t seed = base; seed < base + 60; seed++) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::mt19937_64 random(seed);
+    Leader dying, steady;
+    std::map<uint64_t, Lsn> changed;                                // key -> last change
+    std::map<uint64_t, std::vector<std::vector<uint64_t>>> staged;  // token -> chunks
+    int64_t now = kNow;
+    for (uint64_t token = 1; token <= 300; token++) {
+      now += static_cast<int64_t>(random() % 5);
+      if (random() % 20 == 0) dying.Rebuild();
+      const auto some_keys = [&] {
+        std::vector<uint64_t> keys;
+        for (uint64_t i = random() % 3; i > 0; i--) keys.push_back(random() % kKeys);
+        return keys;
+      };
+      if (random() % 4 == 0) {
+        auto& chunks = staged[token];
+        for (uint64_t i = 1 + random() % 3; i > 0; i--) {
+          chunks.push_back(some_keys());
+          for (Leader* leader : {&dying, &steady})
+            leader->Stage(token, static_cast<uint32_t>(chunks.size() - 1), chunks.back(), now);
+        }
+        if (random() % 3 != 0) continue;  // committed later, or never
+      }
+      uint64_t committing = token;
+      if (!staged.empty() && random() % 3 == 0) committing = staged.begin()->first;
+      const auto chunks = staged[committing];
+      staged.erase(committing);
+
+      std::vector<std::pair<uint64_t, uint64_t>> ranges;
+      for (uint64_t i = random() % 4; i > 0; i--) {
+        const uint64_t low = random() % kKeys;
+        ranges.emplace_back(low, low + 1 + random() % 3);
+      }
+      const Lsn last = steady.core.last_lsn();
+      const Lsn back = random() % (random() % 2 == 0 ? 4 : 40000);
+      const Lsn read_lsn = last > back ? last - back : 0;
+      auto keys = some_keys();
+      const std::string commit =
+          MakeReads(read_lsn, ranges) + MakeChanges(committing, keys, static_cast<uint32_t>(chunks.size()));
+      Code expected = Code::kOk;
+      for (const auto& [low, high] : ranges) {
+        for (uint64_t key = low; key < high; key++) {
+          if (changed.contains(key) && changed[key] > read_lsn) expected = Code::kReadConflict;
+        }
+      }
+      const Decision decision = steady.Commit(commit, now);
+      ASSERT_EQ(decision.code, expected);
+      ASSERT_EQ(dying.Commit(commit, now).code, expected);
+      if (expected == Code::kReadConflict) {
+        ASSERT_EQ(decision.conflict_hash, Prefix(Space::kRow, 1));
+        continue;
+      }
+      for (const auto& chunk : chunks) keys.insert(keys.end(), chunk.begin(), chunk.end());
+      for (const uint64_t key : keys) changed[key] = decision.lsn;
+    }
+  }
+}
+
+TEST(Adjudicator, WhatAnImmediateChunkFillsHasChangedAsAWhole) {
+  Leader leader;
+  const Lsn before = leader.core.last_lsn();
+  leader.Stage(1, 0, {5}, kNow, kChunkImmediate);
+  for (const bool rebuilt : {false, true}) {
+    if (rebuilt) leader.Rebuild();
+    const Lsn after = leader.core.last_lsn();
+    const uint64_t token = rebuilt ? 20 : 10;
+    EXPECT_EQ(leader.Commit(MakeReads(before, {{9, 10}}) + MakeChanges(token, {1}), kNow).code, Code::kReadConflict);
+    EXPECT_EQ(leader.Commit(MakeReads(after, {{9, 10}}) + MakeChanges(token + 1, {1}), kNow).code, Code::kOk);
+  }
+}
+
+TEST(Adjudicator, OfChunksBeforeTheTailNothingIsKnown) {
+  Leader leader;
+  leader.Stage(1, 0, {5}, kNow);
+  leader.Commit(MakeChanges(2, {30}), kNow);
+  const Lsn read_lsn = leader.core.last_lsn();
+  leader.Commit(MakeChanges(1, {6}, 1), kNow);
+  leader.Rebuild(1);
+  EXPECT_EQ(leader.Commit(MakeReads(read_lsn, {{5, 6}}) + MakeChanges(3, {1}), kNow).code, Code::kReadConflict);
+}
+
+TEST(Adjudicator, ReadInTheFutureIsRefused) {
+  Leader leader;
+  EXPECT_EQ(leader.Commit(MakeReads(1, {{1, 2}}) + MakeChanges(1, {1}), kNow).code, Code::kInvalid);
 }
 
 TEST(Adjudicator, RebuildFromATrimmedJournalAcceptsNothingOlder) {

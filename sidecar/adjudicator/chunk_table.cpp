@@ -16,14 +16,14 @@ void Set(std::map<uint32_t, ValueCut>* cuts, uint32_t sequence, const std::optio
 
 void ChunkTable::Reset(Lsn floor) {
   floor_ = floor;
-  chunks_ = 0;
+  chunks_ = key_bytes_ = 0;
   open_.clear();
   by_first_.clear();
 }
 
 void ChunkTable::Add(const Token& token, uint32_t sequence, Lsn lsn, const std::optional<ValueCut>& before,
                      const std::optional<ValueCut>& behind) {
-  const auto [it, first] = open_.try_emplace(token, Open{lsn, lsn, {}, {}, {}});
+  const auto [it, first] = open_.try_emplace(token, Open{lsn, lsn, {}, {}, {}, {}});
   if (first) by_first_.emplace(lsn, token);
   it->second.newest = lsn;
   if (it->second.sequences.insert(sequence).second) chunks_++;
@@ -32,10 +32,30 @@ void ChunkTable::Add(const Token& token, uint32_t sequence, Lsn lsn, const std::
   while (chunks_ > max_chunks_) ForgetOldest();
 }
 
+void ChunkTable::AddKeys(const Token& token, std::string_view mutations) {
+  const auto it = open_.find(token);
+  if (it == open_.end()) return;  // forgotten at once
+  ChangedKeys& keys = it->second.keys;
+  key_bytes_ -= keys.bytes();
+  keys.Add(mutations);
+  if (key_bytes_ + keys.bytes() > kMaxKeyBytes) keys.Coarsen();
+  key_bytes_ += keys.bytes();
+}
+
+bool ChunkTable::TakeKeys(const Token& token, uint32_t count, ChangedKeys* keys) {
+  const auto it = open_.find(token);
+  if (it == open_.end() || it->second.sequences.size() != count) return false;
+  key_bytes_ -= it->second.keys.bytes();
+  *keys = std::move(it->second.keys);
+  it->second.keys.Clear();
+  return true;
+}
+
 void ChunkTable::Remove(const Token& token) {
   const auto it = open_.find(token);
   if (it == open_.end()) return;
   chunks_ -= it->second.sequences.size();
+  key_bytes_ -= it->second.keys.bytes();
   by_first_.erase(it->second.first);
   open_.erase(it);
 }

@@ -5,7 +5,9 @@
 //  - What is known of a token are all its chunks since the floor; a token is forgotten as a whole, which lifts the
 //  floor.
 //  - Bounded by `max_chunks`: the token whose first chunk is the oldest is forgotten.
-//  - Of most chunks only the number is kept; of one that ends or begins inside a value also where (core/parts.h).
+//  - Of most chunks only the number is kept; of one that ends or begins inside a value also where (core/parts.h). What
+//    they change is kept by token, for the range window: no more than kMaxKeyBytes of keys over all, beyond which of a
+//    token only the storages are.
 #pragma once
 
 #include <cstdint>
@@ -16,12 +18,14 @@
 #include "core/lsn.h"
 #include "core/parts.h"
 #include "core/wire.h"
+#include "sidecar/adjudicator/changed_keys.h"
 
 namespace concord {
 
 class ChunkTable {
  public:
   static constexpr size_t kDefaultMaxChunks = 1 << 18;
+  static constexpr size_t kMaxKeyBytes = 64u << 20;
 
   enum class Result : uint8_t { kComplete, kMismatch, kTorn, kTooOld };
 
@@ -32,6 +36,10 @@ class ChunkTable {
   // A sequence number that comes again replaces its chunk, here as in the replicas.
   void Add(const Token& token, uint32_t sequence, Lsn lsn, const std::optional<ValueCut>& before = {},
            const std::optional<ValueCut>& behind = {});
+  // What one more chunk of the token changes.
+  void AddKeys(const Token& token, std::string_view mutations);
+  // Moves what the token's chunks change into *keys. False if they are not exactly `count`, so that it is not known.
+  bool TakeKeys(const Token& token, uint32_t count, ChangedKeys* keys);
   // The token is decided.
   void Remove(const Token& token);
   // Forgets the tokens whose first chunk has expired at `lsn`.
@@ -50,6 +58,7 @@ class ChunkTable {
     Lsn first, newest;
     std::set<uint32_t> sequences;
     std::map<uint32_t, ValueCut> before, behind;  // by sequence
+    ChangedKeys keys;
   };
   void ForgetOldest();
   static bool Joined(const Open& open, const std::optional<ValueCut>& cut);
@@ -57,6 +66,7 @@ class ChunkTable {
   const size_t max_chunks_;
   Lsn floor_ = kNoLsn;
   size_t chunks_ = 0;
+  size_t key_bytes_ = 0;  // of all keys
   std::map<Token, Open> open_;
   std::map<Lsn, Token> by_first_;
 };

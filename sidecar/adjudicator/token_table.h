@@ -19,7 +19,8 @@
 
 namespace concord {
 
-// What was decided. kOk: committed at `lsn` once that is durable; kConflict: `conflict_hash` names the check; kTooOld,
+// What was decided. kOk: committed at `lsn` once that is durable; kConflict: `conflict_hash` names the check;
+// kReadConflict: `conflict_hash` is the prefix of the key that changed, 0 if it may be any; kTooOld,
 // kInvalid, kOutcomeUnknown: `reason` says why.
 struct Decision {
   Code code = Code::kOk;

@@ -94,6 +94,8 @@ class Running {
     fields.emplace_back("committed_time", LsnTime(committed_));
     fields.emplace_back("window_start_lsn", LsnText(status.window_start_lsn()));
     fields.emplace_back("window_keys", status.window_keys());
+    fields.emplace_back("range_window_start_lsn", LsnText(status.range_window_start_lsn()));
+    fields.emplace_back("range_window_bytes", status.range_window_bytes());
     fields.emplace_back("tokens", status.tokens());
     fields.emplace_back("commits", status.commits());
     fields.emplace_back("conflicts", status.conflicts());

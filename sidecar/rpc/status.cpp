@@ -9,7 +9,8 @@ constexpr char kDetailsPrefix[] = "concord-code:";
 grpc::StatusCode GrpcCode(Code code) {
   switch (code) {
     case Code::kOk: return grpc::StatusCode::OK;
-    case Code::kConflict: return grpc::StatusCode::ABORTED;
+    case Code::kConflict:
+    case Code::kReadConflict: return grpc::StatusCode::ABORTED;
     case Code::kTooOld: return grpc::StatusCode::OUT_OF_RANGE;
     case Code::kStaleEpoch: return grpc::StatusCode::FAILED_PRECONDITION;
     case Code::kNoQuorum: return grpc::StatusCode::UNAVAILABLE;
