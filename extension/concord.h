@@ -15,6 +15,7 @@
 #include "utils/snapshot.h"
 
 #include "bridge/channel.h"
+#include "bridge/read_set.h"
 #include "bridge/replica.h"
 #include "bridge/write_set.h"
 
@@ -23,6 +24,7 @@ extern bool concord_enabled;			/* preloaded: shared memory and hooks are there *
 extern int	concord_commit_timeout_ms;
 extern int	concord_read_timeout_ms;
 extern int	concord_max_write_set_kb;
+extern int	concord_max_read_set_kb;
 extern bool concord_allow_mixed_writes;
 extern bool concord_local_intents;		/* writers of this server wait for each other */
 extern int	concord_gateway_buffer_kb;
@@ -71,6 +73,8 @@ uint64		concord_page_committed(void);		/* from the LSN page; 0 if no leader vouc
 void		concord_check(CcStatus status);
 /* 40001 change conflicts with another transaction (OC000): over a row of `rel`, found before the commit. */
 void		concord_raise_conflict(Relation rel, const char *detail) pg_attribute_noreturn();
+/* 40001 could not serialize access: what this transaction has read of a table, or of its index, has changed. InvalidOid: not known. */
+void		concord_raise_read_conflict(Oid relid, Oid indexid) pg_attribute_noreturn();
 void		concord_raise_unavailable(const char *what) pg_attribute_noreturn();
 /* Raises if the sidecar is known to be of no use until somebody does something about it: waiting is in vain. */
 void		concord_check_trouble(void);
@@ -85,7 +89,7 @@ typedef struct ConcordReadPoint
 /*
  * How a snapshot reads. MVCC: read LSN (REPEATABLE READ: the transaction's; READ COMMITTED: the snapshot's, given at its first
  * use) and the snapshot's command id. Dirty, Self, Any, NonVacuumable and no snapshot: newest committed, all own writes.
- * Returns only when the local replica has applied the LSN. SERIALIZABLE is refused with 0A000.
+ * Returns only when the local replica has applied the LSN.
  */
 ConcordReadPoint concord_read_point(Snapshot snapshot);
 /* Newest committed LSN, confirmed by the leader and applied by the replica. */
@@ -105,6 +109,25 @@ void		concord_snapshot_at_xact_end(void);
 /* The transaction has imported a snapshot whose exporter reads at `lsn`; 0: not known, so Concord tables are refused. */
 void		concord_snapshot_import(uint64 lsn);
 void		concord_import_init(void);			/* installs the hook; xact/import.c */
+
+/* ---- what a SERIALIZABLE transaction has read (xact/reads.c) ---- */
+extern bool concord_reads_noted;		/* in this transaction */
+/* The transaction has a read point: from now on its reads are noted if they are to be. */
+void		concord_reads_begin(uint64 lsn);
+void		concord_reads_end(void);
+/* Whether what is read with this snapshot is noted. The read point comes first. */
+static inline bool
+concord_notes(Snapshot snapshot)
+{
+	/* Dirty ones look for rows with a key: unique and exclusion constraints. */
+	return unlikely(concord_reads_noted) && snapshot != NULL &&
+		(snapshot->snapshot_type == SNAPSHOT_MVCC || snapshot->snapshot_type == SNAPSHOT_DIRTY);
+}
+void		concord_note_row(uint64 prefix, uint64 rowid);
+/* The LSN for what is noted; 0 if it is not to be checked. */
+uint64		concord_reads_lsn(void);
+/* True if queries of this transaction must run without workers: what they read would be known to them alone. */
+bool		concord_reads_need_leader(void);
 
 /* ---- the transaction (xact/) ---- */
 void		concord_xact_init(void);			/* registers callbacks */

@@ -5,6 +5,7 @@
 #include "concord.h"
 
 #include "stats/stats.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 void
@@ -18,6 +19,26 @@ concord_raise_conflict(Relation rel, const char *detail)
 			 errdetail_internal("%s", detail),
 			 errhint("Retry the transaction."),
 			 errtable(rel)));
+	pg_unreachable();
+}
+
+void
+concord_raise_read_conflict(Oid relid, Oid indexid)
+{
+	char	   *table = OidIsValid(relid) ? get_rel_name(relid) : NULL;
+
+	concord_count_conflict(relid, indexid, table != NULL ? CONCORD_CONFLICT_READ : CONCORD_CONFLICT_OTHER);
+	/* The text is Postgres' own for a transaction that cannot be SERIALIZABLE. */
+	ereport(ERROR,
+			(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+			 errmsg("could not serialize access due to read/write dependencies among transactions"),
+			 table != NULL ?
+			 errdetail("Another transaction has changed what this one has read of table \"%s\" (OC000).", table) :
+			 errdetail("Another transaction has changed what this one has read (OC000)."),
+			 errhint("The transaction might succeed if retried."),
+			 table == NULL ? 0 :
+			 err_generic_string(PG_DIAG_SCHEMA_NAME, get_namespace_name(get_rel_namespace(relid))),
+			 table == NULL ? 0 : err_generic_string(PG_DIAG_TABLE_NAME, table)));
 	pg_unreachable();
 }
 

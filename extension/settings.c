@@ -14,6 +14,7 @@
 int			concord_commit_timeout_ms = 30000;
 int			concord_read_timeout_ms = 30000;
 int			concord_max_write_set_kb = 1024 * 1024;
+int			concord_max_read_set_kb = 1024;
 bool		concord_allow_mixed_writes = false;
 bool		concord_local_intents = true;
 int			concord_gateway_buffer_kb = 64;
@@ -131,6 +132,12 @@ define_limits(void)
 							"Changes of Concord tables are kept in the backend's memory until commit. Loads into tables "
 							"created in the same transaction are not, and do not count.",
 							&concord_max_write_set_kb, 1024 * 1024, 64, MAX_KILOBYTES, PGC_USERSET, GUC_UNIT_KB,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("concord.max_read_set",
+							"Sets how exactly a SERIALIZABLE transaction remembers what it has read.",
+							"What takes more memory is joined to larger ranges, in the end whole tables, which makes more "
+							"transactions fail with 40001 that need not.",
+							&concord_max_read_set_kb, 1024, 4, 8192, PGC_USERSET, GUC_UNIT_KB,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("concord.max_reader_age",
 							"Sets for how long old row versions are kept for one transaction that reads.",

@@ -14,6 +14,10 @@ class Registered {
   Registered& operator=(const Registered&) = delete;
 
   static size_t Live() { return all_.size(); }
+  template <typename Visit>
+  static void ForEach(Visit visit) {
+    for (T* each : all_) visit(each);
+  }
   static void DeleteAll() {
     while (!all_.empty()) delete all_.back();
   }

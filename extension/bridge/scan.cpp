@@ -7,13 +7,22 @@
 //
 // Keys that the transaction adds while it scans need no new placing: their versions are of commands that the scan does
 // not see. Only a scan that sees all commands looks for them.
+//
+// In a transaction whose reads are noted (read_set.h) the scan notes what lies between where it was placed and where it
+// stands: when it is placed anew, when it is closed, and whenever somebody wants to know. What is read ahead and not
+// returned does not count.
 #include <algorithm>
 #include <cstring>
 #include <iterator>
+#include <memory>
+#include <new>
+#include <string>
 
 #include "bridge/cursor.h"
 #include "bridge/error.h"
 #include "bridge/own.h"
+#include "bridge/read_set.h"
+#include "bridge/reads.h"
 #include "bridge/registry.h"
 
 namespace concord::bridge {
@@ -33,16 +42,21 @@ class Scan : public CcScan, public Registered<Scan> {
         prefix_(prefix),
         curcid_(curcid),
         cursor_(prefix, lsn) {}
+  ~Scan();
 
   void Seek(std::string_view key, bool backward, bool prefix_match);
   CcStatus Next(bool backward, CcVisible* visible);
   CcStatus Peek(bool backward, CcVisible* visible);
   void Rest();
+  void NoteBetween(std::string low, std::string high);
+  void NotePassed();
+  uint64_t prefix() const { return prefix_; }
 
  private:
   void TurnTo(bool backward);
   void Place(bool backward);
   void KeepPosition();
+  std::string Edge(bool upper) const;
   void LookForOwn();
   void PlaceOwn();
   CcStatus Refill();
@@ -79,13 +93,59 @@ class Scan : public CcScan, public Registered<Scan> {
   bool own_placed_ = false;
   uint64_t changes_ = UINT64_MAX;  // of the write set, when last looked at
   uint64_t erasures_ = UINT64_MAX;
+  struct Noted {
+    std::string low, high;                // bounds of what counts
+    std::string placed_low, placed_high;  // where it was placed; one key, or the place between two
+  };
+  std::unique_ptr<Noted> noted_;  // null: nothing is noted
   CcEntry batch_[kMaxBatch];
 };
 
+Scan::~Scan() {
+  try {
+    NotePassed();
+  } catch (const std::bad_alloc&) {
+    LoseReads();
+  }
+}
+
 void Scan::Seek(std::string_view key, bool backward, bool prefix_match) {
+  if (noted_) NotePassed();
   key_.assign(key);
   position_ = Position::Seek(key_, backward, prefix_match);
   Place(backward);
+  if (noted_) {
+    noted_->placed_low = Edge(false);
+    noted_->placed_high = Edge(true);
+  }
+}
+
+void Scan::NoteBetween(std::string low, std::string high) {
+  CatchUp();
+  noted_ = std::make_unique<Noted>(Noted{std::move(low), std::move(high), Edge(false), Edge(true)});
+}
+
+void Scan::NotePassed() {
+  ReadSet* const reads = noted_ ? OwnReads() : nullptr;
+  if (reads == nullptr) return;
+  CatchUp();
+  reads->Add(std::max(noted_->low, std::min(noted_->placed_low, Edge(false))),
+             std::min(noted_->high, std::max(noted_->placed_high, Edge(true))));
+}
+
+// The least key that is not below the position, or the least that is above it.
+std::string Scan::Edge(bool upper) const {
+  switch (position_.kind) {
+    case Position::Kind::kStart: return FullKey(prefix_, {});
+    case Position::Kind::kEnd: return FullKey(prefix_ + 1, {});
+    case Position::Kind::kBefore: return FullKey(prefix_, position_.key);
+    case Position::Kind::kAfter: return FullKey(prefix_, position_.key) + '\0';
+    case Position::Kind::kAfterPrefixed: return PrefixSuccessor(FullKey(prefix_, position_.key));
+    case Position::Kind::kAt: break;
+  }
+  std::string key = FullKey(prefix_, position_.key);
+  if (upper) key += '\0';
+  return key;
 }
 
 void Scan::Place(bool backwards) {
@@ -112,7 +172,10 @@ void Scan::Rest() {
 
 void Scan::TurnTo(bool backwards) {
   CatchUp();
-  if (backwards != backward) Place(backwards);
+  if (backwards != backward) {
+    if (noted_) NotePassed();
+    Place(backwards);
+  }
   if (changes_ != writes_.changes()) LookForOwn();
 }
 
@@ -254,6 +317,9 @@ void Scan::ReturnOwn(const WriteSet::KeyMap::value_type& key, const WriteSet::Ve
 }  // namespace
 
 void CloseAllScans() { Registered<Scan>::DeleteAll(); }
+void NoteOpenScans() {
+  Registered<Scan>::ForEach([](Scan* scan) { scan->NotePassed(); });
+}
 size_t LiveScans() { return Registered<Scan>::Live(); }
 
 extern "C" CcStatus cc_scan_open(uint64_t prefix, uint64_t lsn, uint32_t curcid, CcScan** scan) {
@@ -266,6 +332,15 @@ extern "C" CcStatus cc_scan_open(uint64_t prefix, uint64_t lsn, uint32_t curcid,
 extern "C" CcStatus cc_scan_seek(CcScan* scan, const void* key, size_t key_size, bool backward, bool prefix_match) {
   return Guard([&] {
     static_cast<Scan*>(scan)->Seek({static_cast<const char*>(key), key_size}, backward, prefix_match);
+    return CC_OK;
+  });
+}
+
+extern "C" CcStatus cc_scan_note(CcScan* scan, const void* low, size_t low_size, const void* high, size_t high_size) {
+  return Guard([&] {
+    auto* const self = static_cast<Scan*>(scan);
+    const uint64_t prefix = self->prefix();
+    self->NoteBetween(FullKey(prefix, {static_cast<const char*>(low), low_size}), HighBound(prefix, high, high_size));
     return CC_OK;
   });
 }

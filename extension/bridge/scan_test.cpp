@@ -275,7 +275,7 @@ TEST(ScanTest, EncodesThroughTheWall) {
   size_t size;
   bool is_write_set;
   for (int again = 0; again < 2; again++) {
-    cc_ws_encode_begin(token, 9, 0);
+    EXPECT_EQ(cc_ws_encode_begin(token, 9, 0, 0), CC_OK);
     ASSERT_EQ(cc_ws_encode_next(&part, &size, &is_write_set), CC_OK);
     EXPECT_TRUE(is_write_set);
     EXPECT_EQ(cc_ws_encode_next(&part, &size, &is_write_set), CC_END);
@@ -343,7 +343,7 @@ TEST(ScanTest, DISABLED_Measure) {
     const void* part;
     size_t size;
     bool is_write_set;
-    cc_ws_encode_begin(token, 1, 0);
+    EXPECT_EQ(cc_ws_encode_begin(token, 1, 0, 0), CC_OK);
     while (cc_ws_encode_next(&part, &size, &is_write_set) == CC_OK) {
     }
   });

@@ -174,7 +174,7 @@ CcStatus WriteScenario(const char* path) {
   void* room;
   TRY(cc_ws_put_space(kRows, body.data(), body.size(), 2'500'000, 4, true, true, &alias, &room));
   memset(room, 'l', 2'500'000);
-  cc_ws_encode_begin(kToken, 250, 0);
+  EXPECT_EQ(cc_ws_encode_begin(kToken, 250, 0, 0), CC_OK);
   const void* part;
   size_t size;
   bool last = false;

@@ -7,6 +7,7 @@
 
 #include "bridge/error.h"
 #include "bridge/own.h"
+#include "bridge/reads.h"
 #include "core/write_set_copy.h"
 
 namespace concord::bridge {
@@ -199,8 +200,13 @@ extern "C" CcStatus cc_ws_encode_ahead(const uint8_t token[16], uint32_t sequenc
 
 extern "C" void cc_ws_forget_sent(void) { OwnWrites().ForgetSent(); }
 
-extern "C" void cc_ws_encode_begin(const uint8_t token[16], uint64_t read_lsn, uint32_t chunks_ahead) {
-  encoder.emplace(&OwnWrites(), MakeToken(token), read_lsn, chunks_ahead);
+extern "C" CcStatus cc_ws_encode_begin(const uint8_t token[16], uint64_t read_lsn, uint32_t chunks_ahead,
+                                       uint64_t reads_lsn) {
+  return Guard([&] {
+    const std::string_view reads = reads_lsn == kNoLsn ? std::string_view() : EncodedReads(reads_lsn);
+    encoder.emplace(&OwnWrites(), MakeToken(token), read_lsn, chunks_ahead, reads);
+    return CC_OK;
+  });
 }
 
 extern "C" CcStatus cc_ws_encode_next(const void** part, size_t* size, bool* is_write_set) {

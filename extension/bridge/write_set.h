@@ -107,9 +107,11 @@ void		cc_ws_forget_sent(void);
 /*
  * The encoded parts for commit: zero or more chunks, then the write set itself (core/wire.h). Returns CC_END after the last.
  * `is_write_set` is true for the last part. The memory is the write set's own and stays good during the next
- * call, but not after it. `chunks_ahead` chunks have been sent before. Start again with cc_ws_encode_begin. The write set must not change in between.
+ * call, but not after it. `chunks_ahead` chunks have been sent before. `reads_lsn` is that of what is noted as read
+ * (read_set.h), which then goes in front of the write set; 0: it does not. Start again with cc_ws_encode_begin. The write set must not
+ * change in between.
  */
-void		cc_ws_encode_begin(const uint8_t token[16], uint64_t read_lsn, uint32_t chunks_ahead);
+CcStatus	cc_ws_encode_begin(const uint8_t token[16], uint64_t read_lsn, uint32_t chunks_ahead, uint64_t reads_lsn);
 CcStatus	cc_ws_encode_next(const void **part, size_t *size, bool *is_write_set);
 
 /*

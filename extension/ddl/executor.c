@@ -252,16 +252,20 @@ concord_executor_start(QueryDesc *query, int eflags)
 
 /* ---- ExecutorRun ---- */
 
-/* Runs without workers if they cannot be shown what this transaction has not committed: a cached plan may want them all the same. */
+/*
+ * Runs without workers if they cannot be shown what this transaction has not committed, or cannot tell what they read: a cached plan may
+ * want them all the same.
+ */
 static void
 run_parallel(QueryDesc *query, ScanDirection direction, uint64 count, bool execute_once)
 {
 	PlannedStmt *planned = query->plannedstmt;
 	PlannedStmt serial = *planned;
 	bool		own = concord_has_own_state();
-	bool		sharing = own && concord_share_possible() && concord_share_begin();
+	bool		alone = concord_ddl_active() && concord_reads_need_leader();
+	bool		sharing = own && !alone && concord_share_possible() && concord_share_begin();
 
-	if (own && !sharing)
+	if (alone || (own && !sharing))
 	{
 		serial.parallelModeNeeded = false;
 		query->plannedstmt = &serial;

@@ -86,8 +86,8 @@ concord_planner(Query *query, const char *query_string, int cursor_options, Para
 {
 	PlannedStmt *result;
 
-	/* Workers are shown what this transaction has not committed, but for very much of it. */
-	if (concord_has_own_state() && !concord_share_possible())
+	/* Workers are shown what this transaction has not committed, but for very much of it. They do not tell what they read. */
+	if ((concord_has_own_state() && !concord_share_possible()) || (concord_reads_need_leader() && concord_ddl_active()))
 		cursor_options &= ~CURSOR_OPT_PARALLEL_OK;
 	if (!concord_spoof_any())
 		return plan(query, query_string, cursor_options, params);

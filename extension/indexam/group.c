@@ -255,6 +255,28 @@ concord_group_read(ConcordGroup *group, CcScan *cursor, const CcEntry *first, bo
 		group->state = in_range(group, &group->entry) ? GROUP_ALONE : GROUP_ALONE_DONE;
 }
 
+void
+concord_group_note(Relation index, const ConcordScanKeys *keys, const CcEntry *first)
+{
+	const CcKey *low = &keys->low.key;
+	const CcKey *high = &keys->high.key;
+	ConcordBody begin;
+	ConcordBody end;
+	bool		has_end;
+
+	concord_body_init(&begin);
+	cc_key_raw(&begin.key, first->key, CC_WHOLE_COLUMNS);
+	end = begin;
+	end.key.data = end.bytes;
+	has_end = cc_key_successor(&end.key);
+	if (concord_compare_keys(low, &begin.key) < 0)
+		low = &begin.key;
+	if (has_end && (!keys->has_high || concord_compare_keys(&end.key, high) < 0))
+		high = &end.key;
+	concord_check(cc_reads_note(concord_entry_prefix(concord_storage_id(index)), low->data, low->size,
+								has_end || keys->has_high ? high->data : NULL, high->size));
+}
+
 const CcEntry *
 concord_group_next(ConcordGroup *group, bool backward)
 {

@@ -20,6 +20,8 @@ void		concord_group_free(ConcordGroup *group);
 
 /* Reads the group of `first`, which the cursor has just returned in this direction; the group then stands before its first entry. */
 void		concord_group_read(ConcordGroup *group, CcScan *cursor, const CcEntry *first, bool backward);
+/* What group an entry is of, and what its order is, has been read: all that may lie in the group and the range. */
+void		concord_group_note(Relation index, const ConcordScanKeys *keys, const CcEntry *first);
 /* True from concord_group_read until the group is left. */
 bool		concord_group_is_open(const ConcordGroup *group);
 /* The next entry in the direction; NULL at the end. It is good until the next call. */

@@ -72,7 +72,7 @@ concord_indexam_handler(PG_FUNCTION_ARGS)
 	am->amsearchnulls = true;
 	am->amstorage = false;
 	am->amclusterable = true;
-	am->ampredlocks = false;
+	am->ampredlocks = true;		/* xact/reads.c in their place */
 	am->amcanparallel = true;
 	am->amcaninclude = true;
 	am->amusemaintenanceworkmem = false;

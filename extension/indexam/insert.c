@@ -10,6 +10,7 @@
 #include "access/relscan.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "stats/stats.h"
 #include "tableam/tableam.h"
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
@@ -29,6 +30,7 @@ typedef struct Insertion
 	uint64		rowid;
 	ItemPointer tid;
 	ConcordReadPoint newest;
+	uint64		found_lsn;		/* commit LSN of the last entry found with the key; 0: an own one */
 	ConcordBody body;
 	size_t		columns_size;
 	bool		has_null;
@@ -77,11 +79,36 @@ entry_is_stale(Insertion *in, uint64 rowid)
 	return stale;
 }
 
+/*
+ * A duplicate that a SERIALIZABLE transaction could not see, and has looked for before, comes from not being alone, and is not to be
+ * blamed on the key. Otherwise it has learnt now that the key is there.
+ */
+static void
+note_duplicate(Insertion *in)
+{
+	bool		looked_for;
+	ConcordBody end = in->body;
+
+	concord_check(cc_reads_cover(in->prefix, in->body.bytes, in->columns_size, &looked_for));
+	if (looked_for && in->found_lsn > concord_read_point(GetTransactionSnapshot()).lsn)
+	{
+		concord_count(CONCORD_COUNT_CONFLICTS, 1);
+		concord_raise_read_conflict(RelationGetRelid(in->table), RelationGetRelid(in->index));
+	}
+	end.key.data = end.bytes;
+	end.key.size = in->columns_size;
+	(void) cc_key_successor(&end.key);	/* a column begins with a marker byte below FF */
+	concord_check(cc_reads_note(in->prefix, in->body.bytes, in->columns_size, end.bytes, end.key.size));
+}
+
 static void
 raise_duplicate(Insertion *in)
 {
-	char	   *key = BuildIndexValueDescription(in->index, in->values, in->isnull);
+	char	   *key;
 
+	if (unlikely(concord_reads_noted))
+		note_duplicate(in);
+	key = BuildIndexValueDescription(in->index, in->values, in->isnull);
 	ereport(ERROR,
 			(errcode(ERRCODE_UNIQUE_VIOLATION),
 			 errmsg("duplicate key value violates unique constraint \"%s\"", RelationGetRelationName(in->index)),
@@ -157,6 +184,7 @@ find_entry(Insertion *in, const uint8 *value, size_t size, uint64 *rowid, bool *
 	if (status == CC_END)
 		return false;
 	concord_check(status);
+	in->found_lsn = visible.entry.lsn;
 	*rowid = concord_entry_rowid(visible.entry.value);
 	*same = visible.entry.value_size == size && memcmp(visible.entry.value, value, size) == 0;
 	release(&visible);
@@ -291,6 +319,7 @@ scan_key(Insertion *in, bool *own_found, const uint8 *value, size_t size, bool *
 		{
 			if (!same_key(in, entry) || entry_is_stale(in, rowid))
 				continue;
+			in->found_lsn = entry->lsn;
 			*other = rowid;
 			others = true;
 		}

@@ -32,6 +32,7 @@ typedef struct ConcordIndexScanData
 	CcScan	   *cursor;
 	ConcordResource resource;
 	ConcordReadPoint point;
+	bool		noted;			/* what the cursor passes is noted (xact/reads.c) */
 	uint64		range;			/* parallel: number of the range of the current elements */
 	bool		batch_in_range; /* whatever the cursor has read ahead is within the range */
 	ConcordPosition last;		/* the entry returned last: in the map as long as the cursor stays there, or a copy */
@@ -137,6 +138,7 @@ open_cursor(IndexScanDesc scan, ConcordIndexScan self)
 	self->point = concord_read_point_for(scan->indexRelation, scan->xs_snapshot);
 	concord_check(cc_scan_open(concord_entry_prefix(concord_storage_id(scan->indexRelation)), self->point.lsn,
 							   self->point.curcid, &self->cursor));
+	self->noted = concord_notes(scan->xs_snapshot);
 	self->resource = concord_resource_track(self->cursor, close_cursor);
 }
 
@@ -207,6 +209,8 @@ first_in_group(IndexScanDesc scan, ConcordIndexScan self, const CcEntry *entry, 
 {
 	if (self->group == NULL)
 		self->group = concord_group_create(scan->indexRelation, self->keys);
+	if (unlikely(self->noted))
+		concord_group_note(scan->indexRelation, self->keys, entry);
 	concord_group_read(self->group, self->cursor, entry, backward);
 	self->batch_in_range = false;	/* there may be another batch now */
 	if (self->restored && concord_is_shortened(self->last.size))
@@ -297,6 +301,8 @@ enter_range(ConcordIndexScan self, bool backward)
 	if (!concord_scan_keys_range(self->keys))
 		return false;
 	concord_scan_keys_seek(self->keys, self->cursor, backward);
+	if (unlikely(self->noted))
+		concord_scan_keys_note(self->keys, self->cursor);
 	return true;
 }
 
@@ -330,6 +336,8 @@ next_entry(IndexScanDesc scan, ScanDirection direction, uint64 *rowid)
 			concord_group_seek(self->cursor, self->last.body, backward);
 		else if (in_range)
 			concord_check(cc_scan_seek(self->cursor, self->last.body, self->last.size, backward, false));
+		if (unlikely(self->noted) && in_range)
+			concord_scan_keys_note(self->keys, self->cursor);
 	}
 	else if (!self->positioned)
 	{

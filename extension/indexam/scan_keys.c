@@ -71,23 +71,13 @@ copy_body(ConcordScanKeys *self, ConcordBody *to, const ConcordBody *from)
 	append(self, to, from->key.data, from->key.size);
 }
 
-static int
-compare_keys(const CcKey *a, const CcKey *b)
-{
-	int			order = memcmp(a->data, b->data, Min(a->size, b->size));
-
-	if (order != 0)
-		return order;
-	return a->size < b->size ? -1 : a->size > b->size;
-}
-
 /* ---- ranges ---- */
 
 /* Nothing below `body`. */
 static void
 raise_low(ConcordScanKeys *self, ConcordBody *body)
 {
-	if (compare_keys(&body->key, &self->low.key) > 0)
+	if (concord_compare_keys(&body->key, &self->low.key) > 0)
 		copy_body(self, &self->low, body);
 }
 
@@ -95,7 +85,7 @@ raise_low(ConcordScanKeys *self, ConcordBody *body)
 static void
 cut_high(ConcordScanKeys *self, ConcordBody *body)
 {
-	if (!self->has_high || compare_keys(&body->key, &self->high.key) < 0)
+	if (!self->has_high || concord_compare_keys(&body->key, &self->high.key) < 0)
 	{
 		copy_body(self, &self->high, body);
 		self->has_high = true;
@@ -412,8 +402,8 @@ shorten_bounds(ConcordScanKeys *self, bool point)
 bool
 concord_scan_keys_admit(const ConcordScanKeys *self, const CcKey *columns)
 {
-	return compare_keys(columns, &self->long_low) >= 0 &&
-		(self->long_high.data == NULL || compare_keys(columns, &self->long_high) < 0);
+	return concord_compare_keys(columns, &self->long_low) >= 0 &&
+		(self->long_high.data == NULL || concord_compare_keys(columns, &self->long_high) < 0);
 }
 
 bool
@@ -464,7 +454,7 @@ concord_scan_keys_range(ConcordScanKeys *self)
 	for (; i < self->key_count; i++)
 		add_condition(self, &self->keys[i]);
 	MemoryContextSwitchTo(caller);
-	if (empty || (self->has_high && compare_keys(&self->low.key, &self->high.key) >= 0))
+	if (empty || (self->has_high && concord_compare_keys(&self->low.key, &self->high.key) >= 0))
 		return false;
 	if (unlikely(self->low.key.size > CC_WHOLE_COLUMNS || self->high.key.size > CC_WHOLE_COLUMNS))
 		shorten_bounds(self, points == self->ix->key_count);
@@ -627,4 +617,11 @@ concord_scan_keys_seek(const ConcordScanKeys *keys, CcScan *cursor, bool backwar
 		concord_check(cc_scan_seek(cursor, keys->high.bytes, keys->high.key.size, true, false));
 	else
 		concord_check(cc_scan_seek(cursor, NULL, 0, true, false));
+}
+
+void
+concord_scan_keys_note(const ConcordScanKeys *keys, CcScan *cursor)
+{
+	concord_check(cc_scan_note(cursor, keys->low.bytes, keys->low.key.size,
+							   keys->has_high ? keys->high.bytes : NULL, keys->high.key.size));
 }

@@ -79,6 +79,18 @@ bool		concord_scan_keys_admit(const ConcordScanKeys *keys, const CcKey *columns)
 bool		concord_scan_keys_match(ConcordScanKeys *keys, IndexTuple tuple, TupleDesc descriptor);
 /* Places a cursor at the near end of the range. */
 void		concord_scan_keys_seek(const ConcordScanKeys *keys, CcScan *cursor, bool backward);
+/* What a cursor that has just been placed passes within the range counts as read (bridge/read_set.h). */
+void		concord_scan_keys_note(const ConcordScanKeys *keys, CcScan *cursor);
+
+static inline int
+concord_compare_keys(const CcKey *a, const CcKey *b)
+{
+	int			order = memcmp(a->data, b->data, Min(a->size, b->size));
+
+	if (order != 0)
+		return order;
+	return a->size < b->size ? -1 : a->size > b->size;
+}
 
 static inline int
 concord_compare_body(const CcEntry *entry, const uint8 *bytes, size_t size)

@@ -185,6 +185,7 @@ add_missing_entries(ConcordRowKey *row_key, Snapshot snapshot, double *rows, dou
 	TupleTableSlot *slot = table_slot_create(row_key->table, NULL);
 	TableScanDesc scan = table_beginscan(row_key->table, snapshot, 0, NULL);
 
+	((ConcordScan) scan)->unnoted = true;
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		ItemPointerData tid = slot->tts_tid;

@@ -2,8 +2,8 @@
  * conflicts.c
  *		Which tables conflict: concord.stat_conflicts, and the table that an error names.
  *
- * The adjudicator knows keys by their hashes only. The backend that was refused finds the hash among its own checks, the storage
- * behind it, and the relation in what this session has opened. The shared table has room for CONFLICTS_MAX relations and kinds;
+ * The adjudicator knows keys by their hashes only; of a read that has become old it names the storage. The backend that was refused
+ * finds the hash among its own checks, the storage behind it, and the relation in what this session has opened. The shared table has room for CONFLICTS_MAX relations and kinds;
  * what finds none is counted as "other".
  */
 #include "stats/stats.h"
@@ -130,32 +130,45 @@ concord_remember_storage(uint32 storage_id, Oid relid)
 	name->relid = relid;
 }
 
-ConcordConflict
-concord_find_conflict(uint64 key_hash)
+/* The relations of a storage that this session has met; of kind CONCORD_CONFLICT_OTHER if there are none. */
+static ConcordConflict
+conflict_in(uint64 prefix, ConcordConflictKind of_row, ConcordConflictKind of_entry)
 {
 	ConcordConflict conflict = {.kind = CONCORD_CONFLICT_OTHER};
+	uint32		storage_id = (uint32) prefix;
 	StorageName *name = NULL;
-	uint64		prefix;
-	uint32		storage_id;
-	CcLockMode	mode;
 
-	if (!cc_ws_checked(key_hash, &prefix, &mode))
-		return conflict;
-	storage_id = (uint32) prefix;
 	if (storage_names != NULL)
 		name = hash_search(storage_names, &storage_id, HASH_FIND, NULL);
 	if (name == NULL)
 		return conflict;
 	if (prefix == concord_row_prefix(storage_id))
 	{
-		conflict.kind = mode <= CC_SHARE ? CONCORD_CONFLICT_LOCK : CONCORD_CONFLICT_ROW;
+		conflict.kind = of_row;
 		conflict.relid = name->relid;
 		return conflict;
 	}
-	conflict.kind = CONCORD_CONFLICT_UNIQUE;
+	conflict.kind = of_entry;
 	conflict.indexid = name->relid;
 	conflict.relid = IndexGetRelation(name->relid, true);
 	return conflict;
+}
+
+ConcordConflict
+concord_find_conflict(uint64 key_hash)
+{
+	uint64		prefix;
+	CcLockMode	mode;
+
+	if (!cc_ws_checked(key_hash, &prefix, &mode))
+		return (ConcordConflict) {.kind = CONCORD_CONFLICT_OTHER};
+	return conflict_in(prefix, mode <= CC_SHARE ? CONCORD_CONFLICT_LOCK : CONCORD_CONFLICT_ROW, CONCORD_CONFLICT_UNIQUE);
+}
+
+ConcordConflict
+concord_find_read_conflict(uint64 prefix)
+{
+	return conflict_in(prefix, CONCORD_CONFLICT_READ, CONCORD_CONFLICT_READ);
 }
 
 static const char *
@@ -169,6 +182,8 @@ kind_name(ConcordConflictKind kind)
 			return "unique key";
 		case CONCORD_CONFLICT_LOCK:
 			return "row lock";
+		case CONCORD_CONFLICT_READ:
+			return "read";
 		case CONCORD_CONFLICT_SNAPSHOT:
 			return "snapshot";
 		case CONCORD_CONFLICT_OTHER:

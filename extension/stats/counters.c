@@ -110,6 +110,7 @@ concord_count_verdict(CcOutcome outcome, uint64 wait_us)
 			count_wait(wait_us);
 			break;
 		case CC_CONFLICT:
+		case CC_READ_CONFLICT:
 			concord_count(CONCORD_COUNT_CONFLICTS, 1);
 			break;
 		case CC_OUT_TOO_OLD:

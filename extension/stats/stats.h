@@ -41,6 +41,7 @@ typedef enum ConcordConflictKind
 	CONCORD_CONFLICT_ROW,		/* a row written, or locked FOR UPDATE or FOR NO KEY UPDATE */
 	CONCORD_CONFLICT_UNIQUE,	/* a unique key taken or given up */
 	CONCORD_CONFLICT_LOCK,		/* a row locked FOR SHARE or FOR KEY SHARE, as foreign keys do */
+	CONCORD_CONFLICT_READ,		/* SERIALIZABLE: something read has changed */
 	CONCORD_CONFLICT_SNAPSHOT,	/* REPEATABLE READ: the row is newer than the snapshot; Postgres' own 40001 */
 	CONCORD_CONFLICT_OTHER		/* not to be told, or no room left for another relation */
 } ConcordConflictKind;
@@ -49,12 +50,14 @@ typedef struct ConcordConflict
 {
 	ConcordConflictKind kind;
 	Oid			relid;			/* table; InvalidOid if it is not known */
-	Oid			indexid;		/* of a unique key */
+	Oid			indexid;		/* of a unique key, or of the entries read */
 } ConcordConflict;
 
 void		concord_count_conflict(Oid relid, Oid indexid, ConcordConflictKind kind);
 /* Which of this transaction's own keys the adjudicator means by its hash. */
 ConcordConflict concord_find_conflict(uint64 key_hash);
+/* The table, and if it was an index the index, whose storage has the prefix. */
+ConcordConflict concord_find_read_conflict(uint64 prefix);
 /* This session has met the relation, so a conflict in its storage can be named. */
 void		concord_remember_storage(uint32 storage_id, Oid relid);
 

@@ -65,7 +65,12 @@ concord_scan_sample_next_block(TableScanDesc sscan, SampleScanState *state)
 	TsmRoutine *tsm = state->tsmroutine;
 
 	if (!scan->block_valid)
+	{
 		scan->blocks = (concord_scan_row_end(scan) + CONCORD_TIDS_PER_BLOCK - 1) / CONCORD_TIDS_PER_BLOCK;
+		/* Where the table ends says what the sample is. */
+		if (scan->noted)
+			concord_check(cc_reads_note(scan->prefix, NULL, 0, NULL, 0));
+	}
 	if (scan->blocks == 0)
 		return false;
 	if (tsm->NextSampleBlock != NULL)

@@ -152,6 +152,8 @@ concord_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Sna
 			return true;
 		}
 		point = fetch->point;
+		if (concord_notes(snapshot))
+			concord_note_row(fetch->prefix, rowid);
 	}
 	else
 	{
@@ -247,22 +249,35 @@ concord_fetch_any(Relation rel, ItemPointer tid, TupleTableSlot *slot)
 bool
 concord_tuple_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot, TupleTableSlot *slot)
 {
+	uint64		prefix;
 	uint64		rowid;
+	ConcordReadPoint point;
 
 	if (snapshot->snapshot_type == SNAPSHOT_ANY)
 		return concord_fetch_any(rel, tid, slot);
 	if (!concord_tid_rowid(tid, &rowid))
 		return false;
 	concord_no_one_to_wait_for(snapshot);
-	return get_row(rel, concord_rel_prefix(rel), rowid, concord_read_point_for(rel, snapshot), slot);
+	prefix = concord_rel_prefix(rel);
+	point = concord_read_point_for(rel, snapshot);
+	if (concord_notes(snapshot))
+		concord_note_row(prefix, rowid);
+	return get_row(rel, prefix, rowid, point, slot);
 }
 
 bool
 concord_tuple_tid_valid(TableScanDesc sscan, ItemPointer tid)
 {
+	ConcordScan scan = (ConcordScan) sscan;
 	uint64		rowid;
 
-	return concord_tid_rowid(tid, &rowid) && rowid < concord_scan_row_end((ConcordScan) sscan);
+	if (!concord_tid_rowid(tid, &rowid))
+		return false;
+	if (rowid < concord_scan_row_end(scan))
+		return true;
+	if (scan->noted)
+		concord_note_row(scan->prefix, rowid);
+	return false;
 }
 
 void
@@ -276,6 +291,8 @@ concord_tuple_get_latest_tid(TableScanDesc sscan, ItemPointer tid)
 
 	if (!concord_tid_rowid(tid, &rowid))
 		return;
+	if (concord_notes(sscan->rs_snapshot))
+		concord_note_row(concord_rel_prefix(sscan->rs_rd), rowid);
 	concord_row_body(body, rowid);
 	status = cc_visible_get(concord_rel_prefix(sscan->rs_rd), body, sizeof(body), point.lsn, point.curcid, &visible);
 	if (status == CC_END)

@@ -55,6 +55,7 @@ ensure_open(ConcordScan scan)
 		scan->point = concord_read_point_for(scan->base.rs_rd, scan->base.rs_snapshot);
 	}
 	concord_check(cc_scan_open(scan->prefix, scan->point.lsn, scan->point.curcid, &scan->scan));
+	scan->noted = !scan->unnoted && concord_notes(scan->base.rs_snapshot);
 	scan->resource = concord_resource_track(scan->scan, close_scan);
 	scan->opened = true;
 }
@@ -123,6 +124,18 @@ concord_scan_set_range(ConcordScan scan, uint64 low, uint64 high)
 	scan->positioned = false;
 }
 
+/* What the cursor passes within low..high counts as read. */
+static void
+note_range(ConcordScan scan)
+{
+	uint8		low[ROW_BODY_SIZE];
+	uint8		high[ROW_BODY_SIZE];
+
+	concord_row_body(low, scan->low);
+	concord_row_body(high, scan->high + 1);
+	concord_check(cc_scan_note(scan->scan, low, sizeof(low), scan->high == PG_UINT64_MAX ? NULL : high, sizeof(high)));
+}
+
 /* Places the cursor at the end of low..high from which `backward` starts. */
 static void
 seek_start(ConcordScan scan, bool backward)
@@ -131,6 +144,8 @@ seek_start(ConcordScan scan, bool backward)
 
 	concord_row_body(body, backward ? scan->high : scan->low);
 	concord_check(cc_scan_seek(scan->scan, body, sizeof(body), backward, false));
+	if (unlikely(scan->noted))
+		note_range(scan);
 	scan->positioned = true;
 }
 
@@ -205,6 +220,8 @@ concord_scan_get(ConcordScan scan, uint64 rowid, TupleTableSlot *slot)
 	CcStatus	status;
 
 	ensure_open(scan);
+	if (unlikely(scan->noted))
+		concord_note_row(scan->prefix, rowid);
 	concord_row_body(body, rowid);
 	status = cc_visible_get(scan->prefix, body, sizeof(body), scan->point.lsn, scan->point.curcid, &visible);
 	if (status == CC_END)

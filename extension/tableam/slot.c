@@ -86,6 +86,8 @@ fetch_promised(TupleTableSlot *slot)
 	CcView	   *view;
 	CcStatus	status;
 
+	if (unlikely(concord_reads_noted))
+		concord_note_row(cslot->prefix, cslot->rowid);
 	status = cc_replica_get(cslot->read_lsn, key, sizeof(key), &value, &size, &cslot->lsn, &view);
 	if (status == CC_END)
 		ereport(ERROR,

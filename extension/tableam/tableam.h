@@ -156,6 +156,8 @@ typedef struct ConcordScanData
 	CcScan	   *scan;
 	ConcordResource resource;
 	bool		opened;
+	bool		unnoted;		/* no query's: what it passes is not noted (xact/reads.c) */
+	bool		noted;			/* what it passes is noted */
 	bool		positioned;		/* within low..high */
 	uint64		low;			/* bounds, inclusive; low > high: nothing */
 	uint64		high;

@@ -351,10 +351,16 @@ raise_conflict(const CcAnswer *answer)
 void
 concord_raise_outcome(const CcAnswer *answer)
 {
+	ConcordConflict conflict;
+
 	switch (answer->outcome)
 	{
 		case CC_CONFLICT:
 			raise_conflict(answer);
+			break;
+		case CC_READ_CONFLICT:
+			conflict = concord_find_read_conflict(answer->conflict_hash);
+			concord_raise_read_conflict(conflict.relid, conflict.indexid);
 			break;
 		case CC_OUT_TOO_OLD:
 			ereport(ERROR,

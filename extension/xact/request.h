@@ -9,7 +9,7 @@
 /*
  * Hands a request over and waits for its answer until it is settled or concord.commit_timeout has passed; asks again with
  * the same bytes where the gateway lost it or no leader could decide. The outcome is CC_COMMITTED, CC_CONFLICT,
- * CC_OUT_TOO_OLD, CC_OUT_INVALID, CC_OUT_NO_SPACE, CC_OUT_UNAVAILABLE (nothing was decided) or CC_OUT_UNKNOWN.
+ * CC_READ_CONFLICT, CC_OUT_TOO_OLD, CC_OUT_INVALID, CC_OUT_NO_SPACE, CC_OUT_UNAVAILABLE (nothing was decided) or CC_OUT_UNKNOWN.
  *
  * `is_commit` says that the request is the running transaction's own commit. Interrupts are served until the gateway has sent
  * that; from then on they wait for the verdict, because the outcome is no longer ours to choose. A cancel request and the end

@@ -4,8 +4,8 @@
  *
  * An MVCC snapshot gets its read LSN at its first use, normally when the executor starts: the newest committed LSN that the
  * adjudicator's leader confirms. PostgreSQL 15 has a field for it that is free unless old_snapshot_threshold is set,
- * SnapshotData.lsn; copies of the snapshot, parallel workers' included, carry it along. REPEATABLE READ has one for the
- * whole transaction, but for the queries by which foreign keys look for rows that came after it.
+ * SnapshotData.lsn; copies of the snapshot, parallel workers' included, carry it along. REPEATABLE READ and SERIALIZABLE have one
+ * for the whole transaction, but for the queries by which foreign keys look for rows that came after it.
  *
  * The lowest read LSN in use is registered in shared memory before anything is read at it; the gateway reports it to the
  * replicas, which keep what it needs. A reader that came too late to be reported sees the horizon in the same LMDB
@@ -146,11 +146,6 @@ check_supported(void)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("Concord tables cannot be read while \"old_snapshot_threshold\" is set"),
 				 errhint("Set old_snapshot_threshold = -1 and restart; concord.retention bounds old versions instead.")));
-	if (IsolationIsSerializable())
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("Concord tables do not support the SERIALIZABLE isolation level"),
-				 errhint("Use REPEATABLE READ, with SELECT ... FOR UPDATE on the rows that a decision rests on.")));
 }
 
 /*
@@ -236,7 +231,7 @@ concord_snapshot_assign(Snapshot snapshot, bool latest)
 {
 	if (!concord_enabled || snapshot == NULL || snapshot->snapshot_type != SNAPSHOT_MVCC)
 		return;
-	if (old_snapshot_threshold >= 0 || IsolationIsSerializable())
+	if (old_snapshot_threshold >= 0)
 		return;					/* refused at the first use of a Concord table */
 	if (latest && snapshot->lsn == 0)
 		snapshot->lsn = LATEST;
@@ -258,11 +253,15 @@ concord_read_point(Snapshot snapshot)
 		has_read = true;
 		register_read_lsn(point.lsn);
 		wait_applied(point.lsn);
-		return point;
 	}
-	/* Dirty, Self, Any, NonVacuumable: the newest committed state and every own write. */
-	point.lsn = concord_newest_lsn();
-	point.curcid = CC_ALL_COMMANDS;
+	else
+	{
+		/* Dirty, Self, Any, NonVacuumable: the newest committed state and every own write. */
+		point.lsn = concord_newest_lsn();
+		point.curcid = CC_ALL_COMMANDS;
+	}
+	if (unlikely(IsolationIsSerializable()))
+		concord_reads_begin(point.lsn);
 	return point;
 }
 

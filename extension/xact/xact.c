@@ -204,7 +204,7 @@ commit_write_set(void)
 	/* Then there is nothing left to look for among all that was written. */
 	while (chunks_ahead > 0 && cc_ws_unsent_bytes() > 0)
 		send_chunk_ahead();
-	cc_ws_encode_begin(concord_xact_token(), concord_committed_lsn(), chunks_ahead);
+	concord_check(cc_ws_encode_begin(concord_xact_token(), concord_committed_lsn(), chunks_ahead, concord_reads_lsn()));
 	for (;;)
 	{
 		/* While a part is on its way the next one is made. */
@@ -276,6 +276,7 @@ forget_all(void)
 	concord_request_forget_chunk();
 	cc_ws_reset();
 	cc_replica_reset();
+	concord_reads_end();
 	concord_bulk_xact_end();
 	concord_snapshot_at_xact_end();
 }
