@@ -51,12 +51,15 @@ into_template() {
 # run DIR SUITE ACCESS_METHOD: on a server of its own in DIR. Leaves the names of the tests in DIR/ok and DIR/differ.
 run() {
   local dir=$1 program=$pgtest/regress/pg_regress options=(--dlpath="$1/suite" --max-concurrent-tests=20)
+  local timeout=10min
   [ "$2" = regress ] || { program=$pgtest/isolation/pg_isolation_regress; options=(); }
-  # A hang of one test is not to be one of the run.
+  # A hang of one test is not to be one of the run. read-only-anomaly-2 leaves a transaction open that SSI would have ended, and
+  # then drops its table.
+  [ "$2" = regress ] || timeout=1min
   SERVER_CONF="default_table_access_method = '$3'
 fsync = off
 max_prepared_transactions = 2
-statement_timeout = '10min'
+statement_timeout = '$timeout'
 ${SERVER_CONF:-}" server_init "$dir" || die "initdb failed"
   server_start "$dir" || die "the server did not start"
   [ "$3" != concord ] || into_template "$dir" || die "the extension could not be made in template0"
