@@ -309,8 +309,8 @@ class Concordd {
     role.applier.on_applied = [this](Lsn lsn) {
       if (adjudicator_ != nullptr) adjudicator_->OnLocalApplied(lsn);
     };
-    role.applier.on_room = [this](const char* full_reason, bool stuck) {
-      if (adjudicator_ != nullptr) adjudicator_->OnLocalRoom(full_reason, stuck);
+    role.applier.on_room = [this](const char* full_reason, bool stuck, bool scarce) {
+      if (adjudicator_ != nullptr) adjudicator_->OnLocalRoom(full_reason, stuck, scarce);
     };
     role.applier.on_failure = [this, directory = role.replica.directory](const Status& status) {
       // Whatever LMDB stumbled over: the next start is to look at every page.

@@ -1,6 +1,7 @@
 #include "sidecar/adjudicator/adjudicator_service.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "core/key.h"
 #include "core/pause_points.h"
@@ -29,6 +30,7 @@ proto::Outcome OutcomeOf(Code code) {
 constexpr Decision kUnavailable{.code = Code::kUnavailable, .reason = "the adjudicator does not lead at the moment"};
 constexpr Decision kNotStaged{.code = Code::kInDoubt, .reason = "the storage replica has not got all chunks yet"};
 constexpr char kJournalFull[] = "the journal's disk is full";
+constexpr char kReplicaBehind[] = "the storage replica's disk is almost full, and it has not caught up";
 constexpr size_t kFrameCost = 128;  // of a record in the journal, besides its body, at most
 
 // Nothing but drops of storage, and deletions of what the system keeps about it: it makes room where there is none.
@@ -111,7 +113,7 @@ void AdjudicatorService::HandleCommit(const SessionPtr& session, const proto::Co
     return Answer(waiter, {.code = Code::kNoSpace, .reason = full});
   // Chunks are answered once the replica has looked for room, so this is for those that an earlier leader answered.
   const ChunkTable& chunks = core_->chunks();
-  if (!LocalKnows(chunks.Newest(write_set.token())) &&
+  if (!HasRoomFor(chunks.Newest(write_set.token())) &&
       chunks.Probe(write_set.token(), write_set.chunk_count(), CutBefore(write_set.mutations())) ==
           ChunkTable::Result::kComplete)
     return Answer(waiter, kNotStaged);
@@ -181,19 +183,30 @@ Decision AdjudicatorService::WhileDown(const WriteSetView& write_set) const {
 
 const char* AdjudicatorService::NoRoomFor(size_t bytes, bool frees_space) const {
   if (replica_full_ != nullptr && !frees_space) return replica_full_;
+  if (ReplicaCrowded() && !frees_space) return kReplicaBehind;
   const auto* node = ensemble_.local_node;
   const size_t records = in_flight_.size() + 1;
   return node != nullptr && in_flight_bytes_ + bytes + records * kFrameCost > node->Room() ? kJournalFull : nullptr;
 }
 
 bool AdjudicatorService::WaitForJournal(std::unique_lock<std::mutex>* lock) {
-  while (state_ == State::kLeading && Crowded() && replica_full_ == nullptr) {
+  const auto replica_deadline =
+      std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.unapplied_wait_ms);
+  const auto can_take_more = [&] {
+    return state_ != State::kLeading || replica_full_ != nullptr ||
+           (!JournalCrowded() && (!ReplicaCrowded() || replica_late_));
+  };
+  while (!can_take_more()) {
     // Nothing becomes durable that nobody has written yet.
     const auto writer = writer_;
     lock->unlock();
     writer->Flush(/*more_to_come=*/false);
     lock->lock();
-    progress_.wait(*lock, [&] { return state_ != State::kLeading || !Crowded() || replica_full_ != nullptr; });
+    if (JournalCrowded()) {
+      progress_.wait(*lock, [&] { return !JournalCrowded() || can_take_more(); });
+    } else {
+      replica_late_ = !progress_.wait_until(*lock, replica_deadline, can_take_more);
+    }
   }
   return state_ == State::kLeading && !stopping_;
 }

@@ -52,9 +52,12 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
     std::function<void(const Status&)> on_journal_broken;
     int backoff_ms_min = 20;  // between attempts to take over
     int backoff_ms_max = 1000;
-    // Decided, not yet applied by the local replica, which keeps room in hand for it (StorageRoom).
+    // Decided, not yet applied by the local replica, which keeps room in hand for it (StorageRoom), where that is
+    // scarce; above it sessions are not read for a moment, then refused.
     size_t max_unapplied_bytes = 8u << 20;
-    int apply_grace_ms = 20;  // how long a durable record waits for the local replica; up to twice that
+    int unapplied_wait_ms = 1000;
+    int full_tick_ms = 60'000;  // while the replica is full, LSNs go on so often: what nobody commits becomes old
+    int apply_grace_ms = 20;    // how long a durable record waits for the local replica; up to twice that
   };
 
   AdjudicatorService(const Options& options, Metastore* metastore);
@@ -72,8 +75,9 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   // LSN applied, and does not wait in many backends for what one thread is about to do.
   void OnLocalApplied(Lsn lsn);
   // That replica's room: why it can take no more (a literal), or null. `stuck`: it cannot even apply what is durable;
-  // then nothing more is released, so that readers find what they are told to read.
-  void OnLocalRoom(const char* full_reason, bool stuck);
+  // then nothing more is released, so that readers find what they are told to read. `scarce`: what is decided must
+  // wait for its looks.
+  void OnLocalRoom(const char* full_reason, bool stuck, bool scarce);
 
   grpc::Status Session(grpc::ServerContext* context, SessionStream::Stream* stream) override;
   grpc::Status ReadLsn(grpc::ServerContext* context, const proto::ReadLsnRequest* request,
@@ -116,14 +120,13 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   void HandleCommit(const SessionPtr& session, const proto::CommitRequest& request);
   void HandleChunk(const SessionPtr& session, const proto::ChunkRequest& request);
   void HandleAbandon(const SessionPtr& session, const proto::AbandonRequest& request);
-  // Waits until journal and replica can take more; false if this process does not lead. The lock is held at entry and
-  // exit.
+  // Waits until the journal can take more, and for a moment until the replica can; false if this process does not lead.
+  // The lock is held at entry and exit.
   bool WaitForJournal(std::unique_lock<std::mutex>* lock);
-  bool Crowded() const {
-    return in_flight_bytes_ >= options_.max_in_flight_bytes || unapplied_bytes_ >= options_.max_unapplied_bytes;
-  }
-  // Whether the local replica has looked for room up to that record.
-  bool LocalKnows(Lsn lsn) const { return !local_replica_ || lsn <= local_applied_; }
+  bool JournalCrowded() const { return in_flight_bytes_ >= options_.max_in_flight_bytes; }
+  bool ReplicaCrowded() const { return replica_scarce_ && unapplied_bytes_ >= options_.max_unapplied_bytes; }
+  // Whether the local replica has looked for room up to that record, or has plenty.
+  bool HasRoomFor(Lsn lsn) const { return !local_replica_ || !replica_scarce_ || lsn <= local_applied_; }
   // What to answer when this process does not lead. Needs mutex_, as all that follow.
   Decision WhileDown(const WriteSetView& write_set) const;
   Decision WhileDown() const;
@@ -151,6 +154,9 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   std::vector<SessionPtr> Release(Lsn lsn);
   // Releases what the local replica did not apply in time.
   std::vector<SessionPtr> ReleaseOverdue();
+  // A record that decides nothing, so that time goes on in the journal: staged chunks grow old by it. True if there is
+  // one to be written.
+  bool TickWhileFull();
   void OnFailed(uint64_t epoch, const Status& status);
 
   const Options options_;
@@ -180,6 +186,9 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   Code trouble_ = Code::kOk;    // kNoSpace, kIoError (of our own journal): why the last term ended
   const char* replica_full_ = nullptr;
   bool replica_stuck_ = false;
+  bool replica_scarce_ = false;
+  bool replica_late_ = false;          // it was waited for in vain, and has applied nothing since
+  int64_t full_tick_us_ = 0;           // of the last record while it was full
   std::unique_ptr<Adjudicator> core_;  // while starting or leading; in kDown only with trouble_
   std::shared_ptr<JournalWriter> writer_;
   Status down_reason_{Code::kUnavailable, "not started"};

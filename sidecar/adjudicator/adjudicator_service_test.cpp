@@ -620,10 +620,12 @@ TEST_F(AdjudicatorServiceTest, PagesShowWhatIsCommittedBeforeItsVerdict) {
 // A replica beside the service: its thread is the test's.
 class LocalReplicaTest : public AdjudicatorServiceTest {
  protected:
-  void Lead(int grace_ms, size_t max_unapplied_bytes = 8u << 20) {
+  void Lead(int grace_ms, size_t max_unapplied_bytes = 8u << 20, int unapplied_wait_ms = 60000) {
     AdjudicatorService::Options options;
     options.apply_grace_ms = grace_ms;
     options.max_unapplied_bytes = max_unapplied_bytes;
+    options.unapplied_wait_ms = unapplied_wait_ms;
+    options.full_tick_ms = 30;
     process_ = std::make_unique<Process>(&metastore_, One(), options);
     ASSERT_TRUE(process_->service.WaitUntilLeading(60000));
     ASSERT_EQ(Offer(process_.get(), page_.path()), grpc::StatusCode::OK);
@@ -714,6 +716,7 @@ TEST_F(LocalReplicaTest, WhatIsDurableIsAnsweredWhenTheTermEnds) {
 // said whether there is room for them.
 TEST_F(LocalReplicaTest, ACommitIsNotDecidedBeforeTheReplicaHasItsChunks) {
   Lead(20);
+  process_->service.OnLocalRoom(nullptr, /*stuck=*/false, /*scarce=*/true);
   process_->service.OnLocalApplied(journal_.log().back().lsn);
   std::string mutation;
   AppendMutation(&mutation, MutationOp::kPut, RowKey(1, 1), "value");
@@ -730,13 +733,13 @@ TEST_F(LocalReplicaTest, ACommitIsNotDecidedBeforeTheReplicaHasItsChunks) {
 
   const uint64_t too_much = gateway_->SendChunk(EncodeChunk(MakeToken(2), 0, 0, mutation));
   const Lsn full = AwaitDurable(4);
-  process_->service.OnLocalRoom("planted", /*stuck=*/false);
+  process_->service.OnLocalRoom("planted", /*stuck=*/false, /*scarce=*/true);
   process_->service.OnLocalApplied(full);
   EXPECT_EQ(gateway_->Wait(too_much).outcome(), proto::COMMITTED);
   EXPECT_EQ(gateway_->Commit(commit(2)).outcome(), proto::NO_SPACE);
   EXPECT_EQ(Commits(2), 0u);
   // One that can never be committed is not to be asked again.
-  process_->service.OnLocalRoom(nullptr, /*stuck=*/false);
+  process_->service.OnLocalRoom(nullptr, /*stuck=*/false, /*scarce=*/true);
   gateway_->SendChunk(EncodeChunk(MakeToken(4), 0, 0, mutation));
   EXPECT_EQ(gateway_->Commit(EncodeWriteSet(MakeToken(4), 0, 2, 0, "", 0, "")).outcome(), proto::INVALID);
   process_->service.OnLocalApplied(AwaitDurable(5));
@@ -748,6 +751,7 @@ TEST_F(LocalReplicaTest, ACommitIsNotDecidedBeforeTheReplicaHasItsChunks) {
 // The room that the replica keeps in hand is for so much that it has not applied yet, and no more.
 TEST_F(LocalReplicaTest, NoMoreIsDecidedThanTheReplicaHasRoomForInHand) {
   Lead(20, 1u << 20);
+  process_->service.OnLocalRoom(nullptr, /*stuck=*/false, /*scarce=*/true);
   process_->service.OnLocalApplied(journal_.log().back().lsn);
   std::vector<uint64_t> sent;
   for (uint64_t i = 1; i <= 10; i++) sent.push_back(gateway_->Send(MakeWriteSet(i, {}, 300 << 10)));
@@ -761,8 +765,57 @@ TEST_F(LocalReplicaTest, NoMoreIsDecidedThanTheReplicaHasRoomForInHand) {
   // A full replica does not keep anybody waiting.
   for (uint64_t i = 11; i <= 20; i++) sent.push_back(gateway_->Send(MakeWriteSet(i, {}, 300 << 10)));
   std::this_thread::sleep_for(std::chrono::milliseconds(200));
-  process_->service.OnLocalRoom("planted", /*stuck=*/false);
+  process_->service.OnLocalRoom("planted", /*stuck=*/false, /*scarce=*/true);
   EXPECT_EQ(gateway_->Wait(sent.back()).outcome(), proto::NO_SPACE);
+}
+
+TEST_F(LocalReplicaTest, AReplicaThatDoesNotFollowIsWaitedForOnce) {
+  Lead(20, 1u << 20, /*unapplied_wait_ms=*/50);
+  process_->service.OnLocalRoom(nullptr, /*stuck=*/false, /*scarce=*/true);
+  process_->service.OnLocalApplied(journal_.log().back().lsn);
+  for (uint64_t i = 1; i <= 4; i++)
+    ASSERT_EQ(gateway_->Commit(MakeWriteSet(i, {}, 300 << 10)).outcome(), proto::COMMITTED);
+  for (uint64_t i = 5; i <= 100; i++) ASSERT_EQ(gateway_->Commit(MakeWriteSet(i, {})).outcome(), proto::NO_SPACE);
+  EXPECT_EQ(Commits(5), 0u);
+  process_->service.OnLocalApplied(journal_.log().back().lsn);
+  EXPECT_EQ(gateway_->Commit(MakeWriteSet(5, {})).outcome(), proto::COMMITTED);
+}
+
+TEST_F(LocalReplicaTest, WhereThereIsPlentyOfRoomNobodyWaitsForTheReplica) {
+  Lead(20, 1u << 20);
+  process_->service.OnLocalRoom(nullptr, /*stuck=*/false, /*scarce=*/false);
+  process_->service.OnLocalApplied(journal_.log().back().lsn);  // and never again: it applies something large
+  std::string mutation;
+  AppendMutation(&mutation, MutationOp::kPut, RowKey(1, 1), "value");
+  EXPECT_EQ(gateway_->Wait(gateway_->SendChunk(EncodeChunk(MakeToken(1), 0, 0, mutation))).outcome(), proto::COMMITTED);
+  EXPECT_EQ(gateway_->Commit(EncodeWriteSet(MakeToken(1), 0, 1, 0, "", 0, "")).outcome(), proto::COMMITTED);
+  for (uint64_t i = 2; i <= 10; i++)
+    ASSERT_EQ(gateway_->Commit(MakeWriteSet(i, {}, 300 << 10)).outcome(), proto::COMMITTED);
+}
+
+// Chunks that nobody commits are forgotten when they are old, by the time of the journal: it must not stand still
+// because they fill the disk.
+TEST_F(LocalReplicaTest, TimeGoesOnWhileTheReplicaIsFull) {
+  Lead(20);
+  process_->service.OnLocalApplied(journal_.log().back().lsn);
+  process_->service.OnLocalRoom("planted", /*stuck=*/false, /*scarce=*/true);
+  AwaitDurable(4);
+  process_->service.OnLocalRoom(nullptr, /*stuck=*/false, /*scarce=*/false);
+  EXPECT_EQ(gateway_->Commit(MakeWriteSet(1, {})).outcome(), proto::COMMITTED);
+}
+
+// The frame may be of a later term than this one, which then has not heard of it yet.
+TEST_F(LocalReplicaTest, WhatAReplicaHasAppliedDoesNotVouchForWhatIsInFlight) {
+  Lead(20);
+  const Lsn start = journal_.log().back().lsn;
+  process_->service.OnLocalApplied(start);
+  journal_.Hold(true);
+  const uint64_t held = gateway_->Send(MakeWriteSet(1, {}));
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  process_->service.OnLocalApplied(start + 1);
+  EXPECT_EQ(page_.committed(), start);
+  journal_.Hold(false);
+  EXPECT_EQ(gateway_->Wait(held).outcome(), proto::COMMITTED);
 }
 
 TEST_F(LocalReplicaTest, AClientThatDoesNotReadHoldsTheOthersUpForAMomentOnly) {

@@ -1,6 +1,7 @@
 // The part of AdjudicatorService that wins, holds and gives up an epoch, and settles what has become durable.
 #include <algorithm>
 #include <chrono>
+#include <random>
 
 #include "core/pause_points.h"
 #include "sidecar/adjudicator/adjudicator_service.h"
@@ -75,9 +76,11 @@ void AdjudicatorService::LeadLoop() {
                           [&] { return state_ != State::kLeading; });
         if (state_ != State::kLeading) break;
         const auto touched = ReleaseOverdue();
-        if (touched.empty()) continue;
+        const auto ticking = TickWhileFull() ? writer_ : nullptr;
+        if (touched.empty() && ticking == nullptr) continue;
         lock.unlock();
         for (const SessionPtr& session : touched) session->Flush();
+        if (ticking != nullptr) ticking->Flush(/*more_to_come=*/false);
         lock.lock();
       }
     } else if (!stopping_ && status.ToString() != last_failure) {
@@ -211,12 +214,11 @@ void AdjudicatorService::OnLocalApplied(Lsn lsn) {
     const std::lock_guard lock(mutex_);
     local_replica_ = true;
     local_applied_ = lsn;
+    replica_late_ = false;
     for (; !unapplied_.empty() && unapplied_.front().first <= lsn; unapplied_.pop_front())
       unapplied_bytes_ -= unapplied_.front().second;
     progress_.notify_all();
     if (state_ == State::kLeading) {
-      // A journal node hands out only what is committed.
-      if (lsn <= core_->last_lsn()) durable_ = std::max(durable_, lsn);
       touched = Release(Releasable());
       AnswerChunks(&touched);
     }
@@ -229,11 +231,27 @@ Lsn AdjudicatorService::Releasable() const {
   return local_replica_ && state_ == State::kLeading ? std::min(durable_, local_applied_) : durable_;
 }
 
-void AdjudicatorService::OnLocalRoom(const char* full_reason, bool stuck) {
+void AdjudicatorService::OnLocalRoom(const char* full_reason, bool stuck, bool scarce) {
   const std::lock_guard lock(mutex_);
   replica_full_ = full_reason;
   replica_stuck_ = stuck;
+  replica_scarce_ = scarce;
   progress_.notify_all();
+}
+
+bool AdjudicatorService::TickWhileFull() {
+  const int64_t now_us = NowUnixUs();
+  if (replica_full_ == nullptr || now_us - full_tick_us_ < int64_t{options_.full_tick_ms} * 1000) return false;
+  full_tick_us_ = now_us;
+  if (NoRoomFor(sizeof(Token), /*frees_space=*/true) != nullptr) return false;
+  Token nobody;
+  for (uint8_t& byte : nobody) byte = static_cast<uint8_t>(std::random_device()());
+  const Lsn prev = core_->last_lsn();
+  const auto [decision, fresh] = core_->Abandon(nobody, now_us);
+  if (fresh)
+    Send(RecordType::kAbandon, {reinterpret_cast<const char*>(nobody.data()), nobody.size()}, prev, decision.lsn, {},
+         {});
+  return fresh;
 }
 
 // Nobody else can write to a journal that is this process's own, as long as it has not been sealed by another.
@@ -252,7 +270,7 @@ std::vector<AdjudicatorService::SessionPtr> AdjudicatorService::ReleaseOverdue()
 void AdjudicatorService::AnswerChunks(std::vector<SessionPtr>* touched) {
   for (; !chunks_.empty() && chunks_.front().lsn <= durable_; chunks_.pop_front()) {
     const auto& [lsn, waiter, staged] = chunks_.front();
-    if (staged && !LocalKnows(lsn)) break;
+    if (staged && !HasRoomFor(lsn)) break;
     Answer(waiter, {.code = Code::kOk, .lsn = lsn});
     if (std::find(touched->begin(), touched->end(), waiter.session) == touched->end())
       touched->push_back(waiter.session);
@@ -342,8 +360,6 @@ void AdjudicatorService::StepDown(const Status& reason) {
       in_flight_.clear();
       attached_.clear();
       in_flight_bytes_ = 0;
-      unapplied_.clear();
-      unapplied_bytes_ = 0;
     }
   }
   changed_.notify_all();

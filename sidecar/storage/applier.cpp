@@ -136,8 +136,8 @@ void Applier::TellCaughtUp() {
 }
 
 Status Applier::ApplyWithRetry(std::string_view frames) {
-  for (;;) {
-    const Status s = replica_->Apply(frames);
+  for (bool frugal = false;; frugal = true) {
+    const Status s = replica_->Apply(frames, frugal);
     if (s.code() != Code::kNoSpace) {
       if (!s.ok()) return s;
       const Status room = CheckRoom();
@@ -146,22 +146,26 @@ Status Applier::ApplyWithRetry(std::string_view frames) {
     }
     TellRoom(s, /*stuck=*/true);
     // A checkpoint sets free the pages of the one before it.
-    if (Status c = replica_->CheckpointIfDue(/*force=*/true); !c.ok()) return c;
+    Status c = replica_->CheckpointIfDue(/*force=*/true);
+    if (c.ok()) c = replica_->FinishCheckpoint();
+    if (!c.ok() && c.code() != Code::kNoSpace && c.code() != Code::kUnavailable) return c;
     if (!Sleep(kNoSpaceRetryUs)) return Status::Ok();
   }
 }
 
 Status Applier::CheckRoom() {
   const Status room = replica_->CheckRoom();
-  if (room.code() == Code::kUnavailable) return Status::Ok();  // no reader slot free to count free pages
   if (!room.ok() && room.code() != Code::kNoSpace && room.code() != Code::kTooLarge) return room;
   TellRoom(room, /*stuck=*/false);
   return Status::Ok();
 }
 
 void Applier::TellRoom(const Status& room, bool stuck) {
-  if (room.code() == room_ && stuck == stuck_) return;
-  if (room.ok()) {
+  const bool scarce = replica_->scarce();
+  if (room.code() == room_ && stuck == stuck_ && scarce == scarce_) return;
+  if (room.code() == room_ && stuck == stuck_) {
+    // Nothing that anybody has to know.
+  } else if (room.ok()) {
     RoleLog("storage")->info("storage replica {} has space again", replica_->directory());
   } else {
     RoleLog("storage")->error("storage replica {} {}: {}", replica_->directory(),
@@ -170,10 +174,11 @@ void Applier::TellRoom(const Status& room, bool stuck) {
   }
   room_ = room.code();
   stuck_ = stuck;
+  scarce_ = scarce;
   const char* reason = room.ok()                        ? nullptr
                        : room.code() == Code::kTooLarge ? "the storage replica has reached concord.storage_limit"
                                                         : "the storage replica's disk is full";
-  if (options_.on_room) options_.on_room(reason, stuck);
+  if (options_.on_room) options_.on_room(reason, stuck, scarce);
 }
 
 Status Applier::Maintain() {

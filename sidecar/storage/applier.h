@@ -35,9 +35,9 @@ struct ApplierOptions {
   // Everything up to the LSN is visible to readers, and the room for what is staged was looked at. Called at the start,
   // and from the applier's thread after each batch; must be quick.
   std::function<void(Lsn)> on_applied;
-  // The replica's room has changed: why it is full (a literal), or null; `stuck`: it cannot apply what it has. Called
-  // as on_applied is, and before it.
-  std::function<void(const char* full_reason, bool stuck)> on_room;
+  // The replica's room has changed: why it is full (a literal), or null; `stuck`: it cannot apply what it has;
+  // `scarce`: see StorageRoom. Called as on_applied is, and before it.
+  std::function<void(const char* full_reason, bool stuck, bool scarce)> on_room;
 };
 
 class Applier {
@@ -81,6 +81,7 @@ class Applier {
   bool caught_up_ = false;
   Code room_ = Code::kOk;  // as told last: kNoSpace, kTooLarge, or Ok; logged once, not at every retry
   bool stuck_ = false;
+  bool scarce_ = false;
 
   std::atomic<bool> stopping_ = false;
   std::mutex mutex_;

@@ -11,10 +11,10 @@ namespace {
 
 constexpr MDB_dbi kFreeList = 0;  // LMDB's own database of free pages: transaction -> count and page numbers
 
-// Calls visit(count, page numbers, which may not be aligned) for what each transaction up to `last` has freed, until it
+// Calls visit(count, page numbers, which may not be aligned) for what each transaction before `end` has freed, until it
 // returns false.
 template <typename Visit>
-Status EachFreeList(MDB_env* env, size_t last, Visit visit) {
+Status EachFreeList(MDB_env* env, size_t end, Visit visit) {
   lmdb::Txn txn;
   if (Status s = txn.Begin(env, MDB_RDONLY); !s.ok()) return s;
   lmdb::Cursor cursor;
@@ -27,14 +27,15 @@ Status EachFreeList(MDB_env* env, size_t last, Visit visit) {
     memcpy(&transaction, k.mv_data, sizeof transaction);
     memcpy(&count, v.mv_data, sizeof count);
     const char* const pages = static_cast<const char*>(v.mv_data) + sizeof count;
-    if (transaction > last || !visit(std::min(count, v.mv_size / sizeof count - 1), pages)) return Status::Ok();
+    if (transaction >= end || !visit(std::min(count, v.mv_size / sizeof count - 1), pages)) return Status::Ok();
   }
   return rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "read free pages");
 }
 
-// The oldest transaction whose state somebody sees.
+// The oldest transaction whose state somebody sees; the next one may use what was freed before it.
 size_t OldestReader(MDB_env* env) {
-  size_t oldest = SIZE_MAX;
+  MDB_envinfo info;
+  size_t oldest = mdb_env_info(env, &info) == 0 ? info.me_last_txnid : 0;
   const auto read_line = [](const char* line, void* to) {
     int pid;
     size_t transaction;

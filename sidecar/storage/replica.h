@@ -107,14 +107,16 @@ class Replica {
   // After which record the journal is needed, to start again from the present state.
   Lsn replay_from() const { return std::min(applied(), staged_from_); }
   // Applies whole frames, in order. kNoSpace: nothing is lost, free space and try again. kCorruption: a gap, or bytes
-  // that no adjudicator lets through; going on would make a wrong state.
-  Status Apply(std::string_view frames);
+  // that no adjudicator lets through; going on would make a wrong state. `frugal`: in small pieces with a checkpoint
+  // after each, so that none needs more than the pages that the one before has given back; slow.
+  Status Apply(std::string_view frames, bool frugal = false);
   // Advances the horizon and removes up to `budget` superfluous versions. `*more`: there is more to do already.
   Status Maintain(size_t budget, bool* more);
   // Begins a checkpoint if one is due (or `force`), without waiting for it; a failed earlier one is told here.
   Status CheckpointIfDue(bool force = false);
   // Sees to it that there is space in hand. kNoSpace: the disk is full; kTooLarge: the map is. See StorageRoom.
   Status CheckRoom() { return room_.Check(env_.get(), RoomForStaged()); }
+  bool scarce() const { return room_.scarce(); }
   // Waits for the checkpoint under way.
   Status FinishCheckpoint() { return checkpointer_->Finish(); }
   // A last checkpoint and the clean mark; waiting readers get kShutdown. Views may go on, nothing is applied any more.
@@ -150,7 +152,7 @@ class Replica {
   Status LoadDropping();
   Status LoadStaged();
 
-  Status BeginBatch(Batch* batch);
+  Status BeginBatch(Batch* batch, bool frugal = false);
   Status CommitBatch(Batch* batch);
   // Commits and begins again when the batch would grow large with `more`; `applied` does not move but between records.
   Status ContinueBatch(Batch* batch, uint64_t more = 0);

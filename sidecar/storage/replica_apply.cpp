@@ -16,6 +16,9 @@ namespace concord {
 namespace {
 
 constexpr uint64_t kPageBytes = 4096;
+// A piece of a frugal batch; each mutation may copy a page or two of its own.
+constexpr uint64_t kFrugalMutations = 1000;
+constexpr uint64_t kFrugalBytes = 4u << 20;
 constexpr uint64_t kCommitBytes = 8 * kPageBytes;  // what a small LMDB transaction writes besides its leaves, about
 
 }  // namespace
@@ -24,18 +27,19 @@ Status Damaged(Lsn lsn, const std::string& what) {
   return {Code::kCorruption, "journal record at LSN " + LsnText(lsn) + ": " + what};
 }
 
-Status Replica::Apply(std::string_view frames) {
+Status Replica::Apply(std::string_view frames, bool frugal) {
   if (closed_) return {Code::kShutdown, "the storage replica is closed"};
   cc_pause(CC_PAUSE_STORAGE_BEFORE_APPLY);
   Batch batch;
-  if (Status s = BeginBatch(&batch); !s.ok()) return s;
+  if (Status s = BeginBatch(&batch, frugal); !s.ok()) return s;
   Status s = ApplyFrames(frames, &batch);
   if (s.ok()) s = CommitBatch(&batch);
   if (!s.ok()) AbortBatch(&batch);
   return s;
 }
 
-Status Replica::BeginBatch(Batch* batch) {
+Status Replica::BeginBatch(Batch* batch, bool frugal) {
+  batch->frugal = frugal;
   batch->horizon = AdvanceHorizon();
   batch->applied = applied();
   batch->epoch = epoch_;
@@ -111,9 +115,16 @@ void Replica::AbortBatch(Batch* batch) {
 }
 
 Status Replica::ContinueBatch(Batch* batch, uint64_t more) {
-  if (batch->bytes == 0 || batch->bytes + more < options_.transaction_bytes || batch->parts.cut()) return Status::Ok();
+  const bool full = batch->frugal ? batch->mutations >= kFrugalMutations || batch->bytes + more >= kFrugalBytes
+                                  : batch->bytes + more >= options_.transaction_bytes;
+  if (batch->bytes == 0 || !full || batch->parts.cut()) return Status::Ok();
   if (Status s = CommitBatch(batch); !s.ok()) return s;
-  return BeginBatch(batch);
+  if (batch->frugal) {
+    Status s = CheckpointIfDue(/*force=*/true);
+    if (s.ok()) s = FinishCheckpoint();
+    if (!s.ok()) return s;
+  }
+  return BeginBatch(batch, batch->frugal);
 }
 
 void Replica::Publish(Lsn applied) {
@@ -198,6 +209,9 @@ Status Replica::ApplyMutations(std::string_view mutations, Lsn lsn, Batch* batch
     if (mutation.explicit_lsn != kNoLsn && mutation.explicit_lsn < lsn) building_[KeyPrefix(key)] = lsn;
     const std::string_view value = mutation.op == MutationOp::kPut ? mutation.value : std::string_view();
     if (Status s = batch->writer->Put(key, value, lsn, mutation.explicit_lsn, batch->horizon); !s.ok()) return s;
+    if (batch->frugal) {
+      if (Status s = ContinueBatch(batch); !s.ok()) return s;
+    }
   }
   return Status::Ok();
 }

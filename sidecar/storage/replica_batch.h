@@ -15,6 +15,7 @@ struct Replica::Batch {
   Lsn horizon = kNoLsn;
   Lsn applied = kNoLsn;
   uint64_t epoch = 0;
+  bool frugal = false;  // see Apply
   uint64_t mutations = 0;
   uint64_t bytes = 0;      // of mutations since the LMDB transaction began
   uint64_t values = 0;     // no value in parts that the present record completes is longer

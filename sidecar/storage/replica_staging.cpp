@@ -188,6 +188,8 @@ bool Replica::IsToBeSpilled(Lsn lsn, const StagingArea::Chunk& chunk) const {
 // It takes room from what all chunks will need when they commit. Where there is not enough for both they stay in
 // memory, and the journal is kept longer: for as many more as the replica takes until it is full.
 Status Replica::SpillStaged() {
+  // What is read again may yet turn out to be decided.
+  if (collected_ < applied()) return Status::Ok();
   const auto& chunks = staging_.chunks();
   while (!chunks.empty() && IsToBeSpilled(chunks.begin()->first, chunks.begin()->second)) {
     StagedRoom needed = RoomForStaged();
@@ -214,7 +216,7 @@ Status Replica::SpillStaged() {
 StagedRoom Replica::RoomForStaged() const {
   StagedRoom room = staging_.room();
   room.bytes += 2 * spilled_bytes_;
-  room.largest = std::max(room.largest, spilled_bytes_);
+  room.largest = std::max(room.largest, std::min<uint64_t>(spilled_bytes_, kMaxValueBytes));
   return room;
 }
 

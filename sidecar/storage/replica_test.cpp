@@ -439,11 +439,40 @@ TEST_F(ReplicaTest, AStagedValueNeedsItsPagesInARow) {
   for (uint64_t i = 0; i < rows; i += 4) log.Delete(RowKey(1, i));
   ApplyNew(log, log.size() - (rows + 3) / 4);
   collect();
+  // What a transaction has freed is of use when the checkpoint is of a later one.
+  log.Put(RowKey(3, 1), "later");
+  ApplyNew(log, log.size() - 1);
+  collect();
   const uint32_t chunks = stage(Token{2}, 7u << 20);
   EXPECT_TRUE(replica_->CheckRoom().ok());
   log.Commit("", 0, kNoLsn, Token{2}, chunks);
   ApplyNew(log, log.size() - 1);
   EXPECT_TRUE(Visible(RowKey(2, 2), log.last()));
+}
+
+// Scattered updates copy a page each, which all together are more than there is room for; in small pieces, with a
+// checkpoint after each, the pages that one has copied are there for the next.
+TEST_F(ReplicaTest, WhatDoesNotFitAtOnceIsAppliedInPieces) {
+  ReplicaOptions options = Options();
+  options.map_bytes = 36u << 20;
+  ASSERT_TRUE(Replica::Open(options, &replica_).ok());
+  FrameLog log;
+  uint64_t rows = 0;
+  for (ReplicaStatistics statistics{}; statistics.file_bytes < (22u << 20); rows += 1000) {
+    for (uint64_t i = 0; i < 1000; i++) log.Put(RowKey(1, rows + i), std::string(100, 'r'));
+    ApplyNew(log, log.size() - 1000);
+    ASSERT_TRUE(replica_->Statistics(&statistics).ok());
+  }
+  std::string mutations;
+  uint32_t count = 0;
+  for (uint64_t i = 1; i < rows; i += 15, count++) AppendMutation(&mutations, MutationOp::kPut, RowKey(1, i), "new");
+  log.Append(RecordType::kCommit, EncodeWriteSet(Token{9}, 0, 0, 0, "", count, mutations));
+  const std::string_view frame = log.Frames(log.size() - 1, log.size());
+  EXPECT_EQ(replica_->Apply(frame).code(), Code::kNoSpace);
+  ASSERT_TRUE(replica_->CheckpointIfDue(/*force=*/true).ok());
+  ASSERT_TRUE(replica_->FinishCheckpoint().ok());
+  EXPECT_EQ(replica_->Apply(frame, /*frugal=*/true).code(), Code::kOk);
+  EXPECT_TRUE(Visible(RowKey(1, 16), log.last()));
 }
 
 TEST_F(ReplicaTest, ChunksThatNobodyCommitsAreForgotten) {
