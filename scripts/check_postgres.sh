@@ -54,7 +54,7 @@ run() {
   local timeout=10min
   [ "$2" = regress ] || { program=$pgtest/isolation/pg_isolation_regress; options=(); }
   # A hang of one test is not to be one of the run. read-only-anomaly-2 leaves a transaction open that SSI would have ended, and
-  # then drops its table.
+  # then drops its table; read-only-anomaly-3 finds it there.
   [ "$2" = regress ] || timeout=1min
   SERVER_CONF="default_table_access_method = '$3'
 fsync = off

@@ -30,7 +30,8 @@ typedef struct Insertion
 	uint64		rowid;
 	ItemPointer tid;
 	ConcordReadPoint newest;
-	uint64		found_lsn;		/* commit LSN of the last entry found with the key; 0: an own one */
+	uint64		found_row;		/* of the last entry found with the key */
+	uint64		found_lsn;		/* its commit LSN; 0: an own one */
 	ConcordBody body;
 	size_t		columns_size;
 	bool		has_null;
@@ -80,16 +81,20 @@ entry_is_stale(Insertion *in, uint64 rowid)
 }
 
 /*
- * A duplicate that a SERIALIZABLE transaction could not see, and has looked for before, comes from not being alone, and is not to be
- * blamed on the key. Otherwise it has learnt now that the key is there.
+ * A duplicate that a SERIALIZABLE transaction could not see, and has looked for before, by the index or among the rows, comes from not
+ * being alone, and is not to be blamed on the key. Otherwise it has learnt now that the key is there.
  */
 static void
 note_duplicate(Insertion *in)
 {
 	bool		looked_for;
+	uint8		row[ROW_BODY_SIZE];
 	ConcordBody end = in->body;
 
 	concord_check(cc_reads_cover(in->prefix, in->body.bytes, in->columns_size, &looked_for));
+	concord_row_body(row, in->found_row);
+	if (!looked_for)
+		concord_check(cc_reads_cover(concord_rel_prefix(in->table), row, sizeof(row), &looked_for));
 	if (looked_for && in->found_lsn > concord_read_point(GetTransactionSnapshot()).lsn)
 	{
 		concord_count(CONCORD_COUNT_CONFLICTS, 1);
@@ -185,7 +190,7 @@ find_entry(Insertion *in, const uint8 *value, size_t size, uint64 *rowid, bool *
 		return false;
 	concord_check(status);
 	in->found_lsn = visible.entry.lsn;
-	*rowid = concord_entry_rowid(visible.entry.value);
+	*rowid = in->found_row = concord_entry_rowid(visible.entry.value);
 	*same = visible.entry.value_size == size && memcmp(visible.entry.value, value, size) == 0;
 	release(&visible);
 	return true;
@@ -320,7 +325,7 @@ scan_key(Insertion *in, bool *own_found, const uint8 *value, size_t size, bool *
 			if (!same_key(in, entry) || entry_is_stale(in, rowid))
 				continue;
 			in->found_lsn = entry->lsn;
-			*other = rowid;
+			*other = in->found_row = rowid;
 			others = true;
 		}
 		else

@@ -10,7 +10,6 @@ use Test::More;
 use Time::HiRes qw(sleep);
 
 my $seconds = ($ENV{CONCORD_SECONDS} // 3) * 2;
-my $level = $ENV{CONCORD_BREAK_SERIALIZABLE} ? 'REPEATABLE READ' : 'SERIALIZABLE';
 my $node = new_cluster('main', "max_connections = 50\n");
 # The keys move on, so that there are always some that are not there yet.
 $node->safe_psql('postgres', <<'EOT');
@@ -75,10 +74,10 @@ EOT
 my $dir = PostgreSQL::Test::Utils::tempdir();
 foreach my $name (qw(step withdraw number))
 {
-	append_to_file("$dir/$name.sql", "BEGIN ISOLATION LEVEL $level;\nSELECT $name();\nCOMMIT;\n");
+	append_to_file("$dir/$name.sql", "BEGIN ISOLATION LEVEL SERIALIZABLE;\nSELECT $name();\nCOMMIT;\n");
 }
-append_to_file("$dir/look.sql", <<"EOT");
-BEGIN ISOLATION LEVEL $level;
+append_to_file("$dir/look.sql", <<'EOT');
+BEGIN ISOLATION LEVEL SERIALIZABLE;
 SELECT count(*), sum(v) FROM r;
 SELECT sum(balance) FROM pairs;
 SELECT list, max(n) FROM numbers GROUP BY list;
