@@ -4,7 +4,8 @@
  *
  * Such a write and one to a Concord table cannot be made atomic, so a transaction may do only one of the two
  * (concord_note_heap_write raises). Catalogs and temporary tables do not count: the ones belong to DDL, the others to the
- * session. Unlogged tables do count. Foreign tables have a transaction of their own.
+ * session. Nor do unlogged tables: what could keep one half is a crash, and that empties them. Foreign tables have a transaction of
+ * their own.
  */
 #include "concord.h"
 
@@ -20,7 +21,7 @@ concord_note_if_heap(Relation rel)
 	char		relkind = rel->rd_rel->relkind;
 
 	if ((relkind == RELKIND_RELATION || relkind == RELKIND_MATVIEW) &&
-		rel->rd_rel->relpersistence != RELPERSISTENCE_TEMP &&
+		rel->rd_rel->relpersistence == RELPERSISTENCE_PERMANENT &&
 		!IsSystemRelation(rel) && !concord_is_table(rel))
 		concord_note_heap_write(RelationGetRelationName(rel));
 }

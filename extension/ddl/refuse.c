@@ -43,7 +43,7 @@ concord_refuse_unlogged(const char *relname)
 	ereport(ERROR,
 			(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 			 errmsg("table \"%s\" of access method concord cannot be unlogged", relname),
-			 errhint("Create it with USING heap, or leave out UNLOGGED.")));
+			 errhint("Leave out either UNLOGGED or USING concord: unlogged tables are heap tables.")));
 }
 
 static void

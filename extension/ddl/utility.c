@@ -60,7 +60,10 @@ is_temporary(RangeVar *relation)
 		isAnyTempNamespace(RangeVarGetCreationNamespace(relation));
 }
 
-/* Temporary tables are heap's: they belong to one session of one server. Returns whether the table will be ours. */
+/*
+ * Temporary and unlogged tables are heap's: the ones belong to one session, the others to one server, and a crash empties them. Returns
+ * whether the table will be ours.
+ */
 static bool
 choose_access_method(RangeVar *relation, char **access_method)
 {
@@ -72,7 +75,12 @@ choose_access_method(RangeVar *relation, char **access_method)
 		return false;
 	}
 	if (relation->relpersistence == RELPERSISTENCE_UNLOGGED)
-		concord_refuse_unlogged(relation->relname);
+	{
+		if (*access_method != NULL)
+			concord_refuse_unlogged(relation->relname);
+		*access_method = "heap";
+		return false;
+	}
 	return true;
 }
 
@@ -107,7 +115,8 @@ before_create_table_as(CreateTableAsStmt *stmt)
 {
 	IntoClause *into = stmt->into;
 
-	if (!choose_access_method(into->rel, &into->accessMethod) && !into->skipData && !is_temporary(into->rel))
+	if (!choose_access_method(into->rel, &into->accessMethod) && !into->skipData && !is_temporary(into->rel) &&
+		into->rel->relpersistence != RELPERSISTENCE_UNLOGGED)
 		concord_note_heap_write(into->rel->relname);
 }
 

@@ -52,4 +52,14 @@ ALTER TABLE mi_fk ADD FOREIGN KEY (a) REFERENCES mi_pk_h;
 INSERT INTO mi_fk VALUES (1);
 RESET concord.allow_mixed_writes;
 DROP TABLE mi_fk, mi_part, mi_part_h, mi_pk_c, mi_pk_h, mi_temp_fk, mi_temp_pk;
+-- what a crash empties is not kept by halves
+BEGIN;
+CREATE UNLOGGED TABLE mi_u (a int PRIMARY KEY);
+INSERT INTO mi_u VALUES (1);
+INSERT INTO mi_c SELECT 77 FROM mi_u;
+CREATE UNLOGGED TABLE mi_u2 AS SELECT * FROM mi_c WHERE a = 77;
+COMMIT;
+SELECT relname, amname, relpersistence FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE relname LIKE 'mi\_u%' ORDER BY 1;
+SELECT * FROM mi_u, mi_u2;
+DROP TABLE mi_u, mi_u2;
 DROP TABLE mi_c, mi_h, mi_temp;

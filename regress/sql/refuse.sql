@@ -5,7 +5,7 @@ CREATE INDEX ON re_t USING gist (p);
 CREATE INDEX ON re_t USING brin (id);
 CREATE INDEX ON re_t USING spgist (p);
 CREATE INDEX ON re_t (v);
-CREATE UNLOGGED TABLE re_u (a int);
+CREATE UNLOGGED TABLE re_u (a int) USING concord;
 ALTER TABLE re_t SET UNLOGGED;
 CREATE PUBLICATION re_pub FOR TABLE re_t;
 BEGIN;
