@@ -115,19 +115,24 @@ extern bool concord_reads_noted;		/* in this transaction */
 /* The transaction has a read point: from now on its reads are noted if they are to be. */
 void		concord_reads_begin(uint64 lsn);
 void		concord_reads_end(void);
-/* Whether what is read with this snapshot is noted. The read point comes first. */
+/* Storage that the transaction made itself is not noted: nobody else writes there, and what it has streamed into it is above its read LSN. */
+bool		concord_reads_are_of_others(uint64 prefix);
+/* Whether what is read of a storage with this snapshot is noted. The read point comes first. */
 static inline bool
-concord_notes(Snapshot snapshot)
+concord_notes(uint64 prefix, Snapshot snapshot)
 {
 	/* Dirty ones look for rows with a key: unique and exclusion constraints. */
 	return unlikely(concord_reads_noted) && snapshot != NULL &&
-		(snapshot->snapshot_type == SNAPSHOT_MVCC || snapshot->snapshot_type == SNAPSHOT_DIRTY);
+		(snapshot->snapshot_type == SNAPSHOT_MVCC || snapshot->snapshot_type == SNAPSHOT_DIRTY) &&
+		concord_reads_are_of_others(prefix);
 }
 void		concord_note_row(uint64 prefix, uint64 rowid);
 /* The LSN for what is noted; 0 if it is not to be checked. */
 uint64		concord_reads_lsn(void);
 /* True if queries of this transaction must run without workers: what they read would be known to them alone. */
 bool		concord_reads_need_leader(void);
+/* A query runs with workers, as the transaction is READ ONLY; should it write all the same, it must not commit. */
+void		concord_reads_by_workers(void);
 
 /* ---- the transaction (xact/) ---- */
 void		concord_xact_init(void);			/* registers callbacks */

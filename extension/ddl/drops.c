@@ -83,6 +83,21 @@ concord_drops_created_here(uint32 storage_id)
 }
 
 bool
+concord_drops_created_ever(uint32 storage_id)
+{
+	for (int i = 0; i < created_count; i++)
+		if (created[i].storage_id == storage_id)
+			return true;
+	return false;
+}
+
+bool
+concord_drops_any(void)
+{
+	return created_count > 0 || dropped_count > 0;
+}
+
+bool
 concord_has_own_state(void)
 {
 	return created_count > 0 || cc_ws_has_writes();

@@ -265,6 +265,8 @@ run_parallel(QueryDesc *query, ScanDirection direction, uint64 count, bool execu
 	bool		alone = concord_ddl_active() && concord_reads_need_leader();
 	bool		sharing = own && !alone && concord_share_possible() && concord_share_begin();
 
+	if (!alone)
+		concord_reads_by_workers();
 	if (alone || (own && !sharing))
 	{
 		serial.parallelModeNeeded = false;

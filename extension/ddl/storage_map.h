@@ -68,6 +68,9 @@ void		concord_drops_init(void);
 bool		concord_has_own_state(void);
 /* True if the id was given out in the running subtransaction. */
 bool		concord_drops_created_here(uint32 storage_id);
+/* The same of the whole transaction; and whether it has made or drops any. The latter is known after concord_ddl_pre_commit. */
+bool		concord_drops_created_ever(uint32 storage_id);
+bool		concord_drops_any(void);
 /* Called for every id given out. A second one for the same file replaces the first, which is dropped. */
 void		concord_drops_created(RelFileNode node, uint32 storage_id);
 

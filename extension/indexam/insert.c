@@ -111,7 +111,7 @@ raise_duplicate(Insertion *in)
 {
 	char	   *key;
 
-	if (unlikely(concord_reads_noted))
+	if (unlikely(concord_reads_noted) && concord_reads_are_of_others(in->prefix))
 		note_duplicate(in);
 	key = BuildIndexValueDescription(in->index, in->values, in->isnull);
 	ereport(ERROR,

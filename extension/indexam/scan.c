@@ -138,7 +138,7 @@ open_cursor(IndexScanDesc scan, ConcordIndexScan self)
 	self->point = concord_read_point_for(scan->indexRelation, scan->xs_snapshot);
 	concord_check(cc_scan_open(concord_entry_prefix(concord_storage_id(scan->indexRelation)), self->point.lsn,
 							   self->point.curcid, &self->cursor));
-	self->noted = concord_notes(scan->xs_snapshot);
+	self->noted = concord_notes(concord_entry_prefix(concord_storage_id(scan->indexRelation)), scan->xs_snapshot);
 	self->resource = concord_resource_track(self->cursor, close_cursor);
 }
 

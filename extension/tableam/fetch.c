@@ -53,6 +53,16 @@ concord_index_fetch_end(struct IndexFetchTableData *data)
 	pfree(data);
 }
 
+static bool
+has_own_version(uint64 prefix, uint64 rowid)
+{
+	uint8		body[ROW_BODY_SIZE];
+	CcOwn		own;
+
+	concord_row_body(body, rowid);
+	return cc_ws_oldest(prefix, body, sizeof(body), &own);
+}
+
 /* The row as of a read point; fills the slot if it is visible. */
 static bool
 get_row(Relation rel, uint64 prefix, uint64 rowid, ConcordReadPoint point, TupleTableSlot *slot)
@@ -146,13 +156,13 @@ concord_index_fetch_tuple(struct IndexFetchTableData *data, ItemPointer tid, Sna
 		}
 		if (fetch->untouched_at != *fetch->changes && !cc_ws_touches(fetch->prefix))
 			fetch->untouched_at = *fetch->changes;
-		if (fetch->untouched_at == *fetch->changes)
+		if (fetch->untouched_at == *fetch->changes || !has_own_version(fetch->prefix, rowid))
 		{
 			concord_slot_store_lazy(slot, data->rel, fetch->prefix, rowid, fetch->point.lsn);
 			return true;
 		}
 		point = fetch->point;
-		if (concord_notes(snapshot))
+		if (concord_notes(fetch->prefix, snapshot))
 			concord_note_row(fetch->prefix, rowid);
 	}
 	else
@@ -184,6 +194,9 @@ get_base_version(Relation rel, uint64 prefix, uint64 rowid, TupleTableSlot *slot
 {
 	ConcordReadPoint point;
 
+	/* MERGE decides by it whether there is anything to do. */
+	if (unlikely(concord_reads_noted))
+		concord_note_row(prefix, rowid);
 	if (ActiveSnapshotSet())
 	{
 		point = concord_read_point_for(rel, GetActiveSnapshot());
@@ -260,7 +273,7 @@ concord_tuple_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot
 	concord_no_one_to_wait_for(snapshot);
 	prefix = concord_rel_prefix(rel);
 	point = concord_read_point_for(rel, snapshot);
-	if (concord_notes(snapshot))
+	if (concord_notes(prefix, snapshot))
 		concord_note_row(prefix, rowid);
 	return get_row(rel, prefix, rowid, point, slot);
 }
@@ -291,7 +304,7 @@ concord_tuple_get_latest_tid(TableScanDesc sscan, ItemPointer tid)
 
 	if (!concord_tid_rowid(tid, &rowid))
 		return;
-	if (concord_notes(sscan->rs_snapshot))
+	if (concord_notes(concord_rel_prefix(sscan->rs_rd), sscan->rs_snapshot))
 		concord_note_row(concord_rel_prefix(sscan->rs_rd), rowid);
 	concord_row_body(body, rowid);
 	status = cc_visible_get(concord_rel_prefix(sscan->rs_rd), body, sizeof(body), point.lsn, point.curcid, &visible);

@@ -55,7 +55,7 @@ ensure_open(ConcordScan scan)
 		scan->point = concord_read_point_for(scan->base.rs_rd, scan->base.rs_snapshot);
 	}
 	concord_check(cc_scan_open(scan->prefix, scan->point.lsn, scan->point.curcid, &scan->scan));
-	scan->noted = !scan->unnoted && concord_notes(scan->base.rs_snapshot);
+	scan->noted = !scan->unnoted && concord_notes(scan->prefix, scan->base.rs_snapshot);
 	scan->resource = concord_resource_track(scan->scan, close_scan);
 	scan->opened = true;
 }

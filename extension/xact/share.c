@@ -9,17 +9,20 @@
  */
 #include "xact/share.h"
 
+#include <sys/statvfs.h>
+
 #include "access/parallel.h"
 #include "ddl/storage_map.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
 #include "storage/dsm.h"
+#include "storage/dsm_impl.h"
 #include "storage/ipc.h"
 #include "storage/proc.h"
 #include "storage/shmem.h"
 
 /* Copying more takes longer than workers are likely to save. */
-#define SHARE_MAX_BYTES ((size_t) 16 << 20)
+#define SHARE_MAX_BYTES ((size_t) 64 << 20)
 
 typedef struct SharedState
 {
@@ -63,6 +66,16 @@ hide(int code, Datum arg)
 	pg_atomic_write_u32(&handles[MyProc->pgprocno], DSM_HANDLE_INVALID);
 }
 
+/* A container's /dev/shm may be small; Postgres raises where it is full. */
+static bool
+has_room(Size size)
+{
+	struct statvfs shm;
+
+	return dynamic_shared_memory_type != DSM_IMPL_POSIX || statvfs("/dev/shm", &shm) != 0 ||
+		(uint64) shm.f_bavail * shm.f_frsize > 2 * (uint64) size;
+}
+
 bool
 concord_share_possible(void)
 {
@@ -77,6 +90,7 @@ concord_share_begin(void)
 	const void *copy;
 	Size		bulk_size;
 	size_t		copy_size;
+	Size		size;
 	SharedState *state;
 
 	if (shown_for > 0)
@@ -89,7 +103,8 @@ concord_share_begin(void)
 	registered = true;
 	bulk = concord_bulk_records(&bulk_size);
 	concord_check(cc_ws_copy_make(&copy, &copy_size));
-	shown = dsm_create(offsetof(SharedState, bytes) + bulk_size + copy_size, DSM_CREATE_NULL_IF_MAXSEGMENTS);
+	size = offsetof(SharedState, bytes) + bulk_size + copy_size;
+	shown = has_room(size) ? dsm_create(size, DSM_CREATE_NULL_IF_MAXSEGMENTS) : NULL;
 	if (shown == NULL)
 	{
 		cc_ws_copy_free();

@@ -11,7 +11,7 @@ void		concord_share_shmem_init(void);
 
 /* Leader: false if what only this backend can see is too much to be copied for each parallel query. */
 bool		concord_share_possible(void);
-/* Leader, before a parallel query runs: shows workers what they need. False if the server has no segment left for it. */
+/* Leader, before a parallel query runs: shows workers what they need. False if the server has no segment or no memory left for it. */
 bool		concord_share_begin(void);
 void		concord_share_end(void);
 

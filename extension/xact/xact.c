@@ -288,7 +288,7 @@ concord_xact_callback(XactEvent event, void *arg)
 	{
 		case XACT_EVENT_PRE_COMMIT:
 			concord_ddl_pre_commit();
-			if (!cc_ws_empty())
+			if (!cc_ws_empty() || concord_reads_lsn() != 0)
 			{
 				if (records_progress())
 				{

@@ -93,5 +93,30 @@ SELECT count(*), sum(extra) FROM il_child;
 COMMIT;
 ANALYZE il_child;
 RESET concord.max_read_set;
+-- what the transaction has made itself is read as often as one likes
+BEGIN;
+CREATE TABLE il_own AS SELECT i, repeat('x', 100) AS v FROM generate_series(1, 1000) i;
+CREATE UNIQUE INDEX ON il_own (i);
+SELECT count(*), min(i), max(length(v)) FROM il_own;
+SELECT i FROM il_own WHERE i = 7;
+INSERT INTO il_t VALUES (6);
+COMMIT;
+BEGIN;
+ALTER TABLE il_own ALTER COLUMN i TYPE bigint;
+UPDATE il_own SET i = i + 1000;
+SELECT count(*), min(i), pg_typeof(min(i)) FROM il_own;
+INSERT INTO il_own VALUES (1001, '');
+COMMIT;
+BEGIN;
+TRUNCATE il_own;
+COPY il_own FROM stdin;
+1	a
+2	b
+\.
+SELECT * FROM il_own ORDER BY i;
+UPDATE il_own SET v = 'c' WHERE i = 2;
+COMMIT;
+SELECT * FROM il_own ORDER BY i;
+DROP TABLE il_own;
 RESET default_transaction_isolation;
 DROP TABLE il_t, il_copy, il_child, il_parent;

@@ -9,6 +9,9 @@
 namespace concord {
 namespace {
 
+// Everybody waits while one commit is judged: some tenths of a second for so many.
+constexpr size_t kMaxSearched = 1'000'000;
+
 // The first range that ends above the key.
 std::vector<KeyRange>::const_iterator FirstAbove(const std::vector<KeyRange>& ranges, std::string_view key) {
   return std::upper_bound(ranges.begin(), ranges.end(), key,
@@ -67,6 +70,8 @@ void RangeWindow::AddBlock() {
 RangeWindow::Result RangeWindow::Probe(const ReadsView& reads, std::string_view* changed) const {
   if (reads.ranges().empty()) return Result::kFree;
   if (reads.read_lsn() < start_) return Result::kTooOld;
+  const std::string_view lowest = reads.ranges().front().low, highest = reads.ranges().back().high;
+  size_t searched = 0;
   for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) {
     for (size_t i = block->runs.size(); i-- > 0;) {
       if (block->runs[i].lsn <= reads.read_lsn()) return Result::kFree;
@@ -75,7 +80,10 @@ RangeWindow::Result RangeWindow::Probe(const ReadsView& reads, std::string_view*
       while (at < end) {
         const auto head = LoadLe<uint16_t>(at);
         const std::string_view key(at + sizeof head, head & ~kBegin);
-        if (Touches(reads.ranges(), key, (head & kBegin) != 0)) {
+        const bool begin = (head & kBegin) != 0;
+        const bool may_touch = key < highest && (begin || key >= lowest);
+        if (may_touch && ++searched > kMaxSearched) return Result::kTooOld;
+        if (may_touch && Touches(reads.ranges(), key, begin)) {
           *changed = key;
           return Result::kConflict;
         }
