@@ -8,8 +8,8 @@ umask 022
 # Debian's makefiles install libraries over those of the system where the prefix has neither "postgres" nor "pgsql" in it.
 dest=$cache/postgres-$major-assert
 log=$cache/postgres-$major-assert.log
-# As Debian's where it shows in a test: ICU, XML, OpenSSL, the system's time zones. No LLVM, no documentation.
-options=(--enable-cassert --enable-debug --enable-tap-tests --enable-thread-safety --with-icu --with-libxml --with-openssl
+# As Debian's where it shows in a test: ICU, XML, LZ4, OpenSSL, the system's time zones. No LLVM, no documentation.
+options=(--enable-cassert --enable-debug --enable-tap-tests --enable-thread-safety --with-icu --with-libxml --with-lz4 --with-openssl
   --with-system-tzdata=/usr/share/zoneinfo --without-readline)
 cflags="-O1 -g -fno-omit-frame-pointer -DUSE_VALGRIND"
 
@@ -26,13 +26,15 @@ trap 'rm -rf "$work"' EXIT
 build_postgres() {
   local dir compiler=gcc
   if command -v ccache >/dev/null; then compiler="ccache gcc"; fi
+  # Below another make, PostgreSQL's takes it that the headers it generates are there.
+  unset MAKELEVEL MAKEFLAGS MFLAGS
   cd "$work"
   "$source/configure" --prefix="$dest" "${options[@]}" CC="$compiler" CFLAGS="$cflags"
   make -s -j "$(nproc)"
   rm -rf "$dest"
   make -s install
   # What the tests need beside the server: they are not part of an installation, but Debian's has them in these places too.
-  for dir in src/test/regress src/test/isolation src/test/perl contrib/spi; do make -s -C $dir install; done
+  for dir in src/test/regress src/test/isolation src/test/perl contrib/{spi,citext,postgres_fdw}; do make -s -C $dir install; done
   cp "$source/src/tools/valgrind.supp" "$dest/share/valgrind.supp"
 }
 

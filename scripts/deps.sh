@@ -10,7 +10,7 @@ packages=(build-essential cmake ninja-build ccache pkg-config git
   libicu-dev liblmdb-dev libxxhash-dev libspdlog-dev libcli11-dev libgtest-dev clang-format clang-tidy)
 [ "${1:-}" != fuzz ] || packages+=(clang libclang-rt-14-dev)
 [ "${1:-}" != source ] || packages+=(dpkg-dev)
-[ "${1:-}" != assert ] || packages+=(dpkg-dev libssl-dev libxml2-dev zlib1g-dev valgrind)
+[ "${1:-}" != assert ] || packages+=(dpkg-dev libssl-dev libxml2-dev liblz4-dev zlib1g-dev valgrind)
 missing=()
 for package in "${packages[@]}"; do
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
