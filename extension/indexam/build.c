@@ -238,6 +238,13 @@ has_equal(Writer *writer, const SortedEntry *entry, bool same_columns)
 	return found;
 }
 
+static bool
+same_bytes(bytea *a, bytea *b)
+{
+	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
+		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
+}
+
 /* Two current entries with the same unique columns must be of one row. */
 static void
 check_unique(Writer *writer, const SortedEntry *entry)
@@ -247,18 +254,16 @@ check_unique(Writer *writer, const SortedEntry *entry)
 
 	if (concord_key_is_lossy(writer->ix, entry->unique_size) ? has_equal(writer, entry, same_columns)
 		: same_columns && entry->rowid != writer->unique_rowid)
-		raise_duplicate(writer->table, writer->index, (const uint8 *) VARDATA_ANY(entry->value),
-						VARSIZE_ANY_EXHDR(entry->value));
+	{
+		/* They may be equal and look different: named is the one that came first, as heap's build does. */
+		bytea	   *named = writer->value != NULL && writer->rowid == writer->unique_rowid &&
+			same_bytes(writer->body, entry->body) ? writer->value : entry->value;
+
+		raise_duplicate(writer->table, writer->index, (const uint8 *) VARDATA_ANY(named), VARSIZE_ANY_EXHDR(named));
+	}
 	memcpy(writer->unique.bytes, VARDATA_ANY(entry->body), entry->unique_size);
 	writer->unique.key.size = entry->unique_size;
 	writer->unique_rowid = entry->rowid;
-}
-
-static bool
-same_bytes(bytea *a, bytea *b)
-{
-	return VARSIZE_ANY_EXHDR(a) == VARSIZE_ANY_EXHDR(b) &&
-		memcmp(VARDATA_ANY(a), VARDATA_ANY(b), VARSIZE_ANY_EXHDR(a)) == 0;
 }
 
 /* A copy of a datum that the sort keeps only until its next tuple; `old` is freed. */
