@@ -173,9 +173,13 @@ concord_transient_created(Relation pg_class, HeapTuple row, bool is_internal)
 		concord_refuse_unlogged(get_rel_name(old_table));
 	if (to_ours && form->relpersistence == RELPERSISTENCE_TEMP)
 		become_heap(pg_class, row);
+	else if (to_ours && !OidIsValid(old_table))
+		concord_published_table_created(form);
 	if (!changes)
 		return;
 
+	if (to_ours)
+		concord_refuse_published_table(old_table);
 	concord_refuse_mixed_foreign_keys(old_table, to_ours);
 	indexes = indexes_of(old_table);
 	foreach(cell, indexes)

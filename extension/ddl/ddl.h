@@ -8,6 +8,7 @@
 
 #include "concord.h"
 
+#include "catalog/pg_class.h"
 #include "ddl/storage_map.h"
 #include "nodes/parsenodes.h"
 #include "nodes/plannodes.h"
@@ -19,8 +20,19 @@
 void		concord_refuse_index_method(const char *amname) pg_attribute_noreturn();
 void		concord_refuse_index_on(const char *relname) pg_attribute_noreturn();
 void		concord_refuse_unlogged(const char *relname) pg_attribute_noreturn();
-void		concord_refuse_publication(List *objects, bool for_all_tables);
 void		concord_refuse_alter_table(AlterTableStmt *stmt, Oid relid);
+
+/* ---- publications.c ---- */
+/* CREATE and ALTER PUBLICATION: refused if a Concord table would be in it. */
+void		concord_refuse_publication(List *objects, bool for_all_tables);
+/* Refuses a table that is about to become ours if it is published. */
+void		concord_refuse_published_table(Oid relid);
+/* A table of ours has been created, whose row is not yet visible: refused in a published schema. */
+void		concord_published_table_created(Form_pg_class form);
+/* A relation has been put below another: refused if that is published, and a table of ours becomes part of it. */
+void		concord_refuse_published_parent(Oid relid, Oid parentid);
+/* A relation has been changed: refused if it has moved to a published schema, and a table of ours with it. */
+void		concord_refuse_published_schema(Oid relid);
 
 /* ---- flip.c ---- */
 void		concord_flip_init(void);

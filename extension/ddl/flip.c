@@ -383,6 +383,15 @@ attribute_changed(ObjectAccessType access, Oid class_id, Oid object_id, int sub_
 }
 
 static void
+relation_altered(Oid class_id, Oid relid, Oid auxiliary_id)
+{
+	if (class_id == InheritsRelationId)
+		concord_refuse_published_parent(relid, auxiliary_id);
+	else if (class_id == RelationRelationId)
+		concord_refuse_published_schema(relid);
+}
+
+static void
 concord_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int sub_id, void *arg)
 {
 	if (previous_hook)
@@ -393,8 +402,10 @@ concord_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int 
 		attribute_changed(access, class_id, object_id, sub_id);
 	else if (access == OAT_DROP && class_id == RelationRelationId)
 		concord_spoof_forget(object_id);
-	else if (access != OAT_POST_CREATE || !concord_ddl_active())
+	else if ((access != OAT_POST_CREATE && access != OAT_POST_ALTER) || !concord_ddl_active())
 		return;
+	else if (access == OAT_POST_ALTER)
+		relation_altered(class_id, object_id, arg != NULL ? ((ObjectAccessPostAlter *) arg)->auxiliary_id : InvalidOid);
 	else if (class_id == RelationRelationId)
 		relation_created(object_id, arg != NULL && ((ObjectAccessPostCreate *) arg)->is_internal);
 	else if (class_id == ConstraintRelationId)

@@ -14,3 +14,76 @@ PREPARE TRANSACTION 'x';
 ROLLBACK;
 SELECT count(*) FROM re_t;
 DROP TABLE re_t;
+
+-- No Concord table is published: by its name, among others, by its schema, by a parent.
+CREATE SCHEMA re_s;
+CREATE TABLE re_s.heap (a int) USING heap;
+CREATE TABLE re_s.ours (a int);
+CREATE TABLE re_p (a int) PARTITION BY RANGE (a);
+CREATE TABLE re_p1 PARTITION OF re_p FOR VALUES FROM (0) TO (10);
+CREATE PUBLICATION re_pub FOR TABLE re_s.ours;
+CREATE PUBLICATION re_pub FOR TABLE re_s.heap, re_s.ours;
+CREATE PUBLICATION re_pub FOR TABLE re_p;
+CREATE PUBLICATION re_pub FOR TABLES IN SCHEMA re_s;
+SET search_path = re_s;
+CREATE PUBLICATION re_pub FOR TABLES IN SCHEMA CURRENT_SCHEMA;
+RESET search_path;
+CREATE PUBLICATION re_pub FOR TABLE re_s.heap;
+ALTER PUBLICATION re_pub ADD TABLE re_s.ours;
+ALTER PUBLICATION re_pub ADD TABLE re_p;
+ALTER PUBLICATION re_pub ADD TABLES IN SCHEMA re_s;
+ALTER PUBLICATION re_pub SET TABLE re_s.ours;
+ALTER PUBLICATION re_pub SET TABLES IN SCHEMA re_s;
+-- Nor does one become published later: as a table that is,
+ALTER TABLE re_s.heap SET ACCESS METHOD concord;
+ALTER PUBLICATION re_pub DROP TABLE re_s.heap;
+ALTER TABLE re_s.heap SET ACCESS METHOD concord;
+ALTER TABLE re_s.heap SET ACCESS METHOD heap;
+-- as a partition of one,
+DROP TABLE re_p1;
+CREATE TABLE re_p2 (a int);
+ALTER PUBLICATION re_pub ADD TABLE re_p;
+CREATE TABLE re_p1 PARTITION OF re_p FOR VALUES FROM (0) TO (10);
+ALTER TABLE re_p ATTACH PARTITION re_p2 FOR VALUES FROM (10) TO (20);
+CREATE TABLE re_p1 PARTITION OF re_p FOR VALUES FROM (0) TO (10) USING heap;
+ALTER TABLE re_p1 SET ACCESS METHOD concord;
+CREATE TABLE re_p3 PARTITION OF re_p FOR VALUES FROM (20) TO (30) PARTITION BY RANGE (a);
+CREATE TABLE re_p3_1 PARTITION OF re_p3 FOR VALUES FROM (20) TO (25);
+CREATE TABLE re_p4 (a int) PARTITION BY RANGE (a);
+CREATE TABLE re_p4_1 PARTITION OF re_p4 FOR VALUES FROM (30) TO (35);
+ALTER TABLE re_p ATTACH PARTITION re_p4 FOR VALUES FROM (30) TO (40);
+-- in a schema that is.
+DROP TABLE re_s.ours;
+ALTER PUBLICATION re_pub SET TABLES IN SCHEMA re_s;
+CREATE TABLE re_s.ours (a int);
+CREATE TABLE re_s.ours AS SELECT 1;
+CREATE TABLE re_s.other (a int) USING heap;
+ALTER TABLE re_s.other SET ACCESS METHOD concord;
+ALTER TABLE re_p2 SET SCHEMA re_s;
+ALTER TABLE re_p4 SET SCHEMA re_s;
+ALTER TABLE re_p1 SET SCHEMA re_s;
+CREATE MATERIALIZED VIEW re_s.view AS SELECT 1 AS a;
+-- What inherits is published by its own name, and what is no permanent table not at all.
+ALTER PUBLICATION re_pub SET TABLE re_s.heap;
+CREATE TABLE re_child () INHERITS (re_s.heap);
+CREATE UNLOGGED TABLE re_s.unlogged (a int);
+-- FOR ALL TABLES names none: a new one is left out, with a warning; one whose changes were published is refused.
+DROP PUBLICATION re_pub;
+DROP SCHEMA re_s CASCADE;
+DROP TABLE re_p, re_p2, re_p4;
+\set regress_db :DBNAME
+CREATE DATABASE re_all;
+\c re_all
+CREATE EXTENSION concord;
+CREATE TABLE heap (a int) USING heap;
+CREATE TABLE ours (a int);
+CREATE PUBLICATION re_all FOR ALL TABLES;
+DROP TABLE ours;
+CREATE PUBLICATION re_all FOR ALL TABLES;
+CREATE TABLE ours (a int);
+ALTER TABLE heap SET ACCESS METHOD concord;
+ALTER TABLE ours SET ACCESS METHOD heap;
+CREATE TEMP TABLE temporary (a int);
+CREATE UNLOGGED TABLE unlogged (a int);
+\c :regress_db
+DROP DATABASE re_all;
