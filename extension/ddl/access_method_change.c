@@ -175,12 +175,14 @@ concord_transient_created(Relation pg_class, HeapTuple row, bool is_internal)
 		become_heap(pg_class, row);
 	else if (to_ours && !OidIsValid(old_table))
 		concord_published_table_created(form);
+	/* Unlogged tables may reference tables of both kinds. */
+	if (changes || (OidIsValid(old_relam) && form->relpersistence != get_rel_persistence(old_table)))
+		concord_refuse_mixed_foreign_keys(old_table, to_ours, form->relpersistence);
 	if (!changes)
 		return;
 
 	if (to_ours)
 		concord_refuse_published_table(old_table);
-	concord_refuse_mixed_foreign_keys(old_table, to_ours);
 	indexes = indexes_of(old_table);
 	foreach(cell, indexes)
 	{

@@ -20,7 +20,6 @@
 void		concord_refuse_index_method(const char *amname) pg_attribute_noreturn();
 void		concord_refuse_index_on(const char *relname) pg_attribute_noreturn();
 void		concord_refuse_unlogged(const char *relname) pg_attribute_noreturn();
-void		concord_refuse_alter_table(AlterTableStmt *stmt, Oid relid);
 
 /* ---- publications.c ---- */
 /* CREATE and ALTER PUBLICATION: refused if a Concord table would be in it. */
@@ -48,8 +47,8 @@ void		concord_transient_created(Relation pg_class, HeapTuple row, bool is_intern
 /* ---- foreign_keys.c ---- */
 /* Refuses a constraint just created if it is a foreign key between a Concord table and one of another kind. */
 void		concord_constraint_created(Oid constraintid);
-/* Refuses to change the kind of a table whose foreign keys would then connect the two kinds. */
-void		concord_refuse_mixed_foreign_keys(Oid relid, bool will_be_ours);
+/* Refuses to change a table if its foreign keys would then connect the two kinds. */
+void		concord_refuse_mixed_foreign_keys(Oid relid, bool will_be_ours, char will_persist);
 
 /* ---- catalog_calls.c ---- */
 /* Whether the statement drops this extension. */

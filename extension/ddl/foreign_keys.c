@@ -5,6 +5,9 @@
  * A foreign key between the two kinds could not hold: its check reads one kind while the row is written to the other, and the
  * two commit apart. Postgres makes a constraint for each partition too, but only of one side at a time, so a partitioned
  * table counts as all the kinds that are below it. concord.allow_mixed_writes lifts the rule, as it does for writes.
+ *
+ * An unlogged table is heap's and may reference tables of both kinds, as Postgres lets it reference logged ones: only a crash could
+ * keep one half, and then the table is empty. What it references is locked until both are committed (concord.local_intents).
  */
 #include "concord.h"
 
@@ -34,15 +37,15 @@ add_kind(Kinds *kinds, Oid relid)
 }
 
 static Kinds
-kinds_of(Oid relid)
+kinds_of(Oid relid, bool references)
 {
 	Kinds		kinds = {false, false};
+	List	   *relids = get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE ? find_all_inheritors(relid, NoLock, NULL)
+		: list_make1_oid(relid);
 	ListCell   *cell;
 
-	if (get_rel_relkind(relid) != RELKIND_PARTITIONED_TABLE)
-		add_kind(&kinds, relid);
-	else
-		foreach(cell, find_all_inheritors(relid, NoLock, NULL))
+	foreach(cell, relids)
+		if (!references || get_rel_persistence(lfirst_oid(cell)) != RELPERSISTENCE_UNLOGGED)
 			add_kind(&kinds, lfirst_oid(cell));
 	return kinds;
 }
@@ -76,13 +79,14 @@ concord_constraint_created(Oid constraintid)
 		Form_pg_constraint constraint = (Form_pg_constraint) GETSTRUCT(row);
 
 		if (constraint->contype == CONSTRAINT_FOREIGN)
-			refuse_if_mixed(constraint, kinds_of(constraint->conrelid), kinds_of(constraint->confrelid));
+			refuse_if_mixed(constraint, kinds_of(constraint->conrelid, true),
+							kinds_of(constraint->confrelid, false));
 	}
 	table_close(catalog, AccessShareLock);
 }
 
 void
-concord_refuse_mixed_foreign_keys(Oid relid, bool will_be_ours)
+concord_refuse_mixed_foreign_keys(Oid relid, bool will_be_ours, char will_persist)
 {
 	Kinds		new_kind = {.ours = will_be_ours, .others = !will_be_ours};
 	Relation	catalog;
@@ -99,10 +103,10 @@ concord_refuse_mixed_foreign_keys(Oid relid, bool will_be_ours)
 
 		if (constraint->contype != CONSTRAINT_FOREIGN || constraint->conrelid == constraint->confrelid)
 			continue;
-		if (constraint->conrelid == relid)
-			refuse_if_mixed(constraint, new_kind, kinds_of(constraint->confrelid));
+		if (constraint->conrelid == relid && will_persist != RELPERSISTENCE_UNLOGGED)
+			refuse_if_mixed(constraint, new_kind, kinds_of(constraint->confrelid, false));
 		else if (constraint->confrelid == relid)
-			refuse_if_mixed(constraint, kinds_of(constraint->conrelid), new_kind);
+			refuse_if_mixed(constraint, kinds_of(constraint->conrelid, true), new_kind);
 	}
 	systable_endscan(scan);
 	table_close(catalog, AccessShareLock);

@@ -36,21 +36,3 @@ concord_refuse_unlogged(const char *relname)
 			 errmsg("table \"%s\" of access method concord cannot be unlogged", relname),
 			 errhint("Leave out either UNLOGGED or USING concord: unlogged tables are heap tables.")));
 }
-
-void
-concord_refuse_alter_table(AlterTableStmt *stmt, Oid relid)
-{
-	bool		to_unlogged = false;
-	bool		stays = true;	/* of its access method */
-	ListCell   *cell;
-
-	foreach(cell, stmt->cmds)
-	{
-		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, cell);
-
-		to_unlogged |= cmd->subtype == AT_SetUnLogged;
-		stays &= cmd->subtype != AT_SetAccessMethod;
-	}
-	if (to_unlogged && stays && concord_is_table_oid(relid))
-		concord_refuse_unlogged(get_rel_name(relid));
-}

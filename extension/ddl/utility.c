@@ -173,6 +173,31 @@ spoof_for_create_index(ConcordSpoof *spoof, IndexStmt *stmt)
 
 /* ---- ALTER TABLE, ALTER INDEX ---- */
 
+/* What becomes unlogged becomes heap's. */
+static void
+take_unlogged_to_heap(AlterTableStmt *stmt)
+{
+	bool		to_unlogged = false;
+	bool		stays = true;	/* of its access method */
+	AlterTableCmd *change;
+	ListCell   *cell;
+
+	foreach(cell, stmt->cmds)
+	{
+		AlterTableCmd *cmd = lfirst_node(AlterTableCmd, cell);
+
+		to_unlogged |= cmd->subtype == AT_SetUnLogged;
+		stays &= cmd->subtype != AT_SetAccessMethod;
+	}
+	if (!to_unlogged || !stays || !concord_is_table_oid(relation_oid(stmt->relation)))
+		return;
+	change = makeNode(AlterTableCmd);
+	change->subtype = AT_SetAccessMethod;
+	change->name = "heap";
+	change->behavior = DROP_RESTRICT;
+	stmt->cmds = lappend(stmt->cmds, change);
+}
+
 static void
 before_alter_table(AlterTableStmt *stmt)
 {
@@ -185,7 +210,7 @@ before_alter_table(AlterTableStmt *stmt)
 		if (cmd->subtype == AT_AddConstraint && cmd->def != NULL)
 			rename_constraint_method(cmd->def);
 	}
-	concord_refuse_alter_table(stmt, relation_oid(stmt->relation));
+	take_unlogged_to_heap(stmt);
 }
 
 /* ADD CONSTRAINT USING INDEX wants a btree; a constraint of a partitioned table is compared with those of its partitions. */

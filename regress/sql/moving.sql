@@ -65,10 +65,57 @@ CREATE UNLOGGED TABLE mo_u (id int PRIMARY KEY) USING heap;
 INSERT INTO mo_u VALUES (1);
 ALTER TABLE mo_u SET ACCESS METHOD concord;
 ALTER TABLE mo_u SET LOGGED, SET ACCESS METHOD concord;
-ALTER TABLE mo_u SET UNLOGGED;
+ALTER TABLE mo_u SET UNLOGGED, SET ACCESS METHOD concord;
 SELECT * FROM mo_u WHERE id = 1;
 ALTER TABLE mo_u SET UNLOGGED, SET ACCESS METHOD heap;
 SELECT * FROM mo_u WHERE id = 1;
+-- what becomes unlogged becomes heap's, with its indexes, its sequence and a TOAST table, and stays that when it is logged again
+CREATE TABLE mo_ul (id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY, k int UNIQUE, w text, n int);
+CREATE VIEW mo_ul_is AS
+  SELECT relname, amname, relpersistence, reltoastrelid <> 0 AS toast FROM pg_class c LEFT JOIN pg_am a ON a.oid = relam
+  WHERE relname LIKE 'mo\_ul\_%' AND relkind <> 'v' OR relname = 'mo_ul' ORDER BY 1;
+CREATE INDEX mo_ul_part ON mo_ul (k DESC) WHERE k > 5;
+INSERT INTO mo_ul (k, w) SELECT g, repeat('x', 20000) FROM generate_series(1, 10) g;
+BEGIN;
+INSERT INTO mo_ul (k, w) VALUES (11, 'own');
+ALTER TABLE mo_ul SET UNLOGGED;
+SELECT count(*), max(k) FROM mo_ul WHERE k > 8;
+ROLLBACK;
+SELECT * FROM mo_ul_is;
+ALTER TABLE mo_ul ALTER COLUMN n TYPE bigint, SET UNLOGGED, ADD CHECK (k > 0);
+SELECT * FROM mo_ul_is;
+ALTER TABLE mo_ul SET UNLOGGED;
+INSERT INTO mo_ul (k, w) VALUES (12, 'unlogged') RETURNING id;
+INSERT INTO mo_ul (k) VALUES (3);
+INSERT INTO mo_ul (k) VALUES (-3);
+SELECT k, length(w) FROM mo_ul WHERE k > 8 ORDER BY k DESC;
+ALTER TABLE mo_ul SET LOGGED;
+SELECT * FROM mo_ul_is;
+ALTER TABLE mo_ul SET ACCESS METHOD concord;
+SELECT * FROM mo_ul_is;
+SELECT k, length(w) FROM mo_ul WHERE k > 8 ORDER BY k DESC;
+-- its foreign keys: permanent tables reference no unlogged one; an unlogged one references both kinds
+CREATE TABLE mo_ulp (id int PRIMARY KEY);
+CREATE TABLE mo_ulc (id int REFERENCES mo_ulp, self int UNIQUE REFERENCES mo_ulc (self));
+INSERT INTO mo_ulp VALUES (1), (2), (3);
+INSERT INTO mo_ulc VALUES (1, 1);
+ALTER TABLE mo_ulp SET UNLOGGED;
+ALTER TABLE mo_ulc SET UNLOGGED;
+INSERT INTO mo_ulc VALUES (4, 4);
+INSERT INTO mo_ulc VALUES (2, 4);
+DELETE FROM mo_ulp WHERE id = 1;
+ALTER TABLE mo_ulc SET LOGGED;
+ALTER TABLE mo_ulp SET ACCESS METHOD heap;
+ALTER TABLE mo_ulc SET LOGGED;
+ALTER TABLE mo_ulp SET ACCESS METHOD concord;
+ALTER TABLE mo_ulc SET UNLOGGED;
+ALTER TABLE mo_ulp SET ACCESS METHOD concord;
+ALTER TABLE mo_ulc SET LOGGED, SET ACCESS METHOD concord;
+ALTER TABLE mo_ulc SET UNLOGGED;
+ALTER TABLE mo_ulp SET UNLOGGED;
+SELECT relname, amname, relpersistence FROM pg_class c JOIN pg_am a ON a.oid = relam WHERE relname LIKE 'mo\_ul_' ORDER BY 1;
+DROP VIEW mo_ul_is;
+DROP TABLE mo_ul, mo_ulp, mo_ulc;
 -- foreign keys: both tables in one transaction; none that another change of the statement brings
 CREATE TABLE mo_p (id int PRIMARY KEY) USING heap;
 CREATE TABLE mo_c (id int PRIMARY KEY, p int REFERENCES mo_p ON DELETE CASCADE) USING heap;
