@@ -8,12 +8,15 @@
  * raises in between (NOTIFY, ON COMMIT actions), the client gets its error and, with it, a warning that says at which LSN the
  * transaction is committed all the same.
  *
- * A transaction that wrote only Concord tables has no xid and writes no WAL.
+ * A transaction that wrote only Concord tables has no xid and writes no WAL. It may have used what others have written there
+ * (flush_earlier_wal).
  */
 #include "concord.h"
 
 #include "access/parallel.h"
 #include "access/xact.h"
+#include "access/xlog.h"
+#include "access/xlog_internal.h"
 #include "core/pause_points.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
@@ -189,6 +192,24 @@ renew_ahead(void)
 	chunks_ahead = 0;
 }
 
+/*
+ * The transaction may depend on any WAL record before its commit, of a sequence from which another session took the ids ahead, of a
+ * CREATE TABLE with synchronous_commit = off. On heap the flush of its commit record takes them along, or a crash takes it with them. Here
+ * it is durable by itself, whatever synchronous_commit says, so they must be before it. If all are on disk this is a look at a position
+ * under a spinlock.
+ */
+static void
+flush_earlier_wal(void)
+{
+	XLogRecPtr	end = GetXLogInsertRecPtr();
+	uint32		header = XLogSegmentOffset(end, wal_segment_size) < XLOG_BLCKSZ ? SizeOfXLogLongPHD : SizeOfXLogShortPHD;
+
+	/* Where the next record begins a page, that is behind the page's header, which cannot be flushed before the record. */
+	if (end % XLOG_BLCKSZ == header)
+		end -= header;
+	XLogFlush(end);
+}
+
 /* Sends the write set and returns its commit LSN, with interrupts held. Raises if it is not committed. */
 static void
 commit_write_set(void)
@@ -214,6 +235,8 @@ commit_write_set(void)
 		staged_chunks = true;
 		concord_request_start_chunk(part, size, NULL);
 	}
+	if (!cc_ws_empty())
+		flush_earlier_wal();
 	concord_request_finish_chunk();
 	cc_pause(CC_PAUSE_BACKEND_ENCODED);
 	concord_note_commit_phase(CONCORD_COMMIT_SENT, 0);
