@@ -9,6 +9,7 @@
 
 #include "access/transam.h"
 #include "access/xact.h"
+#include "storage/predicate.h"
 #include "utils/snapmgr.h"
 
 typedef struct ConcordIndexFetch
@@ -264,6 +265,8 @@ concord_tuple_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot
 {
 	uint64		prefix;
 	uint64		rowid;
+	uint64		number;
+	bool		is_alias;
 	ConcordReadPoint point;
 
 	if (snapshot->snapshot_type == SNAPSHOT_ANY)
@@ -275,7 +278,12 @@ concord_tuple_fetch_row_version(Relation rel, ItemPointer tid, Snapshot snapshot
 	point = concord_read_point_for(rel, snapshot);
 	if (concord_notes(prefix, snapshot))
 		concord_note_row(prefix, rowid);
-	return get_row(rel, prefix, rowid, point, slot);
+	if (!get_row(rel, prefix, rowid, point, slot))
+		return false;
+	/* Nothing of ours asks for it, as xact/reads.c keeps account: it shows a SERIALIZABLE read in pg_locks, as on heap. */
+	if (IsMVCCSnapshot(snapshot) && concord_tid_parse(tid, &number, &is_alias) && !is_alias)
+		PredicateLockTID(rel, tid, snapshot, InvalidTransactionId);
+	return true;
 }
 
 bool
