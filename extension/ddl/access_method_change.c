@@ -20,6 +20,7 @@
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/htup_details.h"
+#include "access/nbtree.h"
 #include "access/xact.h"
 #include "catalog/dependency.h"
 #include "catalog/indexing.h"
@@ -101,11 +102,13 @@ change_index(Relation pg_class, Oid indexid, bool to_ours)
 	Form_pg_class form;
 	ObjectAddress index;
 	ObjectAddress method;
+	bool		is_hash;
 
 	if (!HeapTupleIsValid(row))
 		elog(ERROR, "cache lookup failed for index %u", indexid);
 	form = (Form_pg_class) GETSTRUCT(row);
-	if (form->relam != (to_ours ? BTREE_AM_OID : concord_index_am_oid()))
+	is_hash = to_ours && form->relam == HASH_AM_OID;
+	if (!is_hash && form->relam != (to_ours ? BTREE_AM_OID : concord_index_am_oid()))
 		concord_refuse_index_method(get_am_name(form->relam));
 	concord_spoof_forget(indexid);
 	form->relam = to_ours ? concord_index_am_oid() : BTREE_AM_OID;
@@ -115,6 +118,8 @@ change_index(Relation pg_class, Oid indexid, bool to_ours)
 	if (to_ours)
 	{
 		concord_check_index(indexid);
+		if (is_hash)
+			concord_unhash_index(indexid);
 		recordDependencyOn(&index, &method, DEPENDENCY_NORMAL);
 	}
 	else
@@ -122,7 +127,10 @@ change_index(Relation pg_class, Oid indexid, bool to_ours)
 												  concord_index_am_oid());
 }
 
-/* Of an entry that was reloaded and not made anew. Operator classes stay btree's, and with them all that hangs on them. */
+/*
+ * Of an entry that was reloaded and not made anew. Operator classes stay btree's, and with them all that hangs on them. Hash's go, and what
+ * hangs on them.
+ */
 static void
 change_open_entry(Oid indexid, bool to_ours)
 {
@@ -131,6 +139,11 @@ change_open_entry(Oid indexid, bool to_ours)
 
 	if (!RelationIsValid(index))
 		return;
+	if (index->rd_indam->amsupport != BTNProcs)
+	{
+		concord_close_hash_entry(index);
+		return;
+	}
 	if (index->rd_amhandler != handler)
 	{
 		IndexAmRoutine *routine = GetIndexAmRoutine(handler);

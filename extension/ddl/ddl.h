@@ -37,6 +37,10 @@ void		concord_refuse_published_schema(Oid relid);
 void		concord_flip_init(void);
 /* Raises if a key column of the index, which is about to become ours, cannot be indexed. */
 void		concord_check_index(Oid indexid);
+/* What the catalogs say of a hash index, but for its access method, becomes what they would of an ordered one. */
+void		concord_unhash_index(Oid indexid);
+/* Closes a relcache entry that is a finished hash index's, so that it is made anew as the catalogs say. */
+void		concord_close_hash_entry(Relation index);
 /* The row of `catalog` whose column `attnum` is `oid`, as the running command left it; a copy, or NULL. */
 HeapTuple	concord_own_row(Relation catalog, Oid index, AttrNumber attnum, Oid oid);
 
@@ -66,8 +70,8 @@ void		concord_attribute_dropped(Oid relid);
 /* ---- hash_indexes.c ---- */
 /* btree's operator class with the type and the equality of one of hash's; raises if there is none. */
 Oid			concord_btree_class_of_hash(Oid hash_class);
-/* The column of a hash index just made becomes one that holds values of the type. */
-void		concord_hash_column_to_btree(Oid indexid, Oid opclass, Oid type, int32 typmod);
+/* The column of a hash index becomes one that holds values of the type. Of one just made, which nobody else has seen, in place. */
+void		concord_hash_column_to_btree(Oid indexid, Oid opclass, Oid type, int32 typmod, bool is_new);
 
 /* ---- enums.c ---- */
 typedef struct ConcordEnumOrder ConcordEnumOrder;

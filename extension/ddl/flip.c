@@ -113,9 +113,9 @@ btree_opclass(Oid opclass)
 	return found;
 }
 
-/* Puts btree's operator classes into the pg_index row. */
+/* Puts btree's operator classes into the pg_index row: in place if the index is new. */
 static void
-map_opclasses(Relation pg_index, HeapTuple row, Oid indexid)
+map_opclasses(Relation pg_index, HeapTuple row, Oid indexid, bool is_new)
 {
 	bool		isnull;
 	bool		changed = false;
@@ -139,7 +139,10 @@ map_opclasses(Relation pg_index, HeapTuple row, Oid indexid)
 	}
 	if (!changed)
 		return;
-	heap_inplace_update(pg_index, row);
+	if (is_new)
+		heap_inplace_update(pg_index, row);
+	else
+		CatalogTupleUpdate(pg_index, &row->t_self, row);
 
 	/* The dependencies were recorded by this command; to change them they must be seen. */
 	CommandCounterIncrement();
@@ -153,6 +156,19 @@ map_opclasses(Relation pg_index, HeapTuple row, Oid indexid)
 		if (!done)
 			(void) changeDependencyFor(RelationRelationId, indexid, OperatorClassRelationId, copied[i], classes->values[i]);
 	}
+}
+
+void
+concord_close_hash_entry(Relation index)
+{
+	Oid			indexid = RelationGetRelid(index);
+
+	/* A reload keeps what is there; with nothing in it, the entry is made anew. */
+	MemoryContextDelete(index->rd_indexcxt);
+	index->rd_indexcxt = NULL;
+	index->rd_indam = NULL;
+	RelationClose(index);
+	RelationCacheInvalidateEntry(indexid);
 }
 
 /*
@@ -178,12 +194,7 @@ correct_open_entry(Oid indexid, HeapTuple index_row, TupleDesc index_desc)
 
 	if (index->rd_indam->amsupport != BTNProcs)
 	{
-		/* hash's: with nothing in it, the next reload makes it as the catalogs say */
-		MemoryContextDelete(index->rd_indexcxt);
-		index->rd_indexcxt = NULL;
-		index->rd_indam = NULL;
-		RelationClose(index);
-		RelationCacheInvalidateEntry(indexid);
+		concord_close_hash_entry(index);
 		return;
 	}
 
@@ -273,7 +284,7 @@ concord_check_index(Oid indexid)
 
 /* A hash index has one column, of hash codes. */
 static void
-unhash_column(HeapTuple index_row, TupleDesc index_desc)
+unhash_column(HeapTuple index_row, TupleDesc index_desc, bool is_new)
 {
 	Form_pg_index form = (Form_pg_index) GETSTRUCT(index_row);
 	int32		typmod;
@@ -281,7 +292,20 @@ unhash_column(HeapTuple index_row, TupleDesc index_desc)
 	bool		isnull;
 	oidvector  *classes = (oidvector *) DatumGetPointer(heap_getattr(index_row, Anum_pg_index_indclass, index_desc, &isnull));
 
-	concord_hash_column_to_btree(form->indexrelid, btree_opclass(classes->values[0]), type, typmod);
+	concord_hash_column_to_btree(form->indexrelid, btree_opclass(classes->values[0]), type, typmod, is_new);
+}
+
+void
+concord_unhash_index(Oid indexid)
+{
+	Relation	pg_index = table_open(IndexRelationId, RowExclusiveLock);
+	HeapTuple	index_row = concord_own_row(pg_index, IndexRelidIndexId, Anum_pg_index_indexrelid, indexid);
+
+	if (!HeapTupleIsValid(index_row))
+		elog(ERROR, "could not find the pg_index row of index %u", indexid);
+	unhash_column(index_row, RelationGetDescr(pg_index), false);
+	map_opclasses(pg_index, index_row, indexid, false);
+	table_close(pg_index, RowExclusiveLock);
 }
 
 static void
@@ -304,14 +328,14 @@ flip_index(Relation pg_class, HeapTuple class_row)
 
 		check_columns(index_row, index_desc);
 		if (relam == HASH_AM_OID)
-			unhash_column(index_row, index_desc);
+			unhash_column(index_row, index_desc, true);
 		if (relam != concord_index_am_oid())
 		{
 			form->relam = concord_index_am_oid();
 			heap_inplace_update(pg_class, class_row);
 		}
 		if (relam != BTREE_AM_OID)
-			map_opclasses(pg_index, index_row, indexid);
+			map_opclasses(pg_index, index_row, indexid, true);
 		correct_open_entry(indexid, index_row, index_desc);
 
 		/* DROP EXTENSION must see the index. */

@@ -3,7 +3,8 @@
  *		USING hash on a Concord table: an ordered index that serves what the hash index would.
  *
  * Postgres has made the index as one of hash's by the time flip.c sees it: with hash's operator classes, and with a column that
- * holds hash codes, integers. Both become what CREATE INDEX USING btree would have written.
+ * holds hash codes, integers. Both become what CREATE INDEX USING btree would have written. So they do when a heap table with a hash
+ * index becomes ours.
  */
 #include "concord.h"
 
@@ -101,7 +102,7 @@ own_attribute(Relation pg_attribute, Oid indexid)
 }
 
 void
-concord_hash_column_to_btree(Oid indexid, Oid opclass, Oid type, int32 typmod)
+concord_hash_column_to_btree(Oid indexid, Oid opclass, Oid type, int32 typmod, bool is_new)
 {
 	Relation	pg_attribute = table_open(AttributeRelationId, RowExclusiveLock);
 	HeapTuple	row = own_attribute(pg_attribute, indexid);
@@ -116,6 +117,9 @@ concord_hash_column_to_btree(Oid indexid, Oid opclass, Oid type, int32 typmod)
 		set_type((Form_pg_attribute) GETSTRUCT(row), key_type, -1);
 	else
 		set_type((Form_pg_attribute) GETSTRUCT(row), type, typmod);
-	heap_inplace_update(pg_attribute, row);
+	if (is_new)
+		heap_inplace_update(pg_attribute, row);
+	else
+		CatalogTupleUpdate(pg_attribute, &row->t_self, row);
 	table_close(pg_attribute, RowExclusiveLock);
 }

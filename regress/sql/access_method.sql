@@ -49,13 +49,83 @@ CREATE INDEX am_t_id ON am_t (id, v);
 SAVEPOINT s;
 ALTER TABLE am_t SET ACCESS METHOD concord;
 ROLLBACK;
-CREATE INDEX am_t_hash ON am_t USING hash (id);
+CREATE INDEX am_t_gin ON am_t USING gin (to_tsvector('simple', v));
 ALTER TABLE am_t SET ACCESS METHOD concord;
-DROP INDEX am_t_hash;
+DROP INDEX am_t_gin;
 CREATE INDEX am_t_array ON am_t ((ARRAY[to_tsvector('simple', id::text)]));
 ALTER TABLE am_t SET ACCESS METHOD concord;
 DROP INDEX am_t_array;
 SELECT * FROM am_methods;
+-- hash indexes become ordered ones, and btree's on the way back
+CREATE TABLE am_thash (id int PRIMARY KEY, t text COLLATE "en-x-icu", n name, x xid, b jsonb, k int DEFAULT 1,
+  CONSTRAINT am_thash_ex EXCLUDE USING hash (t WITH =), CONSTRAINT am_thash_def EXCLUDE USING hash (n WITH =) DEFERRABLE INITIALLY DEFERRED)
+  USING heap;
+CREATE INDEX am_thash_t ON am_thash USING hash (t text_pattern_ops) WITH (fillfactor = 60);
+CREATE INDEX am_thash_e ON am_thash USING hash ((b -> 'k')) WHERE id > 1;
+CREATE OPERATOR CLASS am_class FOR TYPE int USING hash AS OPERATOR 1 =, FUNCTION 1 hashint4(int);
+CREATE INDEX am_thash_own ON am_thash USING hash (k am_class);
+CREATE VIEW am_hash AS
+  SELECT c.relname, m.amname, o.opcname, om.amname AS of, a.atttypid::regtype AS type,
+    (SELECT count(*) FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND refclassid = 'pg_opclass'::regclass) AS depends
+  FROM pg_index i JOIN pg_class c ON c.oid = indexrelid JOIN pg_am m ON m.oid = c.relam JOIN pg_opclass o ON o.oid = indclass[0]
+    JOIN pg_am om ON om.oid = opcmethod JOIN pg_attribute a ON attrelid = indexrelid
+  WHERE indrelid = 'am_thash'::regclass ORDER BY 1;
+INSERT INTO am_thash SELECT i, 't' || i, 'n' || i, '0', jsonb_build_object('k', i) FROM generate_series(1, 100) i;
+SELECT * FROM am_hash;
+CREATE INDEX am_thash_x ON am_thash USING hash (x);
+ALTER TABLE am_thash SET ACCESS METHOD concord;
+DROP INDEX am_thash_x;
+BEGIN;
+ALTER TABLE am_thash SET ACCESS METHOD concord;
+SELECT id FROM am_thash WHERE t = 't7';
+INSERT INTO am_thash VALUES (101, 't7');
+ROLLBACK;
+SELECT id FROM am_thash WHERE t = 't7';
+INSERT INTO am_thash VALUES (101, 't7');
+BEGIN;
+SAVEPOINT s;
+ALTER TABLE am_thash SET ACCESS METHOD concord;
+SELECT id FROM am_thash WHERE n = 'n7';
+ROLLBACK TO s;
+SELECT id FROM am_thash WHERE n = 'n7';
+COMMIT;
+SELECT count(*) FROM am_hash WHERE amname = 'hash';
+ALTER TABLE am_thash ALTER id TYPE bigint, ADD CONSTRAINT am_thash_new EXCLUDE USING hash (b WITH =), SET ACCESS METHOD concord;
+SELECT * FROM am_hash;
+EXPLAIN (COSTS OFF) SELECT id FROM am_thash WHERE b -> 'k' = '7' AND id > 1;
+SELECT id FROM am_thash WHERE b -> 'k' = '7' AND id > 1;
+SELECT id FROM am_thash WHERE t = 't8';
+SELECT id FROM am_thash WHERE n = 'n9';
+INSERT INTO am_thash VALUES (101, 't7');
+INSERT INTO am_thash VALUES (101, 't101', 'n8');
+INSERT INTO am_thash VALUES (101, 't101', 'n101', NULL, '{"k": 8.0}');
+SELECT * FROM concord.check('am_thash');
+SELECT pg_get_constraintdef(oid) FROM pg_constraint WHERE conname IN ('am_thash_ex', 'am_thash_new') ORDER BY 1;
+REINDEX TABLE am_thash;
+VACUUM FULL am_thash;
+ALTER TABLE am_thash SET ACCESS METHOD heap;
+SELECT * FROM am_hash;
+SELECT id FROM am_thash WHERE t = 't8';
+INSERT INTO am_thash VALUES (101, 't7');
+DROP OPERATOR FAMILY am_class USING hash;
+-- in the transaction that has made them, and below a partitioned one
+BEGIN;
+CREATE INDEX am_thash_id ON am_thash USING hash (id);
+ALTER TABLE am_thash ADD CONSTRAINT am_thash_late EXCLUDE USING hash (b WITH =) DEFERRABLE;
+ALTER TABLE am_thash SET ACCESS METHOD concord;
+SELECT id FROM am_thash WHERE id = 7;
+SELECT * FROM am_hash WHERE relname IN ('am_thash_id', 'am_thash_late');
+INSERT INTO am_thash VALUES (101, 't101', 'n101', NULL, '{"k": 9}');
+ROLLBACK;
+CREATE TABLE am_tp (id int, v int) PARTITION BY LIST (id);
+CREATE TABLE am_tp1 PARTITION OF am_tp FOR VALUES IN (1) USING heap;
+CREATE INDEX am_tp_v ON am_tp USING hash (v);
+INSERT INTO am_tp VALUES (1, 1);
+ALTER TABLE am_tp1 SET ACCESS METHOD concord;
+SELECT * FROM am_tp WHERE v = 1;
+SELECT * FROM am_methods WHERE relname LIKE 'am\_tp%';
+DROP VIEW am_hash;
+DROP TABLE am_thash, am_tp;
 -- a materialized view
 CREATE MATERIALIZED VIEW am_tv AS SELECT id, w FROM am_t WHERE id < 4;
 CREATE UNIQUE INDEX am_tv_id ON am_tv (id);
