@@ -12,17 +12,19 @@ SET jit = off;
 SELECT set_config('it.seed', coalesce(nullif(current_setting('it.seed', true), ''), random()::text), false) AS seed \gset
 SELECT setseed(:seed) \gset
 
--- True if a query's plan takes rows from indexes, in their order.
-CREATE FUNCTION it_uses_index(query text) RETURNS bool LANGUAGE plpgsql AS $$
+-- True if a query's plan takes rows from indexes, in their order, and none but those of an index condition if asked.
+CREATE FUNCTION it_uses_index(query text, condition bool DEFAULT false) RETURNS bool LANGUAGE plpgsql AS $$
 DECLARE
 	line text;
+	conditions int := 0;
 BEGIN
 	FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || query LOOP
-		IF line ~ 'Seq Scan|Sort' THEN
+		IF line ~ 'Seq Scan|Sort' OR (condition AND line ~ 'Filter') THEN
 			RETURN false;
 		END IF;
+		conditions := conditions + (line ~ 'Index Cond')::int;
 	END LOOP;
-	RETURN true;
+	RETURN conditions > 0 OR NOT condition;
 END $$;
 
 -- Compares heap and Concord for one type. `random` is an expression of i; `edges` are literals.
@@ -37,6 +39,8 @@ DECLARE
 	prefix text := CASE WHEN opclass ~ 'pattern' THEN '~' ELSE '' END;
 	suffix text := CASE WHEN opclass ~ 'pattern' THEN '~' ELSE '' END;
 	order_by text := CASE WHEN opclass ~ 'pattern' THEN ' USING ~<~' ELSE '' END;
+	plain_type text := regexp_replace(type, ' COLLATE.*', '');
+	is_array bool := (SELECT typcategory = 'A' FROM pg_type WHERE oid = plain_type::regtype);
 BEGIN
 	EXECUTE format('CREATE TABLE it_heap (id int, v %s) USING heap', type);
 	EXECUTE format('CREATE TABLE it_conc (id int, v %s) USING concord', type);
@@ -88,6 +92,17 @@ BEGIN
 			END IF;
 		END LOOP;
 
+		-- which the index answers, and not a filter, where btree's does
+		FOREACH query IN ARRAY ARRAY['v < %1$L::%2$s', 'v <= %1$L::%2$s', 'v = %1$L::%2$s', 'v >= %1$L::%2$s', 'v > %1$L::%2$s',
+									 'v = ANY (ARRAY[%1$L, %3$L]::%4$s[])', 'v IS NULL', 'v IS NOT NULL'] LOOP
+			CONTINUE WHEN opclass ~ 'image' OR (NOT ordered AND query ~ '[<>]') OR (is_array AND query ~ 'ANY');
+			query := regexp_replace(query, '[<>]=?', prefix || '\&' || suffix);
+			query := 'SELECT id FROM it_conc WHERE ' || format(query, edges[1], type, edges[2], plain_type);
+			IF it_uses_index(replace(query, 'it_conc', 'it_heap'), true) AND NOT it_uses_index(query, true) THEN
+				RETURN NEXT format('%s %s %s: no index scan for %s', type, opclass, direction, query) || seed;
+			END IF;
+		END LOOP;
+
 		-- between, IN, IS NULL, IS NOT NULL
 		EXECUTE format('SELECT count(*) FROM (SELECT v, lead(v, 7) OVER (ORDER BY id) w FROM it_heap WHERE id %% 7 = 0) s, '
 					   'LATERAL (SELECT count(*), sum(id) FROM it_heap WHERE v %1$s s.v AND v %2$s s.w) a(n, ids), '
@@ -98,8 +113,8 @@ BEGIN
 			RETURN NEXT format('%s %s %s: %s ranges differ', type, opclass, direction, wrong) || seed;
 		END IF;
 		FOREACH query IN ARRAY ARRAY['v IS NULL', 'v IS NOT NULL', 'v = ANY ((SELECT array_agg(v) FROM it_heap WHERE id % 3 = 0)::%s[])'] LOOP
-			CONTINUE WHEN query ~ 'ANY' AND (SELECT typcategory = 'A' FROM pg_type WHERE oid = regexp_replace(type, ' COLLATE.*', '')::regtype);
-			query := replace(query, '%s', regexp_replace(type, ' COLLATE.*', ''));
+			CONTINUE WHEN is_array AND query ~ 'ANY';
+			query := replace(query, '%s', plain_type);
 			EXECUTE format('SELECT count(*) FROM (SELECT count(*), sum(id) FROM it_heap WHERE %1$s) a(n, ids), '
 						   '(SELECT count(*), sum(id) FROM it_conc WHERE %1$s) b(n, ids) '
 						   'WHERE (a.n, a.ids) IS DISTINCT FROM (b.n, b.ids)', query) INTO wrong;

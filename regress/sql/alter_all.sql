@@ -135,7 +135,7 @@ CREATE INDEX aa_zz ON aa_u (zz);
 ROLLBACK TO s;
 SELECT sum(z::int) FROM aa_u;
 ALTER TABLE aa_u ADD UNIQUE (z);
-INSERT INTO aa_u (id, w, z) VALUES (60, 60, '1');
+INSERT INTO aa_u (id, w, z) VALUES (0, 0, '1');
 ROLLBACK;
 SELECT count(*) FROM aa_u;
 -- dropped columns, and rows from before, in writes and rewrites

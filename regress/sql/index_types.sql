@@ -38,7 +38,7 @@ SELECT it_check('time', '''00:00''::time + random() * ''24 h''::interval', '{00:
 SELECT it_check('timetz', '(''00:00''::time + (random() * 24)::int * ''1 h''::interval)::text || to_char((random() * 30)::int - 15, ''SG00'')',
 				'{00:00+00,01:00+01,23:00-01,24:00-15:59,00:00+15:59}');
 SELECT it_check('timestamp', '''2000-01-01''::timestamp + (random() - 0.5) * ''4000 y''::interval', '{infinity,-infinity,4713-01-01 BC,2000-01-01}');
-SELECT it_check('timestamptz', '''2000-01-01''::timestamptz + (random() - 0.5) * ''4000 y''::interval', '{infinity,-infinity,2000-01-01}');
+SELECT it_check('timestamptz', '''2000-01-01''::timestamptz + (random() - 0.5) * ''4000 y''::interval', '{infinity,-infinity,2000-01-01,4713-01-01 BC,0001-12-31 23:59:59 BC,0001-01-01}');
 SELECT it_check('interval', 'make_interval(months => (random() * 4 - 2)::int, days => (random() * 90 - 45)::int, hours => (random() * 2000 - 1000)::int)',
 				'{0,1 month,30 days,720 hours,-1 month,-30 days,178000000 years,-178000000 years}');
 SELECT it_check('inet', '(''10.'' || (random() * 3)::int || ''.'' || (random() * 3)::int || ''.'' || (random() * 255)::int || ''/'' || (random() * 32)::int)',
