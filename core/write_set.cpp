@@ -9,13 +9,9 @@ namespace concord {
 
 namespace {
 
-constexpr size_t kFirstBlockBytes = 8u << 10;
-constexpr size_t kMaxBlockBytes = kHugePageBytes;
-
 // What the containers take beside their elements, by and large; for the limit.
-constexpr size_t kMapNodeOverhead = 48;
+constexpr size_t kKeyOverhead = 2 * sizeof(WriteSet::KeyedChain);
 constexpr size_t kCheckOverhead = 24;
-constexpr size_t kKeptChecks = 4096;  // so much room waits for the next transaction
 
 // Makes room for one more element, so that the push that follows cannot fail.
 template <typename Vector>
@@ -41,40 +37,6 @@ bool IsNothing(const WriteSet::Chain& chain) {
 
 }  // namespace
 
-char* Arena::Allocate(size_t size) {
-  size = (size + 7) & ~size_t{7};
-  if (blocks_.empty() || blocks_.back().size - offset_ < size) {
-    const size_t grown = blocks_.empty() ? kFirstBlockBytes : std::min(kMaxBlockBytes, blocks_.back().size * 2);
-    const size_t block = std::max(size, grown);
-    ReserveOne(&blocks_);
-    blocks_.push_back({MakeLargeArray<char>(block), block});
-    offset_ = 0;
-  }
-  char* at = blocks_.back().bytes.get() + offset_;
-  offset_ += size;
-  used_ += size;
-  return at;
-}
-
-char* Arena::Copy(std::string_view bytes) {
-  char* at = Allocate(bytes.size());
-  memcpy(at, bytes.data(), bytes.size());
-  return at;
-}
-
-void* Arena::do_allocate(size_t size, [[maybe_unused]] size_t alignment) {
-  assert(alignment <= 8);
-  return Allocate(size);
-}
-
-void Arena::Release(const Mark& mark) {
-  // The first block is for the next transaction, unless it was made for something large.
-  const bool keep_first = mark.blocks == 0 && !blocks_.empty() && blocks_[0].size == kFirstBlockBytes;
-  blocks_.erase(blocks_.begin() + (keep_first ? 1 : static_cast<ptrdiff_t>(mark.blocks)), blocks_.end());
-  offset_ = mark.offset;
-  used_ = mark.used;
-}
-
 WriteSet::Key::Key(std::string_view key_body) : body(key_body) {
   if (body.size() >= 8) {
     head = LoadBe64(body.data());
@@ -89,14 +51,13 @@ WriteSet::Storage* WriteSet::FindStorage(uint64_t prefix) const {
   if (last_storage_ != nullptr && last_storage_->prefix == prefix) return last_storage_;
   const auto found = storages_.find(prefix);
   if (found == storages_.end()) return nullptr;
-  return last_storage_ = found->second;
+  return last_storage_ = const_cast<Storage*>(&found->second);
 }
 
 WriteSet::Storage* WriteSet::MakeStorage(uint64_t prefix) {
-  static_assert(alignof(Storage) <= 8);
-  auto* storage = new (storage_arena_.Allocate(sizeof(Storage))) Storage(prefix, &arena_, &storage_arena_);
-  storages_.emplace(prefix, storage);
-  return storage;
+  return &storages_
+              .emplace(std::piecewise_construct, std::forward_as_tuple(prefix), std::forward_as_tuple(prefix, &nodes_))
+              .first->second;
 }
 
 const WriteSet::OwnCheck* WriteSet::CheckOf(uint64_t key_hash) const {
@@ -108,8 +69,8 @@ const WriteSet::OwnCheck* WriteSet::CheckOf(uint64_t key_hash) const {
 }
 
 size_t WriteSet::bytes() const {
-  return arena_.used() + checks_.size() * (sizeof(OwnCheck) + kCheckOverhead) + aliases_.size() * sizeof(Alias) +
-         undo_.size() * sizeof(Undo) + unsent_keys_ * sizeof(void*);
+  return arena_.used() + key_count_ * kKeyOverhead + checks_.size() * (sizeof(OwnCheck) + kCheckOverhead) +
+         aliases_.size() * sizeof(Alias) + undo_.size() * sizeof(Undo) + unsent_keys_ * sizeof(KeyedChain);
 }
 
 Status WriteSet::CheckLimit(size_t more) const {
@@ -150,28 +111,31 @@ Status WriteSet::Add(uint64_t prefix, std::string_view body, size_t value_size, 
                      bool base_absent, uint64_t* alias, const Lsn* observed) {
   if (kPrefixSize + body.size() > kMaxKey) return {Code::kTooLarge, "key longer than storage can hold"};
   if (value_size > kMaxValueBytes) return {Code::kTooLarge, "row or index entry larger than storage can hold"};
-  const size_t more = sizeof(Version) + value_size + body.size() + sizeof(KeyMap::value_type) + kMapNodeOverhead;
+  const size_t more = sizeof(Version) + value_size + sizeof(Chain) + body.size() + kKeyOverhead;
   if (Status status = CheckLimit(more); !status.ok()) return status;
 
   // Everything that can fail for want of memory comes before anything that would have to be taken back.
   if (!subs_.empty()) ReserveOne(&undo_);
-  if (alias != nullptr) ReserveOne(&aliases_);
   Storage* storage = FindStorage(prefix);
   if (storage == nullptr) storage = MakeStorage(prefix);
   if (subs_.empty()) ReserveOne(&storage->unsent);
-  auto* version = new (arena_.Allocate(sizeof(Version))) Version{};
-  if (room != nullptr) {
-    version->value = *room = arena_.Allocate(value_size);
-    version->size = static_cast<uint32_t>(value_size);
+  nodes_.Reserve();
+  if (alias != nullptr) {
+    aliases_.push_back({});  // names nothing yet
+    *alias = aliases_.size();
   }
+  auto* version = new (arena_.Allocate(sizeof(Version) + value_size)) Version{};
   version->cid = cid;
+  version->size = static_cast<uint32_t>(value_size);
+  if (room != nullptr) *room = reinterpret_cast<char*>(version + 1);
 
   // Bulk loads come with growing rowids: their place is the end.
-  KeyMap& keys = storage->keys;
+  KeySet& keys = storage->keys;
   const Key sought(body);
-  const bool at_end = !keys.empty() && keys.rbegin()->first < sought;
-  auto key = at_end ? keys.end() : keys.lower_bound(sought);
-  const bool first = key == keys.end() || sought < key->first;
+  const InKeyOrder in_order;
+  const bool at_end = !keys.empty() && in_order(*keys.rbegin(), sought);
+  const auto found = at_end ? keys.end() : keys.lower_bound(sought);
+  const bool first = found == keys.end() || in_order(sought, *found);
   if (observed != nullptr) {
     const uint64_t hash = HashOf(prefix, body);
     Status status = first ? AppendCheck(prefix, hash, LockMode::kAbsent, *observed, false)
@@ -179,26 +143,31 @@ Status WriteSet::Add(uint64_t prefix, std::string_view body, size_t value_size, 
     if (!status.ok()) return status;
     if (!subs_.empty()) ReserveOne(&undo_);
   }
+  Chain* chain;
   if (first) {
-    key = keys.emplace_hint(key, Key({arena_.Copy(body), body.size()}), Chain{version, version, base_absent});
+    chain = new (arena_.Allocate(sizeof(Chain) + body.size())) Chain{version, version, 0, 0};
+    chain->body_size = static_cast<uint32_t>(body.size());
+    chain->base_absent = base_absent;
+    memcpy(chain + 1, body.data(), body.size());
+    keys.insert(found, {sought.head, chain});
     key_count_++;
     changes_++;
   } else {
-    Chain& chain = key->second;
-    assert(chain.newest->cid <= cid);
-    version->older = chain.newest;
-    chain.newest->newer = version;
-    chain.newest = version;
+    chain = found->chain;
+    assert(chain->newest->cid <= cid);
+    version->older = chain->newest;
+    chain->newest->newer = version;
+    chain->newest = version;
   }
   if (alias != nullptr) {
-    aliases_.push_back({storage, &*key, version});
-    *alias = version->alias = aliases_.size();
+    aliases_.back() = {storage, chain, version};
+    version->alias = *alias;
   }
   if (!subs_.empty()) {
-    undo_.emplace_back(VersionUndo{storage, key});
+    undo_.emplace_back(VersionUndo{storage, chain});
     untracked_ = true;
   } else {
-    storage->unsent.push_back(&*key);
+    storage->unsent.push_back({sought.head, chain});
     unsent_keys_++;
     unsent_bytes_ += kMutationHeaderSize + kPrefixSize + body.size() + value_size;
   }
@@ -237,9 +206,9 @@ Status WriteSet::MergeCheck(uint64_t prefix, uint64_t hash, LockMode mode, Lsn o
 Status WriteSet::AppendCheck(uint64_t prefix, uint64_t hash, LockMode mode, Lsn observed, bool indexed) {
   if (Status status = CheckLimit(sizeof(OwnCheck) + kCheckOverhead); !status.ok()) return status;
   if (!subs_.empty()) ReserveOne(&undo_);
-  ReserveOne(&checks_);
-  if (indexed) check_index_.Insert(static_cast<uint32_t>(checks_.size()), hash);
-  checks_.push_back({hash, observed, mode, static_cast<Space>(prefix >> 56), indexed, static_cast<StorageId>(prefix)});
+  checks_.push_back({hash, observed, mode, static_cast<Space>(prefix >> 56), false, static_cast<StorageId>(prefix)});
+  if (indexed) check_index_.Insert(static_cast<uint32_t>(checks_.size() - 1), hash);
+  checks_.back().indexed = indexed;
   if (!subs_.empty()) undo_.emplace_back(CheckUndo{checks_.size() - 1, {}, true});
   return Status::Ok();
 }
@@ -249,15 +218,15 @@ void WriteSet::SetHead(uint64_t prefix, std::string_view body, uint32_t cid, std
   const Version* version = chain != nullptr ? chain->newest : nullptr;
   while (version != nullptr && version->cid != cid) version = version->older;
   if (version == nullptr || version->sent || version->size < head.size()) return;
-  memcpy(const_cast<char*>(version->value), head.data(), head.size());  // the arena's, and so ours
+  memcpy(const_cast<char*>(version->value()), head.data(), head.size());  // the arena's, and so ours
 }
 
 void WriteSet::Name(uint64_t prefix, std::string_view body, uint64_t alias) {
   Storage* storage = FindStorage(prefix);
-  const auto key = storage->keys.find(Key(body));
+  const Chain* chain = storage->keys.find(Key(body))->chain;
   if (aliases_.size() < alias) aliases_.resize(alias, Alias{});
-  aliases_[alias - 1] = {storage, &*key, key->second.newest};
-  key->second.newest->alias = alias;
+  aliases_[alias - 1] = {storage, chain, chain->newest};
+  chain->newest->alias = alias;
 }
 
 const WriteSet::Chain* WriteSet::Find(uint64_t prefix, std::string_view body) const {
@@ -265,9 +234,9 @@ const WriteSet::Chain* WriteSet::Find(uint64_t prefix, std::string_view body) co
   const Storage* storage = FindStorage(prefix);
   if (storage == nullptr || storage->keys.empty()) return nullptr;
   const Key sought(body);
-  if (storage->keys.rbegin()->first < sought) return nullptr;  // as for each new key of a load
+  if (InKeyOrder()(*storage->keys.rbegin(), sought)) return nullptr;  // as for each new key of a load
   const auto key = storage->keys.find(sought);
-  return key == storage->keys.end() ? nullptr : &key->second;
+  return key == storage->keys.end() ? nullptr : key->chain;
 }
 
 bool WriteSet::FindAlias(uint64_t alias, uint64_t* prefix, uint64_t* rowid, const Chain** chain,
@@ -276,13 +245,13 @@ bool WriteSet::FindAlias(uint64_t alias, uint64_t* prefix, uint64_t* rowid, cons
   const Alias& named = aliases_[alias - 1];
   if (named.version == nullptr) return false;
   *prefix = named.storage->prefix;
-  *rowid = named.key->first.head;
-  *chain = &named.key->second;
+  *rowid = LoadBe64(named.chain->body().data());
+  *chain = named.chain;
   *version = named.version;
   return true;
 }
 
-const WriteSet::KeyMap* WriteSet::Keys(uint64_t prefix) const {
+const WriteSet::KeySet* WriteSet::Keys(uint64_t prefix) const {
   if (key_count_ == 0) return nullptr;
   const Storage* storage = FindStorage(prefix);
   return storage == nullptr || storage->keys.empty() ? nullptr : &storage->keys;
@@ -290,20 +259,20 @@ const WriteSet::KeyMap* WriteSet::Keys(uint64_t prefix) const {
 
 WriteSet::Added WriteSet::EstimateAdded(uint64_t prefix) const {
   constexpr uint64_t kSample = 32;
-  const KeyMap* keys = Keys(prefix);
+  const KeySet* keys = Keys(prefix);
   if (keys == nullptr) return {};
   Added found;
   uint64_t looked_at = 0;
-  const auto look_at = [&](const KeyMap::value_type& key) {
+  const auto look_at = [&](const Chain& chain) {
     looked_at++;
-    if (!key.second.base_absent || key.second.newest->deleted()) return;
+    if (!chain.base_absent || chain.newest->deleted()) return;
     found.keys++;
-    found.bytes += kPrefixSize + key.first.body.size() + key.second.newest->bytes().size();
+    found.bytes += kPrefixSize + chain.body_size + chain.newest->size;
   };
   auto from_begin = keys->begin();
   auto from_end = keys->rbegin();
-  for (uint64_t i = 0; i < kSample && looked_at < keys->size(); i++) look_at(*from_begin++);
-  for (uint64_t i = 0; i < kSample && looked_at < keys->size(); i++) look_at(*from_end++);
+  for (uint64_t i = 0; i < kSample && looked_at < keys->size(); i++) look_at(*(from_begin++)->chain);
+  for (uint64_t i = 0; i < kSample && looked_at < keys->size(); i++) look_at(*(from_end++)->chain);
   const double scale = static_cast<double>(keys->size()) / static_cast<double>(looked_at);
   return {static_cast<uint64_t>(static_cast<double>(found.keys) * scale),
           static_cast<uint64_t>(static_cast<double>(found.bytes) * scale)};
@@ -324,13 +293,13 @@ void WriteSet::SubAbort(uint32_t subid) {
   const auto first = std::find_if(subs_.begin(), subs_.end(), [&](const auto& sub) { return sub.id >= subid; });
   if (first == subs_.end()) return;
   while (undo_.size() > first->undo_size) {
-    const Undo& undo = undo_.back();
+    Undo& undo = undo_.back();
     if (const auto* version = std::get_if<VersionUndo>(&undo)) {
       UndoVersion(*version);
     } else if (const auto* check = std::get_if<CheckUndo>(&undo)) {
       UndoCheck(*check);
     } else {
-      UndoForget(std::get<ForgetUndo>(undo));
+      UndoForget(&std::get<ForgetUndo>(undo));
     }
     undo_.pop_back();
   }
@@ -339,7 +308,7 @@ void WriteSet::SubAbort(uint32_t subid) {
 }
 
 void WriteSet::UndoVersion(const VersionUndo& undo) {
-  Chain& chain = undo.key->second;
+  Chain& chain = *undo.chain;
   Version* undone = chain.newest;
   if (undone->alias != 0) aliases_[undone->alias - 1].version = nullptr;
   if (undone->older != nullptr) {
@@ -347,10 +316,9 @@ void WriteSet::UndoVersion(const VersionUndo& undo) {
     chain.newest->newer = nullptr;
     return;
   }
-  undo.storage->keys.erase(undo.key);
+  undo.storage->keys.erase(Key(chain.body()));
   key_count_--;
   changes_++;
-  erasures_++;
 }
 
 void WriteSet::UndoCheck(const CheckUndo& undo) {
@@ -363,14 +331,13 @@ void WriteSet::UndoCheck(const CheckUndo& undo) {
   }
 }
 
-void WriteSet::UndoForget(const ForgetUndo& undo) {
-  undo.storage->keys.swap(*undo.keys);
+void WriteSet::UndoForget(ForgetUndo* undo) {
+  undo->storage->keys.swap(undo->keys);
   untracked_ = true;
-  key_count_ += undo.storage->keys.size();
+  key_count_ += undo->storage->keys.size();
   changes_++;
-  erasures_++;
-  for (const auto& [key, chain] : undo.storage->keys) {
-    for (Version* version = chain.newest; version != nullptr; version = version->older) {
+  for (const auto& [head, chain] : undo->storage->keys) {
+    for (Version* version = chain->newest; version != nullptr; version = version->older) {
       if (version->alias != 0) aliases_[version->alias - 1].version = version;
     }
   }
@@ -379,13 +346,9 @@ void WriteSet::UndoForget(const ForgetUndo& undo) {
 void WriteSet::Forget(uint64_t prefix) {
   Storage* storage = FindStorage(prefix);
   if (storage == nullptr || storage->keys.empty()) return;
-  KeyMap* kept = nullptr;
-  if (!subs_.empty()) {
-    kept = new (arena_.Allocate(sizeof(KeyMap))) KeyMap(&arena_);
-    ReserveOne(&undo_);
-  }
-  for (const auto& [key, chain] : storage->keys) {
-    for (const Version* version = chain.newest; version != nullptr; version = version->older) {
+  if (!subs_.empty()) ReserveOne(&undo_);
+  for (const auto& [head, chain] : storage->keys) {
+    for (const Version* version = chain->newest; version != nullptr; version = version->older) {
       if (version->alias != 0) aliases_[version->alias - 1].version = nullptr;
     }
   }
@@ -393,13 +356,8 @@ void WriteSet::Forget(uint64_t prefix) {
   storage->unsent.clear();
   key_count_ -= storage->keys.size();
   changes_++;
-  erasures_++;
-  if (kept == nullptr) {
-    storage->keys.clear();
-  } else {
-    kept->swap(storage->keys);  // a rollback gives them back
-    undo_.emplace_back(ForgetUndo{storage, kept});
-  }
+  if (!subs_.empty()) undo_.emplace_back(ForgetUndo{storage, std::move(storage->keys)});  // a rollback gives them back
+  storage->keys.clear();
 }
 
 void WriteSet::EncodeAhead(const Token& token, uint32_t sequence, std::string* chunk) {
@@ -408,9 +366,9 @@ void WriteSet::EncodeAhead(const Token& token, uint32_t sequence, std::string* c
   AppendChunkHeader(chunk, token, sequence, 0);
   chunk->reserve(std::min(kChunkHeaderSize + unsent_bytes_, kMaxChunkBytes));
   bool full = !EncodeHalfSent(chunk);
-  for (const auto& [prefix, storage] : storages_) {
+  for (auto& [prefix, storage] : storages_) {
     if (full) break;
-    full = !EncodeUnsent(storage, chunk);
+    full = !EncodeUnsent(&storage, chunk);
   }
   if (half_sent_) SetChunkFlag(chunk, kChunkUnfinished);
   // Of what is left, or was replaced before it was sent, the size is not known exactly: it only says when to come
@@ -428,19 +386,19 @@ bool WriteSet::EncodeHalfSent(std::string* chunk) {
 
 // False if there was no room for all.
 bool WriteSet::EncodeUnsent(Storage* storage, std::string* chunk) {
-  const auto by_key = [](const KeyMap::value_type* a, const KeyMap::value_type* b) { return a->first < b->first; };
   auto& unsent = storage->unsent;
-  if (!std::is_sorted(unsent.begin(), unsent.end(), by_key)) std::sort(unsent.begin(), unsent.end(), by_key);
+  if (!std::is_sorted(unsent.begin(), unsent.end(), InKeyOrder()))
+    std::sort(unsent.begin(), unsent.end(), InKeyOrder());
   std::string key;
   AppendBe64(&key, storage->prefix);
   size_t done = 0;
   for (; done < unsent.size(); done++) {
-    const auto& [own, chain] = *unsent[done];
+    const Chain& chain = *unsent[done].chain;
     Version* newest = chain.newest;
     if (newest->sent || IsNothing(chain)) continue;
-    const size_t size = kMutationHeaderSize + kPrefixSize + own.body.size() + newest->size;
+    const size_t size = kMutationHeaderSize + kPrefixSize + chain.body_size + newest->size;
     key.resize(kPrefixSize);
-    key.append(own.body);
+    key.append(chain.body());
     if (chunk->size() + size > kMaxChunkBytes) {
       if (ChunkHolds(key.size(), newest->size)) break;
       half_sent_.emplace(key, newest->bytes());
@@ -465,8 +423,8 @@ bool WriteSet::EncodeUnsent(Storage* storage, std::string* chunk) {
 void WriteSet::ForgetSent() {
   half_sent_.reset();
   for (const auto& [prefix, storage] : storages_) {
-    for (auto& [key, chain] : storage->keys) {
-      for (Version* version = chain.newest; version != nullptr; version = version->older) version->sent = 0;
+    for (const auto& [head, chain] : storage.keys) {
+      for (Version* version = chain->newest; version != nullptr; version = version->older) version->sent = 0;
     }
   }
   untracked_ = true;
@@ -482,13 +440,11 @@ void WriteSet::Reset() {
   storages_.clear();
   if (!checks_.empty()) check_index_.Clear();
   checks_.clear();
-  if (checks_.capacity() > kKeptChecks) checks_.shrink_to_fit();
   aliases_.clear();
   arena_.Release({});
-  storage_arena_.Release({});
+  nodes_.Reset();
   key_count_ = 0;
   changes_++;
-  erasures_++;
 }
 
 WriteSetEncoder::WriteSetEncoder(const WriteSet* write_set, const Token& token, Lsn read_lsn, uint32_t chunks_ahead,
@@ -520,15 +476,16 @@ bool WriteSetEncoder::Fill(std::string* chunk) {
   if (value_ && !ContinueValue(chunk)) return true;
   std::string key;
   for (; storage_ != write_set_->storages_.end(); ++storage_, in_storage_ = false) {
-    const WriteSet::KeyMap& keys = storage_->second->keys;
+    const WriteSet::KeySet& keys = storage_->second.keys;
     if (!in_storage_) key_ = keys.begin();
     in_storage_ = true;
     key.clear();
     AppendBe64(&key, storage_->first);
     for (; key_ != keys.end(); ++key_) {
-      const WriteSet::Version* newest = key_->second.newest;
-      if (newest->sent || IsNothing(key_->second)) continue;
-      const std::string_view body = key_->first.body;
+      const WriteSet::Chain& chain = *key_->chain;
+      const WriteSet::Version* newest = chain.newest;
+      if (newest->sent || IsNothing(chain)) continue;
+      const std::string_view body = chain.body();
       const size_t size = kMutationHeaderSize + kPrefixSize + body.size() + newest->size;
       key.resize(kPrefixSize);
       key.append(body);

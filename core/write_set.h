@@ -1,8 +1,10 @@
 // The write set of one transaction: every version that it made of every key, and the keys to be checked when it
 // commits.
 //
-//   storages   prefix -> ordered map of key body -> chain of versions, newest first; the map's nodes, values and bodies
-//              lie in an arena, and nothing in it is ever destroyed: a load of a million rows is forgotten at once
+//   storages   prefix -> ordered set of chains: a key's body with its versions, newest first. Chains and versions lie
+//   in
+//              an arena, each with its bytes behind it, and nothing in it is ever destroyed: a load of a million rows
+//              is forgotten at once. The set is a B-tree: a load is as fast as its memory is small
 //   checks     key hash -> (mode, observed LSN), in order of first use. Of one key there may be several, at most one a
 //              mode: a weak one with an old observation stands beside a strong one with a newer one, as it must not
 //              make that one old. What another one says as well is left out. The first check of a key that came with
@@ -18,82 +20,59 @@
 // arena after a mark belongs to what is undone with the mark, so rolling back gives its memory back. Without an open
 // subtransaction nothing is logged: the whole write set is reset instead.
 //
-// Pointers into the arena are good until their version is rolled back, forgotten or reset. Iterators of a KeyMap stay
-// valid while versions are added and until erasures() changes.
+// Pointers into the arena are good until their version is rolled back, forgotten or reset. Iterators of a KeySet are
+// good until changes() changes.
 //
 // Pure: no I/O. Not thread-safe.
 #pragma once
 
+#include <absl/container/btree_set.h>
+
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
-#include <memory_resource>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
+#include "core/arena.h"
 #include "core/flat_index.h"
 #include "core/key.h"
-#include "core/large_memory.h"
 #include "core/parts.h"
 #include "core/status.h"
 #include "core/wire.h"
 
 namespace concord {
 
-// Bump allocation of 8-aligned pieces; all that came after a mark is released at once, and nothing before. As a memory
-// resource of containers: what they give back waits for that.
-class Arena : public std::pmr::memory_resource {
- public:
-  struct Mark {
-    size_t blocks = 0;
-    size_t offset = 0;
-    size_t used = 0;
-  };
-
-  char* Allocate(size_t size);
-  char* Copy(std::string_view bytes);
-  Mark mark() const { return {blocks_.size(), offset_, used_}; }
-  void Release(const Mark& mark);
-  size_t used() const { return used_; }
-
- private:
-  void* do_allocate(size_t size, size_t alignment) override;
-  void do_deallocate(void*, size_t, size_t) override {}
-  bool do_is_equal(const memory_resource& other) const noexcept override { return this == &other; }
-
-  struct Block {
-    LargeArray<char> bytes;
-    size_t size;
-  };
-  std::vector<Block> blocks_;
-  size_t offset_ = 0;  // in the last block
-  size_t used_ = 0;
-};
-
 class WriteSet {
  public:
   static constexpr uint32_t kAllCommands = UINT32_MAX;  // sees every own version
 
+  // The value follows it in the arena.
   struct Version {
     Version* older;
     Version* newer;
-    const char* value;  // nullptr: deletion
-    uint32_t size : 31;
-    uint32_t sent : 1;  // ahead of the commit
-    uint32_t cid;
     uint64_t alias;  // 0: none
+    uint32_t cid;
+    uint32_t size : 31;  // 0: deletion
+    uint32_t sent : 1;   // ahead of the commit
 
-    bool deleted() const { return value == nullptr; }
-    std::string_view bytes() const { return {value, size}; }
+    bool deleted() const { return size == 0; }
+    const char* value() const { return deleted() ? nullptr : reinterpret_cast<const char*>(this + 1); }
+    std::string_view bytes() const { return {value(), size}; }
   };
 
+  // A key with its versions. The body follows it in the arena.
   struct Chain {
     Version* newest;
     Version* oldest;
-    bool base_absent;  // the oldest version was put where nothing was
+    uint32_t body_size : 31;
+    uint32_t base_absent : 1;  // the oldest version was put where nothing was
+
+    std::string_view body() const { return {reinterpret_cast<const char*>(this + 1), body_size}; }
 
     // The newest version made before command `curcid`; nullptr if there is none.
     const Version* Visible(uint32_t curcid) const {
@@ -110,10 +89,23 @@ class WriteSet {
 
     uint64_t head;
     std::string_view body;
-
-    friend bool operator<(const Key& a, const Key& b) { return a.head != b.head ? a.head < b.head : a.body < b.body; }
   };
-  using KeyMap = std::pmr::map<Key, Chain>;
+  struct KeyedChain {
+    uint64_t head;  // of the body
+    Chain* chain;
+
+    std::string_view body() const { return chain->body(); }
+  };
+  struct InKeyOrder {
+    using is_transparent = void;
+
+    static std::string_view Body(const Key& key) { return key.body; }
+    static std::string_view Body(const KeyedChain& key) { return key.body(); }
+    bool operator()(const auto& a, const auto& b) const {
+      return a.head != b.head ? a.head < b.head : Body(a) < Body(b);
+    }
+  };
+  using KeySet = absl::btree_set<KeyedChain, InKeyOrder, NodeAllocator<KeyedChain>>;
 
   // Adds a version. `base_absent` counts only for the key's first own version. `alias` may be nullptr; then the version
   // gets none. kTooLarge over the limit, or for a key or value that no record may carry.
@@ -136,8 +128,8 @@ class WriteSet {
   // The version that an alias names, with its row; false if it was rolled back, forgotten or never was.
   bool FindAlias(uint64_t alias, uint64_t* prefix, uint64_t* rowid, const Chain** chain, const Version** version) const;
 
-  // The keys of a storage; nullptr if there are none. The map's address lasts until Reset.
-  const KeyMap* Keys(uint64_t prefix) const;
+  // The keys of a storage; nullptr if there are none. The set's address lasts until Reset.
+  const KeySet* Keys(uint64_t prefix) const;
 
   // What the transaction has added to a storage, as the replica will count it: keys that were not there, bytes of them
   // without their versions, and of their values. Estimated from some keys at both ends.
@@ -172,15 +164,13 @@ class WriteSet {
 
     Check check() const { return {key_hash, observed, mode}; }
   };
-  using OwnChecks = std::vector<OwnCheck, LargeAllocator<OwnCheck>>;
+  using OwnChecks = std::deque<OwnCheck>;
   const OwnChecks& checks() const { return checks_; }
   // The strongest check of the key of this hash; nullptr if there is none.
   const OwnCheck* CheckOf(uint64_t key_hash) const;
 
   // Grows whenever a key appears or disappears.
   const uint64_t& changes() const { return changes_; }
-  // Grows whenever a key disappears, and with it the iterators that stood on it.
-  uint64_t erasures() const { return erasures_; }
 
   void SubBegin(uint32_t subid);
   // What the subtransaction did is its parent's now.
@@ -195,16 +185,15 @@ class WriteSet {
   friend class WriteSetCopy;
 
   struct Storage {
-    Storage(uint64_t of, std::pmr::memory_resource* arena, std::pmr::memory_resource* storage_arena)
-        : prefix(of), keys(arena), unsent(storage_arena) {}
+    Storage(uint64_t of, NodePool* nodes) : prefix(of), keys(NodeAllocator<KeyedChain>(nodes)) {}
 
     uint64_t prefix;
-    KeyMap keys;
-    std::pmr::vector<const KeyMap::value_type*> unsent;
+    KeySet keys;
+    std::vector<KeyedChain> unsent;
   };
   struct VersionUndo {
     Storage* storage;
-    KeyMap::iterator key;
+    Chain* chain;
   };
   struct CheckUndo {
     size_t index;
@@ -213,7 +202,7 @@ class WriteSet {
   };
   struct ForgetUndo {
     Storage* storage;
-    KeyMap* keys;
+    KeySet keys;
   };
   using Undo = std::variant<VersionUndo, CheckUndo, ForgetUndo>;
   struct Subtransaction {
@@ -222,8 +211,8 @@ class WriteSet {
     Arena::Mark arena;
   };
   struct Alias {
-    Storage* storage;
-    const KeyMap::value_type* key;
+    const Storage* storage;
+    const Chain* chain;
     Version* version;  // nullptr: gone
   };
 
@@ -242,15 +231,15 @@ class WriteSet {
   bool EncodeUnsent(Storage* storage, std::string* chunk);
   void UndoVersion(const VersionUndo& undo);
   void UndoCheck(const CheckUndo& undo);
-  void UndoForget(const ForgetUndo& undo);
+  void UndoForget(ForgetUndo* undo);
 
   Arena arena_;
-  Arena storage_arena_;                    // of the storages, which last until Reset: undo records point to them
-  std::map<uint64_t, Storage*> storages_;  // by prefix
+  NodePool nodes_;                        // of the storages' keys
+  std::map<uint64_t, Storage> storages_;  // by prefix; they last until Reset: undo records point to them
   mutable Storage* last_storage_ = nullptr;
   OwnChecks checks_;
-  FlatIndex check_index_;       // numbers in checks_, by key hash
-  std::vector<Alias> aliases_;  // alias n at n - 1
+  FlatIndex check_index_;      // numbers in checks_, by key hash
+  std::deque<Alias> aliases_;  // alias n at n - 1
   size_t unsent_keys_ = 0;
   size_t unsent_bytes_ = 0;
   std::optional<PartWriter> half_sent_;
@@ -260,7 +249,6 @@ class WriteSet {
   size_t key_count_ = 0;
   size_t limit_ = SIZE_MAX;
   uint64_t changes_ = 0;
-  uint64_t erasures_ = 0;
 };
 
 // Encodes a write set for commit (core/wire.h): zero or more chunks, then the write set proper. Mutations come in key
@@ -286,8 +274,8 @@ class WriteSetEncoder {
   Token token_;
   Lsn read_lsn_;
   std::string_view reads_;
-  std::map<uint64_t, WriteSet::Storage*>::const_iterator storage_;
-  WriteSet::KeyMap::const_iterator key_;
+  std::map<uint64_t, WriteSet::Storage>::const_iterator storage_;
+  WriteSet::KeySet::const_iterator key_;
   bool in_storage_ = false;
   bool done_ = false;
   uint32_t chunk_count_;

@@ -36,15 +36,15 @@ std::string WriteSetCopy::Make(const WriteSet& from) {
   copy.reserve(from.bytes());
   for (const auto& [prefix, storage] : from.storages_) {
     AppendLe<uint64_t>(&copy, prefix);
-    AppendLe<uint64_t>(&copy, storage->keys.size());
-    for (const auto& [key, chain] : storage->keys) {
+    AppendLe<uint64_t>(&copy, storage.keys.size());
+    for (const auto& [head, chain] : storage.keys) {
       uint32_t versions = 0;
-      for (const auto* version = chain.oldest; version != nullptr; version = version->newer) versions++;
-      AppendLe<uint8_t>(&copy, chain.base_absent);
+      for (const auto* version = chain->oldest; version != nullptr; version = version->newer) versions++;
+      AppendLe<uint8_t>(&copy, chain->base_absent);
       AppendLe<uint32_t>(&copy, versions);
-      AppendLe<uint32_t>(&copy, key.body.size());
-      copy.append(key.body);
-      for (const auto* version = chain.oldest; version != nullptr; version = version->newer) {
+      AppendLe<uint32_t>(&copy, chain->body_size);
+      copy.append(chain->body());
+      for (const auto* version = chain->oldest; version != nullptr; version = version->newer) {
         AppendLe<uint32_t>(&copy, version->cid);
         AppendLe<uint8_t>(&copy, version->deleted());
         AppendLe<uint64_t>(&copy, version->alias);

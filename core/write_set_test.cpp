@@ -185,11 +185,11 @@ class WriteSetModelTest : public testing::TestWithParam<uint32_t> {
       ASSERT_EQ(chain->Visible(WriteSet::kAllCommands), chain->newest);
     }
     for (uint64_t prefix : {kRows, kRows + 1, kEntries}) {
-      const WriteSet::KeyMap* keys = set_.Keys(prefix);
+      const WriteSet::KeySet* keys = set_.Keys(prefix);
       ASSERT_EQ(keys == nullptr ? 0 : keys->size(), sizes[prefix]);
       if (keys == nullptr) continue;
       auto expected = model_.keys.lower_bound({prefix, ""});
-      for (const auto& [key, chain] : *keys) ASSERT_EQ(key.body, (expected++)->first.second);
+      for (const auto& [head, chain] : *keys) ASSERT_EQ(chain->body(), (expected++)->first.second);
     }
     ASSERT_EQ(set_.has_writes(), !model_.keys.empty());
     ASSERT_EQ(set_.empty(), model_.keys.empty() && model_.checks.empty());

@@ -62,7 +62,7 @@ class Scan : public CcScan, public Registered<Scan> {
   CcStatus Refill();
   CcStatus Merge(CcVisible* visible);
   void ReturnBase(CcVisible* visible);
-  void ReturnOwn(const WriteSet::KeyMap::value_type& key, const WriteSet::Version& version, CcVisible* visible);
+  void ReturnOwn(const WriteSet::Chain& chain, const WriteSet::Version& version, CcVisible* visible);
   void StandAt(const Position& position) {
     position_ = position;
     accounted_ = next;
@@ -73,7 +73,7 @@ class Scan : public CcScan, public Registered<Scan> {
     if (next != accounted_) StandAt({Position::Kind::kAt, Body(next[-1])});
   }
   // The next own key, nullptr after the last.
-  const WriteSet::KeyMap::value_type* PeekOwn() const;
+  const WriteSet::Chain* PeekOwn() const;
   void StepOwn() { backward ? --own_ : ++own_; }
   static std::string_view Body(const CcEntry& entry) {
     return {reinterpret_cast<const char*>(entry.key), entry.key_size};
@@ -88,11 +88,10 @@ class Scan : public CcScan, public Registered<Scan> {
   const CcEntry* accounted_ = batch_;  // position_ is that when `next` was here
   size_t room_ = 1;                    // of the next batch
   bool base_ended_ = false;
-  const WriteSet::KeyMap* keys_ = nullptr;  // nullptr: nothing written here
-  WriteSet::KeyMap::const_iterator own_;
+  const WriteSet::KeySet* keys_ = nullptr;  // nullptr: nothing written here
+  WriteSet::KeySet::const_iterator own_;
   bool own_placed_ = false;
   uint64_t changes_ = UINT64_MAX;  // of the write set, when last looked at
-  uint64_t erasures_ = UINT64_MAX;
   struct Noted {
     std::string low, high;                // bounds of what counts
     std::string placed_low, placed_high;  // where it was placed; one key, or the place between two
@@ -213,11 +212,9 @@ CcStatus Scan::Peek(bool backwards, CcVisible* visible) {
 }
 
 void Scan::LookForOwn() {
-  const bool erased = erasures_ != writes_.erasures();
   changes_ = writes_.changes();
-  erasures_ = writes_.erasures();
   keys_ = writes_.Keys(prefix_);
-  if (keys_ == nullptr || erased || curcid_ == CC_ALL_COMMANDS) own_placed_ = false;
+  own_placed_ = false;
   unmerged_at = keys_ == nullptr ? changes_ : kMerged;
 }
 
@@ -240,9 +237,9 @@ void Scan::PlaceOwn() {
   own_placed_ = true;
 }
 
-const WriteSet::KeyMap::value_type* Scan::PeekOwn() const {
+const WriteSet::Chain* Scan::PeekOwn() const {
   if (keys_ == nullptr || own_ == (backward ? keys_->begin() : keys_->end())) return nullptr;
-  return backward ? &*std::prev(own_) : &*own_;
+  return (backward ? std::prev(own_) : own_)->chain;
 }
 
 // Reads the next batch, all of the last one having been returned.
@@ -264,14 +261,14 @@ CcStatus Scan::Merge(CcVisible* visible) {
       if (status != CC_OK && status != CC_END) return status;
       base_ended_ = status == CC_END;
     }
-    const WriteSet::KeyMap::value_type* own = PeekOwn();
+    const WriteSet::Chain* own = PeekOwn();
     if (own == nullptr && next == end) {
       StandAtEnd();
       return CC_END;
     }
     int order = own == nullptr ? 1 : -1;  // < 0: the own key comes first, 0: one key, > 0: the replica's comes first
     if (own != nullptr && next != end) {
-      order = own->first.body.compare(Body(*next));
+      order = own->body().compare(Body(*next));
       if (backward) order = -order;
     }
     if (order > 0) {
@@ -280,7 +277,7 @@ CcStatus Scan::Merge(CcVisible* visible) {
     }
 
     StepOwn();
-    const WriteSet::Version* version = own->second.Visible(curcid_);
+    const WriteSet::Version* version = own->Visible(curcid_);
     if (version == nullptr) {
       if (order != 0) continue;
       ReturnBase(visible);
@@ -300,18 +297,18 @@ void Scan::ReturnBase(CcVisible* visible) {
   CatchUp();
 }
 
-void Scan::ReturnOwn(const WriteSet::KeyMap::value_type& key, const WriteSet::Version& version, CcVisible* visible) {
-  const std::string_view body = key.first.body;
+void Scan::ReturnOwn(const WriteSet::Chain& chain, const WriteSet::Version& version, CcVisible* visible) {
+  const std::string_view body = chain.body();
   key_.assign(body);  // the version may be rolled back while the scan stands on it
   StandAt({Position::Kind::kAt, key_});
   visible->is_own = true;
   visible->entry = {reinterpret_cast<const uint8_t*>(body.data()),
                     body.size(),
-                    reinterpret_cast<const uint8_t*>(version.value),
+                    reinterpret_cast<const uint8_t*>(version.value()),
                     version.size,
                     kNoLsn,
                     nullptr};
-  FillOwn(key.second, version, &visible->own);
+  FillOwn(chain, version, &visible->own);
 }
 
 }  // namespace
@@ -373,7 +370,7 @@ extern "C" CcStatus cc_visible_get(uint64_t prefix, const void* body, size_t bod
         visible->is_own = true;
         visible->entry = {static_cast<const uint8_t*>(body),
                           body_size,
-                          reinterpret_cast<const uint8_t*>(version->value),
+                          reinterpret_cast<const uint8_t*>(version->value()),
                           version->size,
                           kNoLsn,
                           nullptr};

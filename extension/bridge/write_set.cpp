@@ -43,7 +43,7 @@ WriteSet& OwnWrites() {
 }
 
 void FillOwn(const WriteSet::Chain& chain, const WriteSet::Version& version, CcOwn* own) {
-  own->value = reinterpret_cast<const uint8_t*>(version.value);
+  own->value = reinterpret_cast<const uint8_t*>(version.value());
   own->value_size = version.size;
   own->deleted = version.deleted();
   own->base_absent = chain.base_absent;

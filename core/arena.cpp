@@ -1,0 +1,64 @@
+#include "core/arena.h"
+
+#include <sanitizer/asan_interface.h>
+
+#include <algorithm>
+
+namespace concord {
+
+namespace {
+
+constexpr size_t kFirstBlockBytes = 8u << 10;
+constexpr size_t kMaxBlockBytes = kHugePageBytes;
+
+}  // namespace
+
+void Arena::Reserve(size_t size) {
+  if (!blocks_.empty() && blocks_.back().size - offset_ >= size) return;
+  const size_t grown = blocks_.empty() ? kFirstBlockBytes : std::min(kMaxBlockBytes, blocks_.back().size * 2);
+  const size_t block = std::max(size, grown);
+  blocks_.push_back({MakeLargeArray<char>(block), block});
+  offset_ = 0;
+}
+
+char* Arena::Allocate(size_t size) {
+  size = (size + 7) & ~size_t{7};
+  Reserve(size);
+  char* at = blocks_.back().bytes.get() + offset_;
+  offset_ += size;
+  used_ += size;
+  return at;
+}
+
+void Arena::Release(const Mark& mark) {
+  // The first block is for the next transaction, unless it was made for something large.
+  const bool keep_first = mark.blocks == 0 && !blocks_.empty() && blocks_[0].size == kFirstBlockBytes;
+  blocks_.erase(blocks_.begin() + (keep_first ? 1 : static_cast<ptrdiff_t>(mark.blocks)), blocks_.end());
+  offset_ = mark.offset;
+  used_ = mark.used;
+}
+
+void* NodePool::Allocate(size_t size) {
+  FreeNode*& free = FreeOf(size);
+  void* node = free;
+  if (node != nullptr) {
+    free = free->next;
+  } else {
+    node = arena_.Allocate(size);
+  }
+  ASAN_UNPOISON_MEMORY_REGION(node, size);  // a B-tree poisons the places in its nodes that it does not use
+  return node;
+}
+
+void NodePool::Free(void* node, size_t size) noexcept {
+  FreeNode*& free = FreeOf(size);
+  ASAN_UNPOISON_MEMORY_REGION(node, size);
+  free = new (node) FreeNode{free};
+}
+
+void NodePool::Reset() {
+  free_.fill(nullptr);
+  arena_.Release({});
+}
+
+}  // namespace concord
