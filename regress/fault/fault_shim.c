@@ -8,7 +8,8 @@
  *		<call> <part of the path> <error>
  *
  *		call	write	any write, allocation or new file
- *				grow	as write, but only what needs space that the file does not have: a full disk that can still overwrite
+ *				grow	as write, but only what needs space that the file does not have: a full disk that can still overwrite.
+ *						Not ftruncate, which makes a hole.
  *				sync	fsync and fdatasync, of directories too
  *				rename	by the old path
  *		error	ENOSPC, EDQUOT, EIO; LOG to tell and not to fail
@@ -94,7 +95,7 @@ fault_of_path(const char *call, const char *path, int grows)
 	return 0;
 }
 
-/* The same for an open file; `end` is where a write would end. */
+/* The same for an open file; `end` is where a write would end. Space may lie behind a file's end, where fallocate has put it. */
 static int
 fault_of_file(const char *call, int fd, off_t end)
 {
@@ -110,7 +111,7 @@ fault_of_file(const char *call, int fd, off_t end)
 	if (size <= 0 || path[0] != '/' || fstat(fd, &info) != 0 || !(S_ISREG(info.st_mode) || S_ISDIR(info.st_mode)))
 		return 0;
 	path[size] = '\0';
-	return fault_of_path(call, path, end > info.st_size);
+	return fault_of_path(call, path, end > info.st_size && end > info.st_blocks * 512);
 }
 
 #define FAIL_IF(fault) do { int fault_ = (fault); if (fault_ != 0) { errno = fault_; return -1; } } while (0)
@@ -156,7 +157,7 @@ pwritev(int fd, const struct iovec *vector, int count, off_t offset)
 int
 ftruncate(int fd, off_t size)
 {
-	FAIL_IF(fault_of_file("write", fd, size));
+	FAIL_IF(fault_of_file("write", fd, 0));
 	return REAL(ftruncate) (fd, size);
 }
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 
@@ -39,15 +40,18 @@ uint64_t ReadersInUse(MDB_env* env) {
 }
 
 // Room for LMDB's table of readers, which is written through a map: on a full disk, a page that is not there would be a
-// SIGBUS, in a backend as well. Its size is LMDB's to set. Nothing is done where there is no room now.
-void AllocateReaders(const std::string& directory, unsigned readers) {
+// SIGBUS, in a backend as well, because LMDB only makes the file longer. Its size is LMDB's to set. A file system that
+// knows no fallocate is left to its luck.
+Status AllocateReaders(const std::string& directory, unsigned readers) {
   const std::string path = directory + "/lock.mdb";
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return;
+  if (fd < 0) return lmdb::Error(errno, "open " + path);
   constexpr off_t kReaderBytes = 64;
   constexpr off_t kHeaderBytes = 4096;  // at most
-  (void)fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, kHeaderBytes + kReaderBytes * static_cast<off_t>(readers));
+  const off_t size = kHeaderBytes + kReaderBytes * static_cast<off_t>(readers);
+  const int error = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size) == 0 ? 0 : errno;
   close(fd);  // LMDB has no lock on it yet, which this would take away
+  return error == ENOSPC || error == EDQUOT ? lmdb::Error(error, "allocate " + path) : Status::Ok();
 }
 
 }  // namespace
@@ -109,7 +113,7 @@ Status Replica::OpenEnvironment() {
   mdb_env_set_maxdbs(env_.get(), kReplicaDatabases);
   mdb_env_set_maxreaders(env_.get(), options_.max_readers);
   // Not MDB_WRITEMAP: a full disk would be a SIGBUS. MDB_NOSYNC: see checkpoint.h. MDB_NORDAHEAD: most reads are seeks.
-  AllocateReaders(options_.directory, options_.max_readers);
+  if (Status s = AllocateReaders(options_.directory, options_.max_readers); !s.ok()) return s;
   const unsigned flags = MDB_NOTLS | MDB_NOSYNC | MDB_NOMEMINIT | MDB_NORDAHEAD;
   return lmdb::Error(mdb_env_open(env_.get(), options_.directory.c_str(), flags, 0600), "open " + options_.directory);
 }
