@@ -8,14 +8,17 @@
  */
 #include "indexam/indexam.h"
 
+#include "access/nbtree.h"
 #include "access/tableam.h"
 #include "access/tupdesc.h"
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "catalog/pg_type_d.h"
+#include "commands/progress.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
+#include "pgstat.h"
 #include "tableam/build.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -41,6 +44,7 @@ typedef struct Build
 	TupleTableSlot *sorted;		/* what comes out */
 	MemoryContext row_context;	/* reset for each row */
 	double		entries;
+	int64		begins;			/* entries, and those of older versions */
 } Build;
 
 static TupleDesc
@@ -97,6 +101,7 @@ put_sort(Build *build, bytea *body, uint64 lsn, bytea *value, uint64 rowid, size
 	entry->tts_isnull[SORT_VALUE - 1] = value == NULL;
 	ExecStoreVirtualTuple(entry);
 	tuplesort_puttupleslot(build->sort, entry);
+	build->begins += value != NULL;
 }
 
 static void
@@ -353,11 +358,14 @@ write_entries(Build *build, Relation table, Relation index)
 		.alike_context = AllocSetContextCreate(CurrentMemoryContext, "Concord index build, alike keys", ALLOCSET_SMALL_SIZES)
 	};
 	SortedEntry entry;
+	int64		done = 0;
 
 	concord_body_init(&writer.unique);
 	while (next_entry(build, &entry))
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (entry.value != NULL)
+			pgstat_progress_update_param(PROGRESS_CREATEIDX_TUPLES_DONE, ++done);
 		if (entry.unique_size > 0)
 			check_unique(&writer, &entry);
 		write_entry(&writer, &entry);
@@ -376,6 +384,16 @@ correct_exclusion_strategies(Relation index, struct IndexInfo *index_info)
 		index_info->ii_ExclusionStrats[i] = get_op_opfamily_strategy(index_info->ii_ExclusionOps[i], index->rd_opfamily[i]);
 }
 
+static void
+note_scanned(const Build *build)
+{
+	const int	params[] = {PROGRESS_CREATEIDX_SUBPHASE, PROGRESS_CREATEIDX_TUPLES_TOTAL, PROGRESS_SCAN_BLOCKS_TOTAL,
+		PROGRESS_SCAN_BLOCKS_DONE};
+	const int64 values[] = {PROGRESS_BTREE_PHASE_PERFORMSORT_1, build->begins, 0, 0};
+
+	pgstat_progress_update_multi_param(lengthof(params), params, values);
+}
+
 IndexBuildResult *
 concord_ambuild(Relation table, Relation index, struct IndexInfo *index_info)
 {
@@ -392,8 +410,12 @@ concord_ambuild(Relation table, Relation index, struct IndexInfo *index_info)
 	concord_storage_create(index->rd_node, index->rd_rel->relpersistence, false);
 	begin_sort(&build);
 	build.row_context = AllocSetContextCreate(CurrentMemoryContext, "Concord index build, row", ALLOCSET_SMALL_SIZES);
+	/* The phases are btree's, as CREATE INDEX has named that to pg_stat_progress_create_index before the index became ours. */
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PROGRESS_BTREE_PHASE_INDEXBUILD_TABLESCAN);
 	result->heap_tuples = table_index_build_scan(table, index, index_info, true, true, build_callback, &build, NULL);
+	note_scanned(&build);
 	tuplesort_performsort(build.sort);
+	pgstat_progress_update_param(PROGRESS_CREATEIDX_SUBPHASE, PROGRESS_BTREE_PHASE_LEAF_LOAD);
 	if (!write_entries(&build, table, index))
 		index_info->ii_BrokenHotChain = true;
 	tuplesort_end(build.sort);

@@ -88,7 +88,7 @@ concord_indexam_handler(PG_FUNCTION_ARGS)
 	am->amcostestimate = concord_amcostestimate;
 	am->amoptions = btoptions;
 	am->amproperty = concord_amproperty;
-	am->ambuildphasename = NULL;
+	am->ambuildphasename = btbuildphasename;
 	am->amvalidate = concord_amvalidate;
 	am->amadjustmembers = btadjustmembers;
 	am->ambeginscan = concord_ambeginscan;

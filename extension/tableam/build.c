@@ -12,10 +12,12 @@
 
 #include "access/genam.h"
 #include "catalog/index.h"
+#include "commands/progress.h"
 #include "executor/executor.h"
 #include "indexam/indexam.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
+#include "pgstat.h"
 #include "utils/snapmgr.h"
 
 ConcordVersionLife concord_build_version = {0, 0};
@@ -32,7 +34,30 @@ typedef struct BuildScan
 	void	   *callback_state;
 	uint64		lowest;			/* read LSN in use; 0: none */
 	double		rows;
+
+	/* for pg_stat_progress_create_index, in the pages that the table would have on heap; 0: not asked for */
+	uint64		pages;
+	uint64		pages_done;
+	uint64		rows_expected;
 } BuildScan;
+
+static void
+begin_progress(BuildScan *build)
+{
+	build->pages = concord_heap_pages(build->table, &build->rows_expected);
+	pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_TOTAL, (int64) build->pages);
+}
+
+static void
+note_progress(BuildScan *build)
+{
+	uint64		done = Min(build->rows * build->pages / build->rows_expected, build->pages);
+
+	if (done == build->pages_done)
+		return;
+	build->pages_done = done;
+	pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_DONE, (int64) done);
+}
 
 /* The version in the slot. */
 static void
@@ -44,6 +69,8 @@ build_version(BuildScan *build, uint64 begin, uint64 end)
 
 	if (end == 0)
 		build->rows += 1;
+	if (build->pages != 0)
+		note_progress(build);
 	MemoryContextReset(econtext->ecxt_per_tuple_memory);
 	econtext->ecxt_scantuple = build->slot;
 	if (build->predicate != NULL && !ExecQual(build->predicate, econtext))
@@ -174,6 +201,8 @@ concord_index_build_range_scan(Relation table, Relation index, IndexInfo *index_
 	if (scan != NULL || start_blockno != 0 || numblocks != InvalidBlockNumber)
 		elog(ERROR, "index \"%s\" cannot be built from a part of a Concord table", RelationGetRelationName(index));
 	build.predicate = ExecPrepareQual(index_info->ii_Predicate, build.estate);
+	if (progress)
+		begin_progress(&build);
 	if (index_info->ii_Concurrent)
 		build_snapshot(&build);
 	else
@@ -188,6 +217,8 @@ concord_index_build_range_scan(Relation table, Relation index, IndexInfo *index_
 		build_inserted_rows(&build, prefix, point);
 	}
 
+	if (progress)
+		pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_DONE, (int64) build.pages);
 	ExecDropSingleTupleTableSlot(build.slot);
 	FreeExecutorState(build.estate);
 	/* These may have been pointing to the now-gone estate. */
