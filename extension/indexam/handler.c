@@ -40,12 +40,6 @@ concord_amcanreturn(Relation index, int attno)
 }
 
 static bool
-concord_amvalidate(Oid opclass)
-{
-	return true;
-}
-
-static bool
 concord_amproperty(Oid index, int attno, IndexAMProperty property, const char *name, bool *result, bool *isnull)
 {
 	if (property != AMPROP_RETURNABLE || attno == 0)
@@ -89,7 +83,7 @@ concord_indexam_handler(PG_FUNCTION_ARGS)
 	am->amoptions = btoptions;
 	am->amproperty = concord_amproperty;
 	am->ambuildphasename = btbuildphasename;
-	am->amvalidate = concord_amvalidate;
+	am->amvalidate = btvalidate;
 	am->amadjustmembers = btadjustmembers;
 	am->ambeginscan = concord_ambeginscan;
 	am->amrescan = concord_amrescan;

@@ -67,6 +67,7 @@ static const TableAmRoutine concord_routine = {
 	.index_validate_scan = concord_index_validate_scan,
 
 	.relation_size = concord_relation_size,
+	/* Without a TOAST table nobody asks for its access method, nor for slices of it: values lie in the row, whole (value.c). */
 	.relation_needs_toast_table = concord_relation_needs_toast_table,
 	.relation_estimate_size = concord_relation_estimate_size,
 
