@@ -9,6 +9,7 @@
 #include "concord.h"
 
 #include "access/genam.h"
+#include "access/xact.h"
 #include "catalog/pg_am.h"
 #include "ddl/ddl.h"
 #include "indexam/indexam.h"
@@ -19,6 +20,12 @@
 
 /* Entries of an inner page, about. */
 #define FANOUT 256
+
+/*
+ * As Postgres assumes of a table that was never analyzed. A SERIALIZABLE transaction depends on all that it reads, so also of a table that is
+ * known to be small it should rather read a row by an index than all of them.
+ */
+#define SERIALIZABLE_MIN_PAGES 10
 
 static planner_hook_type previous_planner = NULL;
 static get_relation_info_hook_type previous_relation_info = NULL;
@@ -68,8 +75,11 @@ concord_get_relation_info(PlannerInfo *root, Oid relid, bool inhparent, RelOptIn
 	{
 		IndexOptInfo *info = lfirst_node(IndexOptInfo, cell);
 
-		if (info->relam == concord_index_am_oid())
-			describe_index(info, rel);
+		if (info->relam != concord_index_am_oid())
+			continue;
+		describe_index(info, rel);
+		if (IsolationIsSerializable() && rel->pages < SERIALIZABLE_MIN_PAGES)
+			rel->pages = SERIALIZABLE_MIN_PAGES;
 	}
 }
 
