@@ -15,6 +15,7 @@
 #include "executor/executor.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
+#include "tableam/build.h"
 #include "tableam/tableam.h"
 #include "utils/snapmgr.h"
 
@@ -184,7 +185,9 @@ add_missing_entries(ConcordRowKey *row_key, Snapshot snapshot, double *rows, dou
 	uint64		prefix = concord_entry_prefix(concord_storage_id(row_key->index));
 	TupleTableSlot *slot = table_slot_create(row_key->table, NULL);
 	TableScanDesc scan = table_beginscan(row_key->table, snapshot, 0, NULL);
+	ConcordScanProgress progress;
 
+	concord_progress_begin(&progress, row_key->table);
 	((ConcordScan) scan)->unnoted = true;
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
@@ -196,6 +199,7 @@ add_missing_entries(ConcordRowKey *row_key, Snapshot snapshot, double *rows, dou
 					body;
 
 		CHECK_FOR_INTERRUPTS();
+		concord_progress_note(&progress, *rows);
 		(*rows)++;
 		if (!concord_tid_rowid(&tid, &rowid))
 			elog(ERROR, "table scan of \"%s\" returned a TID that names no row", RelationGetRelationName(row_key->table));
@@ -212,6 +216,7 @@ add_missing_entries(ConcordRowKey *row_key, Snapshot snapshot, double *rows, dou
 		(*added)++;
 	}
 	table_endscan(scan);
+	concord_progress_end(&progress);
 	ExecDropSingleTupleTableSlot(slot);
 }
 

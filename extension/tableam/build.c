@@ -34,29 +34,36 @@ typedef struct BuildScan
 	void	   *callback_state;
 	uint64		lowest;			/* read LSN in use; 0: none */
 	double		rows;
-
-	/* for pg_stat_progress_create_index, in the pages that the table would have on heap; 0: not asked for */
-	uint64		pages;
-	uint64		pages_done;
-	uint64		rows_expected;
+	ConcordScanProgress progress;
 } BuildScan;
 
-static void
-begin_progress(BuildScan *build)
+void
+concord_progress_begin(ConcordScanProgress *progress, Relation table)
 {
-	build->pages = concord_heap_pages(build->table, &build->rows_expected);
-	pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_TOTAL, (int64) build->pages);
+	progress->pages = concord_heap_pages(table, &progress->rows);
+	progress->pages_done = 0;
+	pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_TOTAL, (int64) progress->pages);
 }
 
-static void
-note_progress(BuildScan *build)
+void
+concord_progress_note(ConcordScanProgress *progress, double rows_done)
 {
-	uint64		done = Min(build->rows * build->pages / build->rows_expected, build->pages);
+	uint64		done;
 
-	if (done == build->pages_done)
+	if (progress->pages == 0)
 		return;
-	build->pages_done = done;
+	done = Min(rows_done * progress->pages / progress->rows, progress->pages);
+	if (done == progress->pages_done)
+		return;
+	progress->pages_done = done;
 	pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_DONE, (int64) done);
+}
+
+void
+concord_progress_end(ConcordScanProgress *progress)
+{
+	if (progress->pages != 0)
+		pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_DONE, (int64) progress->pages);
 }
 
 /* The version in the slot. */
@@ -69,8 +76,7 @@ build_version(BuildScan *build, uint64 begin, uint64 end)
 
 	if (end == 0)
 		build->rows += 1;
-	if (build->pages != 0)
-		note_progress(build);
+	concord_progress_note(&build->progress, build->rows);
 	MemoryContextReset(econtext->ecxt_per_tuple_memory);
 	econtext->ecxt_scantuple = build->slot;
 	if (build->predicate != NULL && !ExecQual(build->predicate, econtext))
@@ -202,7 +208,7 @@ concord_index_build_range_scan(Relation table, Relation index, IndexInfo *index_
 		elog(ERROR, "index \"%s\" cannot be built from a part of a Concord table", RelationGetRelationName(index));
 	build.predicate = ExecPrepareQual(index_info->ii_Predicate, build.estate);
 	if (progress)
-		begin_progress(&build);
+		concord_progress_begin(&build.progress, table);
 	if (index_info->ii_Concurrent)
 		build_snapshot(&build);
 	else
@@ -217,8 +223,7 @@ concord_index_build_range_scan(Relation table, Relation index, IndexInfo *index_
 		build_inserted_rows(&build, prefix, point);
 	}
 
-	if (progress)
-		pgstat_progress_update_param(PROGRESS_SCAN_BLOCKS_DONE, (int64) build.pages);
+	concord_progress_end(&build.progress);
 	ExecDropSingleTupleTableSlot(build.slot);
 	FreeExecutorState(build.estate);
 	/* These may have been pointing to the now-gone estate. */

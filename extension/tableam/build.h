@@ -7,6 +7,8 @@
 
 #include "concord.h"
 
+#include "utils/relcache.h"
+
 /* In place of an LSN: of the running transaction, which has none yet. Higher than all. */
 #define CONCORD_OWN_LSN ((uint64) PG_INT64_MAX)
 
@@ -22,5 +24,17 @@ typedef struct ConcordVersionLife
 } ConcordVersionLife;
 
 extern ConcordVersionLife concord_build_version;
+
+/* How far a scan is, for pg_stat_progress_create_index: in the pages that the table would have on heap, as its size is. */
+typedef struct ConcordScanProgress
+{
+	uint64		pages;			/* 0: nobody asks */
+	uint64		pages_done;
+	uint64		rows;			/* that are expected */
+} ConcordScanProgress;
+
+void		concord_progress_begin(ConcordScanProgress *progress, Relation table);
+void		concord_progress_note(ConcordScanProgress *progress, double rows_done);
+void		concord_progress_end(ConcordScanProgress *progress);
 
 #endif
