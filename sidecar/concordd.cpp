@@ -324,6 +324,7 @@ class Concordd {
   Status OpenStorage() {
     const std::string directory = options_.directory + "/storage";
     std::filesystem::create_directory(directory);
+    MarkOnCrash(directory);  // before LMDB looks at anything
     Status status = StorageRole::Open(StorageOptions(), &storage_);
     const bool journal_is_complete = journal_node_ != nullptr && journal_node_->state().base_lsn == kNoLsn;
     if (status.code() == Code::kCorruption) {
@@ -340,7 +341,6 @@ class Concordd {
       status = StorageRole::Open(StorageOptions(), &storage_);
     }
     if (!status.ok()) return status;
-    MarkOnCrash(directory);
     return journal_node_ == nullptr ? Status::Ok() : CompareWithJournal();
   }
 

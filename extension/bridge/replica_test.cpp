@@ -228,6 +228,23 @@ TEST(ReplicaTest, WrongFormat) {
   EXPECT_EQ(cc_replica_open(replica.path()), CC_OK);
 }
 
+// A page that is not there would be a SIGBUS in the backend.
+TEST(ReplicaTest, RefusesAFileThatWasCut) {
+  TestReplica replica;
+  std::vector<TestMutation> mutations;
+  for (uint64_t i = 1; i <= 300; i++) mutations.push_back({kRows, RowBody(i), 10, std::string(400, 'x')});
+  replica.Apply(mutations, 10);
+  const std::string data = std::string(replica.path()) + "/data.mdb";
+  const auto whole = std::filesystem::file_size(data);
+  std::filesystem::resize_file(data, whole - 4096);
+  EXPECT_EQ(cc_replica_open(replica.path()), CC_UNAVAILABLE);
+  EXPECT_NE(std::string(cc_error()).find("/data.mdb\" has been cut: it has " + std::to_string(whole - 4096)),
+            std::string::npos)
+      << cc_error();
+  std::filesystem::resize_file(data, whole);
+  EXPECT_EQ(cc_replica_open(replica.path()), CC_OK);
+}
+
 TEST(ReplicaTest, ReopensWhenReplaced) {
   TestReplica replica;
   replica.Apply({{kRows, RowBody(1), 10, "old"}}, 10);

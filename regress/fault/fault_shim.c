@@ -12,7 +12,7 @@
  *						Not ftruncate, which makes a hole.
  *				sync	fsync and fdatasync, of directories too
  *				rename	by the old path
- *		error	ENOSPC, EDQUOT, EIO; LOG to tell and not to fail
+ *		error	ENOSPC, EDQUOT, EIO; LOG to tell and not to fail; SEGV to die
  *
  * Each is told as a line "<call> <path>" at the end of the file named by CONCORD_FAULTS with ".hits" behind.
  *
@@ -23,6 +23,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -90,6 +91,8 @@ fault_of_path(const char *call, const char *path, int grows)
 		tell(control, call, path);
 		if (strcmp(error, "LOG") == 0)
 			continue;
+		if (strcmp(error, "SEGV") == 0)
+			raise(SIGSEGV);
 		return strcmp(error, "ENOSPC") == 0 ? ENOSPC : strcmp(error, "EDQUOT") == 0 ? EDQUOT : EIO;
 	}
 	return 0;

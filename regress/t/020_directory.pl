@@ -70,6 +70,24 @@ sub crc32c
 	return sprintf '%08x', $crc ^ 0xffffffff;
 }
 
+sub crc32c_bytes { return pack 'V', hex crc32c($_[0]); }
+
+sub put_file
+{
+	my ($name, $bytes) = @_;
+	open(my $handle, '>:raw', $name) or die "$name: $!";
+	print $handle $bytes;
+	close $handle;
+}
+
+# Puts a copy of a directory in place of it, or away.
+sub copy_directory
+{
+	my ($from, $to) = @_;
+	remove_tree($to);
+	run([ 'cp', '-a', $from, $to ]) or die "cp $from $to";
+}
+
 # ---- running, and stopped in order and not ----
 
 my ($code, $out) = ctl('status', $dir);
@@ -171,6 +189,45 @@ rename("$dir/journal", "$dir/journal.away");
 refused('no journal', 'XX001', qr/journal has lost its segments/);
 rename("$dir/journal.away", "$dir/journal");
 
+my $leases = slurp_file("$dir/journal/leases");
+put_file("$dir/journal/leases", substr($leases, 0, -1) . chr(ord(substr($leases, -1)) ^ 1));
+($code, $out) = ctl('check', $dir);
+is($code, 1, 'a damaged file of leases is damage');
+like($out, qr{problem: \Q$dir\E/journal/leases, offset 0: checksum mismatch}, 'told with the file') or diag $out;
+refused('damaged leases', 'XX001', qr{\Q$dir\E/journal/leases, offset 0: checksum mismatch});
+
+# ---- newer formats ----
+
+my $body = pack('V', 2) . substr($leases, 12);
+put_file("$dir/journal/leases", substr($leases, 0, 4) . crc32c_bytes($body) . $body);
+($code, $out) = ctl('check', $dir);
+is($code, 4, 'leases of a newer version are not checked') or diag $out;
+refused('leases of a newer version', '55000', qr{\Q$dir\E/journal/leases has version 2, this program reads 1});
+put_file("$dir/journal/leases", $leases);
+
+my $saved_meta = slurp_file("$dir/storage/meta.saved");
+$body = substr($saved_meta, 0, 8) . pack('V', 3) . substr($saved_meta, 12, -4);
+put_file("$dir/storage/meta.saved", $body . crc32c_bytes($body));
+is((ctl('check', $dir))[0], 4, 'a newer meta.saved is not checked');
+refused('a newer meta.saved', '55000', qr{\Q$dir\E/storage/meta\.saved has version 3, this program reads 2});
+put_file("$dir/storage/meta.saved", $saved_meta);
+
+$node->start;
+my $file_of_t = $node->data_dir . '/' . $node->safe_psql('postgres', q(SELECT pg_relation_filepath('t')));
+$node->stop;
+my $page = patch($file_of_t, 28, sub { my $bytes = shift; substr($bytes, 0, 4) = pack('V', 3); return $bytes; });
+$node->start;
+like(failure('SELECT count(*) FROM t'), qr/ERROR:  0A000: relation "t" has metapage version 3, this extension reads version 2/,
+	'a newer metapage is refused');
+like(failure('SELECT concord.sweep()'), qr/ERROR:  XX001: relation "t" of database "postgres" has no Concord metapage that could be read/,
+	'and keeps the sweep from taking its rows');
+$node->stop;
+patch($file_of_t, 28, sub { $page });
+$node->start;
+is(sums(), $sum, 'all rows are there');
+$node->stop;
+$log = -s $node->logfile;
+
 # ---- not the directory ----
 
 rename($dir, "$dir.away");
@@ -212,6 +269,8 @@ close $file;
 
 # ---- a journal that no longer has everything ----
 
+copy_directory("$dir/storage", "$dir.storage");
+copy_directory("$dir/journal", "$dir.journal");
 $node->append_conf('postgresql.conf', "concord.embedded = off\n");
 my $daemon_log = '';
 $daemon = start([ "$lib/concordd", "--dir=$dir", '--segment-size=65536', '--journal-retention-ms=0' ], '2>', \$daemon_log);
@@ -226,6 +285,74 @@ $node->stop;
 $daemon->signal('TERM');
 $daemon->finish;
 is((ctl('check', $dir))[0], 0, 'all is well');
+
+# Storage and journal of two moments.
+$node->append_conf('postgresql.conf', "concord.embedded = on\n");
+$log = -s $node->logfile;
+my $lsn = qr{[0-9A-F]+/[0-9A-F]+};
+sub concordd
+{
+	my (@command) = @_;
+	$daemon_log = '';
+	run([ @command ? @command : "$lib/concordd", "--dir=$dir", '--check-bytes=0' ], '2>', \$daemon_log);
+	return $?;
+}
+sub two_moments
+{
+	my ($name, $part, $problem, $text) = @_;
+	copy_directory("$dir/$part", "$dir.$part.newer");
+	copy_directory("$dir.$part", "$dir/$part");
+	my ($status, $told) = ctl('check', $dir);
+	is($status, 1, "$name: a problem for concordctl");
+	like($told, $problem, "$name: it tells") or diag $told;
+	is(concordd() >> 8, 4, "$name: concordd does not start");
+	like($daemon_log, qr/level=critical .*$text/, "$name: its log");
+	refused($name, 'XX001', $text);
+	copy_directory("$dir.$part.newer", "$dir/$part");
+}
+two_moments('an older storage', 'storage',
+	qr/problem: the replica goes on after $lsn, and the journal has trimmed what follows: it begins after $lsn/,
+	qr{\Q$dir\E/storage is missing or too old: it has applied $lsn, and the journal begins after $lsn\. Restore a backup});
+two_moments('an older journal', 'journal',
+	qr{problem: \Q$dir\E/journal ends at $lsn, before what the replica has applied, $lsn: its end is damaged or missing},
+	qr{\Q$dir\E/journal has lost its end: its last record is $lsn, and storage has applied $lsn\. Restore a backup});
+$node->start;
+is(sums(), $sum, 'with both of one moment all rows are there');
+$node->stop;
+
+# A leaf page of rows is not looked at when the replica is larger than --check-bytes, but for the mark of a concordd that has crashed.
+# The page is one that is in use.
+my ($leaf, $before_leaf);
+my $pages = slurp_file($data);
+for (my $at = 3 * 4096; $at < length($pages); $at += 4096)
+{
+	next unless unpack('v', substr($pages, $at + 10, 2)) == 2 && substr($pages, $at, 4096) =~ /x{40}/;
+	$before_leaf = patch($data, $at, sub { my $bytes = shift; substr($bytes, 12, 4) = "\xff\xff\xff\xff"; return $bytes; });
+	($code, $out) = ctl('check', $dir);
+	if ($code == 1) { $leaf = $at; last; }
+	patch($data, $at, sub { $before_leaf });
+}
+ok(defined $leaf, 'a leaf is damaged');
+copy_directory("$dir/storage", "$dir.storage");
+$daemon = start([ "$lib/concordd", "--dir=$dir", '--check-bytes=0' ], '2>', \$daemon_log);
+ok(wait_until(sub { -S "$dir/concordd.sock" }, 60), 'it is not noticed at the top');
+$daemon->signal('SEGV');
+$daemon->finish;
+ok(-e "$dir/storage/check", 'a crash leaves a mark');
+is(concordd() >> 8, 4, 'then all pages are checked');
+like($daemon_log, qr/level=critical .*\Q$data\E, offset $leaf: page/, 'and the leaf is noticed') or diag $daemon_log;
+
+# So does a crash before the replica is open: LMDB reads the first pages there.
+copy_directory("$dir.storage", "$dir/storage");
+my $faulty = faulty_sidecar();
+set_faults($faulty, 'write /storage/meta.saved SEGV');
+my ($wrapper) = $faulty->{conf} =~ /'(.*)'/;
+is(concordd($wrapper) & 127, 11, 'concordd crashes while it opens the replica');
+ok(-e "$dir/storage/check", 'that leaves the mark too');
+is(concordd() >> 8, 4, 'and all pages are checked');
+patch($data, $leaf, sub { $before_leaf });
+is((ctl('check', $dir))[0], 0, 'all is well');
+
 copy($data, "$data.good");
 patch($data, 4096 * $_, sub { scalar reverse $_[0] }) foreach (2 .. 300);
 $daemon_log = '';

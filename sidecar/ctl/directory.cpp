@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "core/frame.h"
+#include "sidecar/journal/journal_node.h"
 #include "sidecar/metastore/file_metastore.h"
 #include "sidecar/metastore/identity.h"
 
@@ -43,6 +44,11 @@ Status LookAtJournal(const std::string& directory, StoppedDirectory* found, Repo
   Status status = Sort(journal::LoadSavedState(directory, &state), report);
   std::vector<uint64_t> sequences;
   std::vector<std::string> leftovers;
+  journal::LeaseTable leases;
+  if (status.ok()) {
+    status = journal::LoadLeases(directory, &leases);
+    status = status.code() == Code::kNotFound ? Status::Ok() : Sort(status, report);
+  }
   if (status.ok()) status = journal::ListSegments(directory, &sequences, &leftovers);
   if (!status.ok()) return status;
 

@@ -25,20 +25,23 @@ int64_t UnixUs() {
 
 }  // namespace
 
+Status LoadLeases(const std::string& directory, LeaseTable* out) {
+  std::string saved;
+  Status status = LoadSmallFile(directory, kLeasesName, &saved);
+  if (!status.ok()) return status;
+  status = LeaseTable::Decode(saved, SteadyMs(), out);
+  if (status.ok()) return status;
+  return {status.code(),
+          directory + "/" + kLeasesName + (status.code() == Code::kInvalid ? " " : ", offset 8: ") + status.message()};
+}
+
 Status JournalNode::Open(JournalNodeOptions options, std::unique_ptr<JournalNode>* out) {
   std::unique_ptr<SegmentLog> log;
   Status status = SegmentLog::Open(options.log, &log);
   if (!status.ok()) return status;
   LeaseTable leases;
-  std::string saved;
-  status = LoadSmallFile(options.log.directory, kLeasesName, &saved);
-  if (status.ok()) {
-    status = LeaseTable::Decode(saved, SteadyMs(), &leases);
-    if (!status.ok())
-      return {status.code(), options.log.directory + "/" + kLeasesName + ", offset 8: " + status.message()};
-  } else if (status.code() != Code::kNotFound) {
-    return status;
-  }
+  status = LoadLeases(options.log.directory, &leases);
+  if (!status.ok() && status.code() != Code::kNotFound) return status;
   out->reset(new JournalNode(std::move(options), std::move(log), std::move(leases)));
   return Status::Ok();
 }

@@ -44,6 +44,9 @@ struct AppendInput {
   std::string frames;  // may be empty
 };
 
+// Who has leases, of the file beside the segments. kNotFound: there is none; kInvalid: of another version.
+Status LoadLeases(const std::string& directory, LeaseTable* out);
+
 class JournalNode {
  public:
   static Status Open(JournalNodeOptions options, std::unique_ptr<JournalNode>* out);

@@ -61,8 +61,10 @@ std::string LeaseTable::Encode() const {
 }
 
 Status LeaseTable::Decode(std::string_view bytes, int64_t now_ms, LeaseTable* out) {
-  if (bytes.size() < 4 || LoadLe<uint32_t>(bytes.data()) != kVersion)
-    return {Code::kCorruption, "unknown version of the lease table"};
+  if (bytes.size() < 4) return {Code::kCorruption, "the lease table is cut short"};
+  if (const auto version = LoadLe<uint32_t>(bytes.data()); version != kVersion)
+    return {Code::kInvalid,
+            "has version " + std::to_string(version) + ", this program reads " + std::to_string(kVersion)};
   bytes.remove_prefix(4);
   while (!bytes.empty()) {
     const size_t id_size = bytes.size() < 2 ? bytes.size() : LoadLe<uint16_t>(bytes.data());

@@ -39,7 +39,7 @@ class LeaseTable {
 
   // leases := version u32 | lease*      lease := id_size u16 | id | checkpoint_lsn u64 | lease_ms u64
   std::string Encode() const;
-  // Each lease read begins anew at `now_ms`.
+  // Each lease read begins anew at `now_ms`. kInvalid: of another version; kCorruption: no table.
   static Status Decode(std::string_view bytes, int64_t now_ms, LeaseTable* out);
 
  private:

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "sidecar/storage/replica_model.h"
+#include "sidecar/storage/start_check.h"
 
 namespace concord {
 namespace {
@@ -186,7 +187,8 @@ TEST_F(ReplicaCheckTest, NothingIsWritten) {
   EXPECT_FALSE(std::filesystem::exists(path_ + "/lock.mdb"));
 }
 
-// Whatever would make LMDB die must be found. Odd rounds aim at the first bytes of a page, where its structure is.
+// Whatever would make LMDB die must be found, by concordctl and at a start that looks at all pages. Odd rounds aim at
+// the first bytes of a page, where its structure is.
 TEST_F(ReplicaCheckTest, AChangedByteIsNoticedOrHarmless) {
   Fill(1500);
   const std::string good = ReadFile(data_);
@@ -195,7 +197,7 @@ TEST_F(ReplicaCheckTest, AChangedByteIsNoticedOrHarmless) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   TemporaryDirectory copy;
   const char* rounds = getenv("CONCORD_FLIPS");
-  int noticed = 0;
+  int noticed = 0, refused = 0;
   for (int round = 0, end = rounds != nullptr ? atoi(rounds) : 60; round < end; round++) {
     std::string bad = good;
     size_t at = random() % bad.size();
@@ -204,6 +206,20 @@ TEST_F(ReplicaCheckTest, AChangedByteIsNoticedOrHarmless) {
     WriteFile(copy.path() + "/data.mdb", bad);
     ReplicaContents contents;
     ASSERT_TRUE(CheckReplica(copy.path() + "/data.mdb", {}, &contents).ok());
+    const Status start = CheckBeforeOpen(copy.path(), UINT64_MAX);
+    if (start.ok()) {
+      EXPECT_TRUE(LmdbSurvives(copy.path())) << "start: byte " << at << " of page " << at / kPage;
+    } else {
+      refused++;
+      EXPECT_TRUE(start.code() == Code::kCorruption || start.code() == Code::kInvalid) << start.ToString();
+      EXPECT_NE(start.message().find("data.mdb"), std::string::npos) << start.ToString();
+      EXPECT_FALSE(contents.problems.empty() && contents.unsupported.ok()) << start.ToString();
+    }
+    // The mark of a crash asks for the same, whatever the size.
+    const std::string mark = copy.path() + "/" + kCheckFile;
+    WriteFile(mark, "");
+    EXPECT_EQ(CheckBeforeOpen(copy.path(), 0).code(), start.code());
+    EXPECT_EQ(std::filesystem::exists(mark), !start.ok());
     if (!contents.problems.empty() || !contents.unsupported.ok()) {
       noticed++;
       for (const std::string& problem : contents.problems)
@@ -213,6 +229,7 @@ TEST_F(ReplicaCheckTest, AChangedByteIsNoticedOrHarmless) {
     EXPECT_TRUE(LmdbSurvives(copy.path())) << "byte " << at << " of page " << at / kPage;
   }
   EXPECT_GT(noticed, 0);
+  EXPECT_GT(refused, 0);
 }
 
 TEST_F(ReplicaCheckTest, ACutFileIsNoticed) {
