@@ -25,7 +25,7 @@ run_unit() {
   { cmake -G Ninja -S . -B "$build" -DCMAKE_BUILD_TYPE=Debug -DCONCORD_SANITIZE="$2" "${@:3}" &&
     cmake --build "$build" --target unit_tests -j "$(nproc)"; } >"$build.log" 2>&1 ||
     { tail -60 "$build.log"; die "the sanitizer build failed"; }
-  for test in core/core_test sidecar/sidecar_test extension/bridge_test extension/gateway_test fuzz/fuzz_test; do
+  for test in core/core_test sidecar/sidecar_test extension/bridge_test extension/gateway_test regress/torture/torture_test fuzz/fuzz_test; do
     say "$build/$test"
     out=$(mktemp -d)
     for ((shard = 0; shard < shards; shard++)); do

@@ -70,12 +70,16 @@ bool Checker::Check(PGconn* connection, const std::vector<Op>& ops, JournalTail*
   for (const Committed& one : journal->Take())
     if (!committed.emplace(one.id, one).second) Wrong(Marker(one.id) + " is committed twice");
 
-  CheckOutcomes(ops, committed);
-  CheckOrder(ops, committed);
-  Replay(ops, committed);
+  CheckHistory(ops, committed);
   CheckTables(connection);
   if (wrongs_ > kWrongsShown) fprintf(stderr, "... %d in all\n", wrongs_);
   return wrongs_ == 0;
+}
+
+void Checker::CheckHistory(const std::vector<Op>& ops, const std::map<OpId, Committed>& committed) {
+  CheckOutcomes(ops, committed);
+  CheckOrder(ops, committed);
+  Replay(ops, committed);
 }
 
 void Checker::CheckOutcomes(const std::vector<Op>& ops, const std::map<OpId, Committed>& committed) {
@@ -214,8 +218,6 @@ void Checker::CheckTables(PGconn* connection) {
 // Reads the table as a whole and by each index condition; all must be as expected.
 void Checker::CompareTable(PGconn* connection, const std::string& columns, const std::string& table,
                            const std::vector<std::string>& conditions, const std::vector<std::string>& expected) {
-  std::vector<std::string> wanted = expected;
-  std::sort(wanted.begin(), wanted.end());
   for (size_t way = 0; way <= conditions.size(); way++) {
     const bool by_index = way > 0;
     const char* const others = by_index ? "off" : "on";
@@ -237,13 +239,18 @@ void Checker::CompareTable(PGconn* connection, const std::string& columns, const
     }
     std::vector<std::string> rows;
     for (int i = 0; i < PQntuples(result.get()); i++) rows.emplace_back(PQgetvalue(result.get(), i, 0));
-    std::sort(rows.begin(), rows.end());
-    std::vector<std::string> missing, surplus;
-    std::set_difference(wanted.begin(), wanted.end(), rows.begin(), rows.end(), std::back_inserter(missing));
-    std::set_difference(rows.begin(), rows.end(), wanted.begin(), wanted.end(), std::back_inserter(surplus));
-    for (const std::string& row : missing) Wrong(how + ": missing " + row);
-    for (const std::string& row : surplus) Wrong(how + ": surplus " + row);
+    CompareRows(how, expected, std::move(rows));
   }
+}
+
+void Checker::CompareRows(const std::string& how, std::vector<std::string> expected, std::vector<std::string> rows) {
+  std::sort(expected.begin(), expected.end());
+  std::sort(rows.begin(), rows.end());
+  std::vector<std::string> missing, surplus;
+  std::set_difference(expected.begin(), expected.end(), rows.begin(), rows.end(), std::back_inserter(missing));
+  std::set_difference(rows.begin(), rows.end(), expected.begin(), expected.end(), std::back_inserter(surplus));
+  for (const std::string& row : missing) Wrong(how + ": missing " + row);
+  for (const std::string& row : surplus) Wrong(how + ": surplus " + row);
 }
 
 }  // namespace torture

@@ -34,6 +34,11 @@ class Checker {
   };
   const Counts& counts() const { return counts_; }
 
+  // Parts of Check, for its test. What is wrong goes to standard error and is counted.
+  void CheckHistory(const std::vector<Op>& ops, const std::map<OpId, Committed>& committed);
+  void CompareRows(const std::string& how, std::vector<std::string> expected, std::vector<std::string> rows);
+  int wrongs() const { return wrongs_; }
+
  private:
   struct Row {
     int64_t value = 0;  // owner, balance
