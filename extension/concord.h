@@ -32,6 +32,7 @@ extern int	concord_spin_us;
 extern bool concord_embedded;			/* launcher starts concordd */
 extern char *concord_directory;			/* sidecar's directory; default: <data directory>/concord */
 extern char *concord_address;			/* adjudicator's and storage's address; default: unix socket in the directory */
+extern char *concord_storage_address;	/* storage's, if it is another one */
 extern char *concord_daemon_path;		/* concordd binary; default: beside the extension library */
 extern int	concord_retention_ms;
 extern int	concord_checkpoint_ms;

@@ -22,6 +22,7 @@ int			concord_spin_us = 0;
 bool		concord_embedded = true;
 char	   *concord_directory = "";
 char	   *concord_address = "";
+char	   *concord_storage_address = "";
 char	   *concord_daemon_path = "";
 int			concord_retention_ms = 1000;
 int			concord_checkpoint_ms = 1000;
@@ -181,6 +182,10 @@ define_sidecar(void)
 							   "Sets the address of the adjudicator and the storage replica.",
 							   "\"unix:/path\" or \"host:port\". Default: the socket \"concordd.sock\" in concord.directory.",
 							   &concord_address, "", PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("concord.storage_address",
+							   "Sets the address of the storage replica, if it is a process of its own.",
+							   "Default: concord.address. Its directory is concord.directory.",
+							   &concord_storage_address, "", PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("concord.daemon_path",
 							   "Sets the path of the concordd binary.",
 							   "Default: beside the extension's library. A change counts when the sidecar is started next.",

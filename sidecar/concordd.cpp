@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -32,6 +33,7 @@
 #include "sidecar/rpc/server.h"
 #include "sidecar/rpc/shutdown.h"
 #include "sidecar/rpc/sidecar_service.h"
+#include "sidecar/rpc/status.h"
 #include "sidecar/storage/start_check.h"
 #include "sidecar/storage/storage_role.h"
 #include "sidecar/version.h"
@@ -42,6 +44,8 @@ namespace {
 constexpr unsigned kStopSecondsMax = 10;  // then the process ends without more ado; everything survives that
 
 constexpr int kLeadingWaitMs = 1000;
+constexpr int kJoinWaitMs = 10000;  // for a journal to say of which cluster it is
+constexpr int kJoinRetryMs = 100;
 
 enum ExitCode { kExitOk = 0, kExitFailed = 1, kExitUsage = 2, kExitLocked = 3, kExitOpen = 4, kExitListen = 5 };
 
@@ -61,6 +65,7 @@ struct Options {
   int lifeline_fd = -1;
   int report_fd = -1;
   std::string expect_cluster;
+  std::string join_cluster;
   std::string owner;
   uint64_t check_bytes = ReplicaOptions{}.check_bytes;
   int lock_wait_ms = 0;
@@ -101,6 +106,9 @@ void Describe(CLI::App* app, Options* options) {
                   "a pipe; when concordd cannot go on it writes a line with the kind of trouble there, and the reason");
   app->add_option("--expect-cluster", options->expect_cluster,
                   "refuse a directory that is missing, empty or of another cluster than this");
+  app->add_option("--join-cluster", options->join_cluster,
+                  "the cluster of a new directory (default: without the journal role that of the journal, else a new "
+                  "one); another one's is refused");
   app->add_option("--owner", options->owner,
                   "whose the directory is: written into a new one, and another one's is refused");
   app->add_option("--check-bytes", options->check_bytes, "storage: up to this size all pages are checked at start")
@@ -153,6 +161,8 @@ Status Complete(Options* options) {
   const bool needs_journal = options->Has("adjudicator") || options->Has("storage");
   if (needs_journal && !options->Has("journal") && options->journal_addresses.empty())
     return {Code::kInvalid, "without the journal role, --journal-address is needed"};
+  if (!options->join_cluster.empty() && !IsClusterId(options->join_cluster))
+    return {Code::kInvalid, "--join-cluster: \"" + options->join_cluster + "\" is not an id of 32 hexadecimal digits"};
   const size_t nodes = std::max<size_t>(options->journal_addresses.size(), 1);
   if (options->write_quorum == 0) options->write_quorum = static_cast<uint32_t>(nodes / 2 + 1);
   if (!ValidEnsemble(nodes, options->write_quorum))
@@ -179,6 +189,32 @@ Status RemoveStaleSocket(const std::string& path) {
   if (answered) return {Code::kUnavailable, "another process listens on " + path};
   unlink(path.c_str());
   return Status::Ok();
+}
+
+// Of which cluster the process at the other end is.
+Status AskCluster(const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContext* context, std::string* id) {
+  proto::Info info;
+  const Status status = FromGrpc(proto::Sidecar::NewStub(channel)->GetInfo(context, {}, &info));
+  if (status.ok()) *id = info.cluster_id();
+  return status;
+}
+
+// The cluster of a new directory without a journal: that of the journal it is to follow.
+Status JoinCluster(const Options& options, ShutdownSignal* shutdown, std::string* id) {
+  Status status;
+  for (int waited_ms = 0; waited_ms < kJoinWaitMs; waited_ms += kJoinRetryMs) {
+    for (const std::string& address : options.journal_addresses) {
+      grpc::ClientContext context;
+      context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(kJoinRetryMs));
+      status = AskCluster(Connect(address), &context, id);
+      if (!status.ok()) continue;
+      RoleLog("concordd")->info("a new directory joins the cluster of its journal cluster={} journal={}", *id, address);
+      return status;
+    }
+    if (!shutdown->Wait(kJoinRetryMs).empty()) return {Code::kShutdown, "ending"};
+  }
+  return {Code::kInvalid, options.directory + " is new, and joins the cluster of its journal, which does not answer: " +
+                              status.message() + ". Start the journal first, or name the cluster with --join-cluster"};
 }
 
 // Milliseconds since it was made, or since the last lap.
@@ -296,7 +332,20 @@ class Concordd {
     return Status::Ok();
   }
 
-  StorageRoleOptions StorageOptions() {
+  // A journal of another cluster is a mistake in the configuration, so the process ends: what it would follow there are
+  // other rows, and what it would seal, somebody else's commits.
+  Status MeetJournal(size_t node, const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContext* context) {
+    std::string id;
+    const Status status = AskCluster(channel, context, &id);
+    if (!status.ok() || id == cluster_id_) return status;
+    const Status foreign(Code::kInvalid, "the journal at " + options_.journal_addresses[node] + " is of cluster " + id +
+                                             ", and " + options_.directory + " of cluster " + cluster_id_ +
+                                             "; it is not used (docs/failures/directory.md)");
+    shutdown_->Fail(foreign);
+    return foreign;
+  }
+
+  StorageRoleOptions StorageOptions(const std::string& replica_id) {
     StorageRoleOptions role;
     role.replica.directory = options_.directory + "/storage";
     role.replica.map_bytes = options_.map_size;
@@ -305,7 +354,12 @@ class Concordd {
     role.replica.checkpoint_interval_us = options_.checkpoint_interval_ms * 1000;
     role.replica.checkpoint_bytes = options_.checkpoint_bytes;
     role.replica.retention_us = options_.retention_ms * 1000;
-    role.applier.replica_id = "storage";
+    role.applier.replica_id = "storage-" + replica_id;
+    if (!options_.journal_addresses.empty()) {
+      role.applier.meet = [this, channel = Connect(options_.journal_addresses.front())](grpc::ClientContext* context) {
+        return MeetJournal(0, channel, context);
+      };
+    }
     role.applier.on_applied = [this](Lsn lsn) {
       if (adjudicator_ != nullptr) adjudicator_->OnLocalApplied(lsn);
     };
@@ -324,8 +378,11 @@ class Concordd {
   Status OpenStorage() {
     const std::string directory = options_.directory + "/storage";
     std::filesystem::create_directory(directory);
+    std::string replica_id;
+    Status status = OpenReplicaId(options_.directory, &replica_id);
+    if (!status.ok()) return status;
     MarkOnCrash(directory);  // before LMDB looks at anything
-    Status status = StorageRole::Open(StorageOptions(), &storage_);
+    status = StorageRole::Open(StorageOptions(replica_id), &storage_);
     const bool journal_is_complete = journal_node_ != nullptr && journal_node_->state().base_lsn == kNoLsn;
     if (status.code() == Code::kCorruption) {
       if (!journal_is_complete)
@@ -338,7 +395,7 @@ class Concordd {
       log_->error("storage is damaged and is made anew from the journal reason=\"{}\" old=\"{}\"", status.message(),
                   moved_to);
       std::filesystem::create_directory(directory);
-      status = StorageRole::Open(StorageOptions(), &storage_);
+      status = StorageRole::Open(StorageOptions(replica_id), &storage_);
     }
     if (!status.ok()) return status;
     return journal_node_ == nullptr ? Status::Ok() : CompareWithJournal();
@@ -395,7 +452,13 @@ class Concordd {
     JournalEnsemble ensemble;
     for (const auto& channel : journals) ensemble.nodes.push_back(proto::Journal::NewStub(channel));
     ensemble.write_quorum = options_.write_quorum;
-    if (alone) ensemble.local_node = journal_node_.get();
+    if (alone) {
+      ensemble.local_node = journal_node_.get();
+    } else {
+      ensemble.meet = [this, journals](size_t node, grpc::ClientContext* context) {
+        return MeetJournal(node, journals[node], context);
+      };
+    }
     Stopwatch watch;
     const Status status = adjudicator_->Start(ensemble);
     // "Ready" is to mean it, where that is a matter of moments; with journal nodes away it keeps trying by itself.
@@ -448,18 +511,29 @@ int Run(int argc, char** argv) {
   if (status.ok()) status = lock.Acquire(options.directory, options.lock_wait_ms);
   const int64_t lock_ms = watch.Lap();
   if (status.ok()) status = lock.Tell(options.listen);
-  if (status.ok())
-    status =
-        OpenIdentity(options.directory, options.expect_cluster, options.owner, options.Has("journal"), &cluster_id);
+  // Never undone: when its last channel goes, gRPC joins a thread that may sleep in a poll for ten seconds, and the
+  // next concordd waits for the directory until this one has ended.
+  grpc_init();
+  if (status.ok()) {
+    std::function<Status(std::string*)> choose;
+    if (!options.join_cluster.empty()) {
+      choose = [&](std::string* id) { return *id = options.join_cluster, Status::Ok(); };
+    } else if (!options.Has("journal")) {
+      choose = [&](std::string* id) { return JoinCluster(options, &shutdown, id); };
+    }
+    status = OpenIdentity(options.directory, options.expect_cluster, options.owner, options.Has("journal"), &cluster_id,
+                          choose);
+  }
+  if (status.ok() && !options.join_cluster.empty() && cluster_id != options.join_cluster)
+    status = {Code::kInvalid, options.directory + " belongs to cluster " + cluster_id + ", not to " +
+                                  options.join_cluster + ", which --join-cluster names"};
+  if (status.code() == Code::kShutdown) return kExitOk;
   if (!status.ok()) {
     end.Send(status);
     log->critical("cannot open dir=\"{}\" reason=\"{}\"", options.directory, status.message());
     return status.code() == Code::kUnavailable ? kExitLocked : kExitOpen;
   }
 
-  // Never undone: when its last channel goes, gRPC joins a thread that may sleep in a poll for ten seconds, and the
-  // next concordd waits for the directory until this one has ended.
-  grpc_init();
   Concordd concordd(options, cluster_id, &shutdown, &end);
   ExitCode code = concordd.Start();
   if (code == kExitOk) {

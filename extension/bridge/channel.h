@@ -129,6 +129,7 @@ uint64_t	cc_page_committed(const void *page);
 typedef struct CcGatewayOptions
 {
 	const char *address;		/* "unix:/path" */
+	const char *storage_address;	/* the replica's; NULL: address */
 	const char *page_path;		/* LSN page to offer */
 	const char *qp_id;
 	int			report_ms;		/* how often read LSNs are reported */

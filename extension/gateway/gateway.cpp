@@ -69,13 +69,15 @@ CcGateway::CcGateway(CcChannel& channel, const CcGatewayOptions& options)
       meet_(options.meet),
       wake_(options.wake),
       log_function_(options.log),
+      storage_address_(options.storage_address != nullptr ? options.storage_address : options.address),
       calls_(address_),
+      storage_calls_(storage_address_),
       outbox_(channel),
       grpc_channel_(MakeChannel(address_)),
       adjudicator_(proto::Adjudicator::NewStub(grpc_channel_)),
       journal_(proto::Journal::NewStub(grpc_channel_)),
-      storage_(proto::Storage::NewStub(grpc_channel_)),
-      sidecar_(proto::Sidecar::NewStub(grpc_channel_)),
+      storage_channel_(storage_address_ == address_ ? grpc_channel_ : MakeChannel(storage_address_)),
+      storage_(proto::Storage::NewStub(storage_channel_)),
       partial_(static_cast<size_t>(channel.slots)) {
   if (!page_path_.empty()) page_ = MapPage(page_path_);
   for (int slot : concord::AttachGateway(channel_)) wake_(slot);
@@ -94,6 +96,7 @@ CcGateway::~CcGateway() {
   }
   changed_.notify_all();
   calls_.End();
+  storage_calls_.End();
   concord::BumpWork(channel_);
   for (std::thread& thread : threads_) thread.join();
   concord::DetachGateway(channel_);
@@ -218,17 +221,23 @@ bool CcGateway::IsLeaderThere() {
 
 bool CcGateway::IsOurCluster() {
   if (meet_ == nullptr) return true;
+  const auto ask = [this](const std::shared_ptr<grpc::Channel>& channel, concord::Calls* calls, proto::Info* info) {
+    return calls->Run(kCallTimeoutMs, [&](grpc::ClientContext* context) {
+      return proto::Sidecar::NewStub(channel)->GetInfo(context, proto::InfoRequest(), info);
+    });
+  };
   proto::Info info;
-  const grpc::Status status = calls_.Run(kCallTimeoutMs, [&](grpc::ClientContext* context) {
-    return sidecar_->GetInfo(context, proto::InfoRequest(), &info);
-  });
-  if (!status.ok()) return false;
-  const bool ours = meet_(info.cluster_id().c_str());
-  if (!ours && !foreign_)
-    log_.Add(CC_LOG_WARNING, "the sidecar at \"" + address_ + "\" serves cluster " + info.cluster_id() +
+  if (!ask(grpc_channel_, &calls_, &info).ok()) return false;
+  std::string foreign = meet_(info.cluster_id().c_str()) ? "" : address_;
+  // Commits do not wait for a storage replica that is away. But the rows of another cluster's are not for reading.
+  if (foreign.empty() && storage_channel_ != grpc_channel_ && ask(storage_channel_, &storage_calls_, &info).ok() &&
+      !meet_(info.cluster_id().c_str()))
+    foreign = storage_address_;
+  if (!foreign.empty() && !foreign_)
+    log_.Add(CC_LOG_WARNING, "the sidecar at \"" + foreign + "\" serves cluster " + info.cluster_id() +
                                  ", which is not this server's; it is not used");
-  foreign_ = !ours;
-  return ours;
+  foreign_ = !foreign.empty();
+  return !foreign_;
 }
 
 void CcGateway::KeepSession() {
@@ -396,7 +405,7 @@ void CcGateway::ReportReaders() {
   request.set_lowest_read_lsn(lowest == 0 || (newest != concord::kNoLsn && newest < lowest) ? newest : lowest);
   request.set_lease_ms(static_cast<uint64_t>(std::max(kReadersLeaseMs, report_ms_ * 10)));
   proto::ReportReadersReply reply;
-  const grpc::Status status = calls_.Run(
+  const grpc::Status status = storage_calls_.Run(
       kCallTimeoutMs, [&](grpc::ClientContext* context) { return storage_->ReportReaders(context, request, &reply); });
   if (!status.ok() && !stopping_) log_.Add(CC_LOG_DEBUG, "could not report read LSNs: " + status.error_message());
 }
@@ -462,22 +471,22 @@ void CcGateway::OnDropVerdict(const OutRequestPtr& request, const proto::Verdict
 
 std::string CcGateway::StatusText() {
   std::string text = "gateway.connected=" + std::string(cc_channel_connected(&channel_) ? "1" : "0") + "\n";
-  const auto ask = [&](std::string_view part, auto call, auto request, auto reply) {
+  const auto ask = [&](concord::Calls* calls, std::string_view part, auto call, auto request, auto reply) {
     const grpc::Status status =
-        calls_.Run(kCallTimeoutMs, [&](grpc::ClientContext* context) { return call(context, request, &reply); });
+        calls->Run(kCallTimeoutMs, [&](grpc::ClientContext* context) { return call(context, request, &reply); });
     if (status.ok())
       concord::AppendStatus(&text, part, reply);
     else
       text.append(part).append(".error=").append(status.error_message()).append("\n");
   };
   ask(
-      "adjudicator", [&](auto... a) { return adjudicator_->GetStatus(a...); }, proto::AdjudicatorStatusRequest(),
-      proto::AdjudicatorStatus());
+      &calls_, "adjudicator", [&](auto... a) { return adjudicator_->GetStatus(a...); },
+      proto::AdjudicatorStatusRequest(), proto::AdjudicatorStatus());
   ask(
-      "journal", [&](auto... a) { return journal_->GetStatus(a...); }, proto::JournalStatusRequest(),
+      &calls_, "journal", [&](auto... a) { return journal_->GetStatus(a...); }, proto::JournalStatusRequest(),
       proto::JournalStatus());
   ask(
-      "storage", [&](auto... a) { return storage_->GetStatus(a...); }, proto::StorageStatusRequest(),
+      &storage_calls_, "storage", [&](auto... a) { return storage_->GetStatus(a...); }, proto::StorageStatusRequest(),
       proto::StorageStatus());
   return text;
 }

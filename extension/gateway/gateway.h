@@ -94,13 +94,15 @@ struct CcGateway {
   void (*const log_function_)(int level, const char* message);
 
   concord::LogQueue log_;
+  const std::string storage_address_;
   concord::Calls calls_;
+  concord::Calls storage_calls_;
   concord::Outbox outbox_;
   std::shared_ptr<grpc::Channel> grpc_channel_;
   std::unique_ptr<concord::proto::Adjudicator::Stub> adjudicator_;
   std::unique_ptr<concord::proto::Journal::Stub> journal_;
+  std::shared_ptr<grpc::Channel> storage_channel_;  // the same one, if the roles share an address
   std::unique_ptr<concord::proto::Storage::Stub> storage_;
-  std::unique_ptr<concord::proto::Sidecar::Stub> sidecar_;
   const concord::LsnPage* page_ = nullptr;
 
   std::mutex answer_mutex_;

@@ -57,6 +57,7 @@ start_gateway(void)
 {
 	CcGatewayOptions options = {
 		.address = concord_effective_address(),
+		.storage_address = concord_storage_address[0] != '\0' ? concord_storage_address : NULL,
 		.page_path = concord_page_path(),
 		.report_ms = REPORT_READERS_MS,
 		.max_age_ms = (int64_t) concord_max_reader_age_s * 1000,

@@ -81,7 +81,8 @@ fill_local(Row *row, const char *text)
 	/* As data_directory, paths are not for everybody. */
 	if (has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_SETTINGS))
 	{
-		set(row, ADDRESS, CStringGetTextDatum(concord_effective_address()));
+		set(row, ADDRESS, CStringGetTextDatum(concord_storage_address[0] != '\0' ? concord_storage_address :
+											   concord_effective_address()));
 		set(row, PATH, CStringGetTextDatum(concord_replica_path()));
 	}
 	set_number(row, APPLIED, text, "storage.applied_lsn");

@@ -163,7 +163,6 @@ sub start_workers
 					if ($line =~ /^(true|false) $n$/) { $acked = $1 eq 'false'; last; }
 					if (eof($out)) { $alive = 0; }
 				}
-				$alive = 0 if eof($in) || !kill(0, $psql) || !defined fileno($out);
 				print $log "$n\n" if $acked;
 				if (!$acked)
 				{

@@ -61,6 +61,12 @@ Status JournalTakeover::Seal() {
   ForEachAtOnce(count, [&](size_t i) {
     Node& node = nodes[i];
     node.stub = ensemble_.nodes[i];
+    if (ensemble_.meet) {
+      CancellableContext meeting(cancellation_);
+      SetDeadline(&meeting);
+      node.status = ensemble_.meet(i, meeting.get());
+      if (!node.status.ok()) return;
+    }
     CancellableContext context(cancellation_);
     SetDeadline(&context);
     proto::SealRequest request;

@@ -26,6 +26,8 @@ struct JournalEnsemble {
   std::vector<std::shared_ptr<JournalStub>> nodes;
   uint32_t write_quorum = 1;
   journal::JournalNode* local_node = nullptr;  // the only node, if it is of this process
+  // Before a node is sealed: Ok if it is of this cluster. Empty: any is.
+  std::function<Status(size_t node, grpc::ClientContext*)> meet = {};
 };
 
 class JournalTakeover {

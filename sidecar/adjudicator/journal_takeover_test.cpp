@@ -65,6 +65,23 @@ TEST(JournalTakeover, ASealedEpochIsTold) {
   EXPECT_EQ(e.takeover->sealed_epoch(), 7u);
 }
 
+TEST(JournalTakeover, ANodeOfAnotherClusterIsNotSealed) {
+  Ensemble e(3, 2);
+  e.journals.meet = [](size_t node, grpc::ClientContext*) {
+    return node == 1 ? Status(Code::kInvalid, "of another cluster") : Status::Ok();
+  };
+  ASSERT_TRUE(e.TakeOver(5).ok());
+  EXPECT_EQ(e.takeover->members().size(), 2u);
+  e.journals.meet = {};
+  ASSERT_TRUE(e.TakeOver(6).ok());
+  Ensemble one(1, 1);
+  one.journals.meet = [](size_t, grpc::ClientContext*) { return Status(Code::kInvalid, "of another cluster"); };
+  const Status status = one.TakeOver(5);
+  EXPECT_NE(status.message().find("of another cluster"), std::string::npos) << status.ToString();
+  one.journals.meet = {};
+  EXPECT_TRUE(one.TakeOver(1).ok()) << "no epoch was told to it";
+}
+
 TEST(JournalTakeover, TooFewNodes) {
   Ensemble e(3, 2);
   e[0].SetUnreachable(true);

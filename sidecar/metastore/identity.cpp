@@ -15,6 +15,9 @@ namespace {
 constexpr std::string_view kName = "concord directory";
 constexpr std::string_view kClusterLine = "\ncluster ";
 constexpr std::string_view kOwnerLine = "\nowner ";
+constexpr std::string_view kReplicaName = "concord replica";
+constexpr int kReplicaFormat = 1;
+constexpr std::string_view kIdLine = "\nid ";
 constexpr char kNobody[] = "-";
 constexpr size_t kIdDigits = 32;
 
@@ -23,7 +26,7 @@ std::string Encode(const std::string& cluster_id, const std::string& owner) {
                        cluster_id + std::string(kOwnerLine) + owner + "\n");
 }
 
-Status NewClusterId(std::string* id) {
+Status RandomId(std::string* id) {
   unsigned char bytes[kIdDigits / 2];
   if (getrandom(bytes, sizeof bytes, 0) != sizeof bytes)
     return {Code::kIoError, std::string("getrandom: ") + strerror(errno)};
@@ -36,20 +39,22 @@ Status NewClusterId(std::string* id) {
   return Status::Ok();
 }
 
+// The rest of the line of `content` that begins with `line`, which begins with a newline.
+std::string Field(const std::string& content, std::string_view line) {
+  const size_t at = content.find(line);
+  if (at == std::string::npos) return {};
+  const size_t begin = at + line.size();
+  return content.substr(begin, content.find('\n', begin) - begin);
+}
+
 Status ReadIdentityFile(const std::string& directory, std::string* cluster_id, std::string* owner) {
   const std::string path = directory + "/" + kIdentityFile;
   std::string content;
   Status status = ReadSmallFile(path, &content);
   if (status.ok()) status = CheckTextFile(path, kName, kDirectoryFormat, content);
   if (!status.ok()) return status;
-  const auto field = [&](std::string_view line) {
-    const size_t at = content.find(line);
-    if (at == std::string::npos) return std::string();
-    const size_t begin = at + line.size();
-    return content.substr(begin, content.find('\n', begin) - begin);
-  };
-  *cluster_id = field(kClusterLine);
-  *owner = field(kOwnerLine);
+  *cluster_id = Field(content, kClusterLine);
+  *owner = Field(content, kOwnerLine);
   if (cluster_id->size() != kIdDigits || content != Encode(*cluster_id, *owner))
     return {Code::kCorruption, path + " is damaged: it names no cluster"};
   return Status::Ok();
@@ -81,7 +86,7 @@ Status RequireDirectory(const std::string& directory, const std::string& expecte
 }
 
 Status OpenIdentity(const std::string& directory, const std::string& expected, const std::string& owner,
-                    bool holds_journal, std::string* cluster_id) {
+                    bool holds_journal, std::string* cluster_id, const std::function<Status(std::string*)>& choose) {
   std::string found_owner;
   Status status = ReadIdentityFile(directory, cluster_id, &found_owner);
   if (status.code() == Code::kNotFound) {
@@ -92,7 +97,7 @@ Status OpenIdentity(const std::string& directory, const std::string& expected, c
         return {Code::kCorruption, directory + " has a " + name +
                                        ", but its file identity is missing; restore a backup of the whole directory"};
     }
-    status = NewClusterId(cluster_id);
+    status = choose ? choose(cluster_id) : RandomId(cluster_id);
     if (status.ok())
       status = MakeFile(directory + "/" + kIdentityFile, Encode(*cluster_id, owner.empty() ? kNobody : owner));
     return status;
@@ -107,6 +112,30 @@ Status OpenIdentity(const std::string& directory, const std::string& expected, c
   if (holds_journal && std::filesystem::exists(directory + "/metastore") && !HasSegments(directory + "/journal"))
     return {Code::kCorruption, directory + "/journal has lost its segments; restore a backup of the whole directory"};
   return Status::Ok();
+}
+
+Status OpenReplicaId(const std::string& directory, std::string* replica_id) {
+  const std::string path = directory + "/" + kReplicaIdFile;
+  const auto encode = [](const std::string& id) {
+    return WithCheckLine(std::string(kReplicaName) + " " + std::to_string(kReplicaFormat) + std::string(kIdLine) + id +
+                         "\n");
+  };
+  std::string content;
+  Status status = ReadSmallFile(path, &content);
+  if (status.code() == Code::kNotFound) {
+    status = RandomId(replica_id);
+    return status.ok() ? MakeFile(path, encode(*replica_id)) : status;
+  }
+  if (status.ok()) status = CheckTextFile(path, kReplicaName, kReplicaFormat, content);
+  if (!status.ok()) return status;
+  *replica_id = Field(content, kIdLine);
+  if (!IsClusterId(*replica_id) || content != encode(*replica_id))
+    return {Code::kCorruption, path + " is damaged: it names no replica; remove it, and a new name is made"};
+  return Status::Ok();
+}
+
+bool IsClusterId(const std::string& text) {
+  return text.size() == kIdDigits && text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
 
 }  // namespace concord

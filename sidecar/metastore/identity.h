@@ -9,9 +9,14 @@
 // cluster whose launcher made the directory, "-" if it was nobody's: so a new server, which knows no cluster yet, does
 // not take another one's directory.
 //
+// Beside it, where there is a storage replica, lies the name by which journals know that replica, random too:
+//
+//   replica_id := "concord replica 1\n" "id " 32 hexadecimal digits "\n" "crc " 8 hexadecimal digits "\n"
+//
 // Pure functions but for the files. Thread-safe.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "core/status.h"
@@ -19,6 +24,7 @@
 namespace concord {
 
 inline constexpr char kIdentityFile[] = "identity";
+inline constexpr char kReplicaIdFile[] = "replica_id";
 inline constexpr int kDirectoryFormat = 1;
 
 // kNotFound; kCorruption; kInvalid for another format, naming both.
@@ -26,9 +32,16 @@ Status ReadClusterId(const std::string& directory, std::string* cluster_id);
 
 // Before anything in `directory`, which is locked, is opened: makes the identity of an empty one, and refuses one that
 // has lost parts or is not of the cluster `expected` (empty: any) and of `owner` (empty: anybody's). `holds_journal`: a
-// journal node's directory.
+// journal node's directory. `choose`: the cluster of a new directory; empty: a new cluster.
 Status OpenIdentity(const std::string& directory, const std::string& expected, const std::string& owner,
-                    bool holds_journal, std::string* cluster_id);
+                    bool holds_journal, std::string* cluster_id,
+                    const std::function<Status(std::string*)>& choose = {});
+
+// The name of the storage replica in `directory`; made at its first use. Two replicas of one name would share a lease
+// on the journal, and it would trim what the one of them that is behind still needs.
+Status OpenReplicaId(const std::string& directory, std::string* replica_id);
+
+bool IsClusterId(const std::string& text);
 
 // Before the directory is made or locked: kInvalid if it is not there although `expected` is to be in it.
 Status RequireDirectory(const std::string& directory, const std::string& expected);

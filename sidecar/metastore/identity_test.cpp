@@ -98,5 +98,43 @@ TEST_F(IdentityTest, EveryChangedByteIsRefused) {
   }
 }
 
+TEST_F(IdentityTest, ANewDirectoryBelongsToTheClusterThatIsChosen) {
+  const std::string chosen(32, 'b');
+  int asked = 0;
+  const auto choose = [&](std::string* id) {
+    asked++;
+    *id = chosen;
+    return Status::Ok();
+  };
+  const auto fail = [](std::string*) { return Status(Code::kInvalid, "nobody answers"); };
+  std::string id;
+  EXPECT_EQ(OpenIdentity(directory_, "", "", false, &id, fail).message(), "nobody answers");
+  EXPECT_FALSE(std::filesystem::exists(directory_ + "/identity"));
+  ASSERT_TRUE(OpenIdentity(directory_, "", "", false, &id, choose).ok());
+  EXPECT_EQ(id, chosen);
+  ASSERT_TRUE(OpenIdentity(directory_, "", "", false, &id, fail).ok()) << "it is not asked again";
+  EXPECT_EQ(id, chosen);
+  EXPECT_EQ(asked, 1);
+}
+
+TEST_F(IdentityTest, EachReplicaHasANameOfItsOwn) {
+  std::string first, again, other;
+  ASSERT_TRUE(OpenReplicaId(directory_, &first).ok());
+  ASSERT_TRUE(OpenReplicaId(directory_, &again).ok());
+  EXPECT_EQ(first, again);
+  EXPECT_TRUE(IsClusterId(first)) << first;
+  std::string good;
+  ASSERT_TRUE(ReadSmallFile(directory_ + "/replica_id", &good).ok());
+  for (size_t i = 0; i < good.size(); i++) {
+    std::string bad = good;
+    bad[i] = static_cast<char>(bad[i] ^ 1);
+    ASSERT_TRUE(ReplaceFile(directory_ + "/replica_id", bad).ok());
+    EXPECT_EQ(OpenReplicaId(directory_, &again).code(), Code::kCorruption) << "byte " << i;
+  }
+  std::filesystem::remove(directory_ + "/replica_id");
+  ASSERT_TRUE(OpenReplicaId(directory_, &other).ok());
+  EXPECT_NE(first, other);
+}
+
 }  // namespace
 }  // namespace concord

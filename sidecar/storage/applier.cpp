@@ -12,6 +12,7 @@ namespace {
 constexpr int64_t kBackoffMinUs = 10'000;
 constexpr int64_t kBackoffMaxUs = 1'000'000;
 constexpr int64_t kNoSpaceRetryUs = 1'000'000;
+constexpr int kMeetMs = 1000;
 constexpr int64_t kTrimmedRetryUs = 10'000'000;
 constexpr int64_t kIdleTickUs = 100'000;        // horizon and checkpoints when nothing arrives
 constexpr int64_t kMaintenancePauseUs = 1'000;  // between slices when there is more to do and nothing arrives
@@ -27,6 +28,8 @@ int64_t SteadyUs() {
 
 void Applier::Start(std::shared_ptr<grpc::Channel> journal, journal::JournalNode* local) {
   local_ = local;
+  asks_ = options_.meet && local_ == nullptr;
+  met_.store(!asks_, std::memory_order_release);
   stub_ = proto::Journal::NewStub(std::move(journal));
   started_us_ = SteadyUs();
   started_at_ = replica_->applied();
@@ -45,6 +48,7 @@ void Applier::Stop() {
     if (tail_ != nullptr) tail_->Cancel();
     if (report_ != nullptr) report_->TryCancel();
   }
+  meeting_.Cancel();
   wake_.notify_all();
   if (thread_.joinable()) thread_.join();
   if (reporter_.joinable()) reporter_.join();
@@ -68,16 +72,31 @@ bool Applier::Sleep(int64_t us) {
   return !stopping();
 }
 
+Status Applier::Meet() {
+  Status status;
+  if (asks_) {
+    CancellableContext context(&meeting_);
+    context->set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(kMeetMs));
+    status = options_.meet(context.get());
+  }
+  met_.store(status.ok(), std::memory_order_release);
+  return status;
+}
+
 void Applier::Run() {
   int64_t backoff_us = kBackoffMinUs;
   while (!stopping()) {
     const Lsn before = replica_->applied();
-    const auto tail = OpenTail(replica_->resume_from());
-    if (tail == nullptr) return;
-    const Status status = Follow(tail.get());
-    Status ended;
-    if (status.ok() && !stopping()) ended = tail->Finish();
-    CloseTail();
+    Status ended = Meet();
+    Status status = ended.code() == Code::kInvalid ? ended : Status::Ok();
+    if (ended.ok()) {
+      const auto tail = OpenTail(replica_->resume_from());
+      if (tail == nullptr) return;
+      status = Follow(tail.get());
+      if (status.ok() && !stopping()) ended = tail->Finish();
+      CloseTail();
+      met_.store(!asks_, std::memory_order_release);
+    }
     if (stopping()) return;
     if (!status.ok()) {
       RoleLog("storage")->critical("storage replica {} stops at LSN {}: {}", replica_->directory(),
@@ -197,6 +216,7 @@ Status Applier::Maintain() {
 void Applier::ReportLoop() {
   bool told = false;
   do {
+    if (!met_.load(std::memory_order_acquire)) continue;
     const auto context = std::make_shared<grpc::ClientContext>();
     {
       std::lock_guard lock(mutex_);

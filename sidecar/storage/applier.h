@@ -20,6 +20,7 @@
 
 #include "proto/journal.grpc.pb.h"
 #include "sidecar/journal/tail_link.h"
+#include "sidecar/rpc/cancellation.h"
 #include "sidecar/storage/replica.h"
 
 namespace concord {
@@ -30,7 +31,11 @@ struct ApplierOptions {
   int64_t report_interval_us = 1'000'000;
   size_t max_batch_bytes = 4u << 20;  // of frames in one LMDB transaction
   size_t maintenance_budget = 256;    // versions removed in one slice, about a millisecond
-  // The replica cannot go on (damaged bytes, a failed sync). Called once, from the applier's thread.
+  // Before each connection to a journal that is not of this process: Ok if it is of this replica's cluster, kInvalid if
+  // not; others are tried again. Empty: any journal is.
+  std::function<Status(grpc::ClientContext*)> meet;
+  // The replica cannot go on (damaged bytes, a failed sync, a journal of another cluster). Called once, from the
+  // applier's thread.
   std::function<void(const Status&)> on_failure;
   // Everything up to the LSN is visible to readers, and the room for what is staged was looked at. Called at the start,
   // and from the applier's thread after each batch; must be quick.
@@ -51,6 +56,8 @@ class Applier {
 
  private:
   void Run();
+  // Whether the journal may be followed: asked before anything else is said to it.
+  Status Meet();
   // Until the stream ends, or an error that ends the applier.
   Status Follow(TailLink* tail);
   Status ApplyWithRetry(std::string_view frames);
@@ -84,6 +91,9 @@ class Applier {
   bool scarce_ = false;
 
   std::atomic<bool> stopping_ = false;
+  bool asks_ = false;              // whose journal it is
+  std::atomic<bool> met_ = false;  // the journal of this connection is ours
+  Cancellation meeting_;
   std::mutex mutex_;
   std::condition_variable wake_;
   std::shared_ptr<TailLink> tail_;  // under mutex_, as is report_: what Stop cancels
