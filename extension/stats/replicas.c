@@ -20,7 +20,7 @@ PG_FUNCTION_INFO_V1(concord_stat_replicas);
 
 #define COLUMNS 20
 #define LEASES_SHOWN 8			/* as many as the gateway passes on */
-#define LOCAL_REPLICA "storage"	/* its name on the journal */
+#define LOCAL_REPLICA "storage"	/* its name while the sidecar does not answer */
 #define LSN_PER_MS (UINT64CONST(4096) * 1000)
 
 typedef struct Row
@@ -117,12 +117,15 @@ concord_stat_replicas(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	char	   *text;
+	const char *local_name = LOCAL_REPLICA;
+	int			local_length = strlen(LOCAL_REPLICA);
 	Row			local;
 
 	concord_require_usable();
 	InitMaterializedSRF(fcinfo, 0);
 	text = concord_fetch_status();
-	begin_row(&local, LOCAL_REPLICA, strlen(LOCAL_REPLICA), true);
+	(void) concord_status_text(text, "storage.replica_id", &local_name, &local_length);
+	begin_row(&local, local_name, local_length, true);
 	fill_local(&local, text);
 	for (int number = 0; number < LEASES_SHOWN; number++)
 	{
@@ -134,7 +137,7 @@ concord_stat_replicas(PG_FUNCTION_ARGS)
 		snprintf(name, sizeof(name), "journal.leases.%d.replica_id", number);
 		if (!concord_status_text(text, name, &replica, &length))
 			break;
-		if (length == strlen(LOCAL_REPLICA) && strncmp(replica, LOCAL_REPLICA, length) == 0)
+		if (length == local_length && strncmp(replica, local_name, length) == 0)
 		{
 			fill_lease(&local, text, number);
 			continue;

@@ -28,8 +28,8 @@ SELECT relation, kind, rows, bytes > 0 AS bytes, storage_id > 0 AS id FROM conco
 CREATE TABLE stt_empty (a int);
 SELECT relation, kind, rows, bytes FROM concord.stat_storage WHERE relation = 'stt_empty'::regclass;
 -- replicas
-SELECT name, is_local, address LIKE 'unix:%' AS address, path LIKE '%/storage' AS path, applied_lsn <= concord.current_lsn() AS applied,
-  lag_ms >= 0 AS lag, checkpoint_lsn <= applied_lsn AS checkpoint, horizon_lsn <= applied_lsn AS horizon, used_bytes > 0 AS used,
+SELECT name ~ '^storage-[0-9a-f]{32}$' AS name, is_local, address LIKE 'unix:%' AS address, path LIKE '%/storage' AS path,
+  applied_lsn <= concord.current_lsn() AS applied, lag_ms >= 0 AS lag, checkpoint_lsn <= applied_lsn AS checkpoint, horizon_lsn <= applied_lsn AS horizon, used_bytes > 0 AS used,
   free_bytes < file_bytes AS free, file_bytes BETWEEN used_bytes AND file_bytes_max AS file, versions >= 20 AS versions,
   dead_versions BETWEEN 0 AND versions AS dead,
   readers BETWEEN 0 AND readers_max AS readers, lease_checkpoint_lsn <= applied_lsn AS lease, lease_left_ms > 0 AS left
@@ -52,7 +52,7 @@ SELECT count(*) FROM concord.stat_activity WHERE pid = pg_backend_pid();
 -- who may see what
 CREATE ROLE stt_role;
 SET ROLE stt_role;
-SELECT name, address, path, applied_lsn IS NULL AS applied FROM concord.stat_replicas;
+SELECT name ~ '^storage-' AS name, address, path, applied_lsn IS NULL AS applied FROM concord.stat_replicas;
 SELECT count(*) > 0 AS storage FROM concord.stat_storage;
 SELECT commits >= 0 AS commits FROM concord.stat_commits;
 SELECT count(*) FROM concord.stat_conflicts;

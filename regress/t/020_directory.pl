@@ -97,7 +97,7 @@ like($out, qr/: running\n.*leads +yes.*lag ms +\d/s, 'it tells the roles');
 my $json = decode_json($out);
 is($json->{process}{pid}, sidecar_pid($node), 'the process');
 like($json->{adjudicator}{committed_lsn}, qr{^[0-9A-F]+/[0-9A-F]+$}, 'the newest commit');
-is($json->{replicas}[0]{replica}, 'storage', 'the lease of the replica');
+like($json->{replicas}[0]{replica}, qr/^storage-[0-9a-f]{32}$/, 'the lease of the replica');
 my $reader = start_session($node, 'reader', 'BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM t; SELECT pg_sleep(100);');
 ok(wait_until(sub { $json = decode_json((ctl('status', '--json', $dir))[1]); return $json->{readers}; }, 60), 'its readers are told');
 like($json->{readers}[0]{lowest_read_lsn}, qr{^[0-9A-F]+/[0-9A-F]+$}, 'with what they read at');

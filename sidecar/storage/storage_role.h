@@ -52,11 +52,13 @@ class StorageRole {
 
  private:
   StorageRole(std::unique_ptr<Replica> replica, ApplierOptions options)
-      : replica_(std::move(replica)), applier_(replica_.get(), std::move(options)), service_(replica_.get()) {}
+      : replica_(std::move(replica)),
+        service_(replica_.get(), options.replica_id),
+        applier_(replica_.get(), std::move(options)) {}
 
   std::unique_ptr<Replica> replica_;
-  Applier applier_;
   StorageService service_;
+  Applier applier_;
 };
 
 }  // namespace concord

@@ -187,6 +187,7 @@ grpc::Status StorageService::GetStatus(grpc::ServerContext*, const proto::Storag
   reply->set_free_bytes(statistics.free_bytes);
   reply->set_max_readers(statistics.max_readers);
   reply->set_dead_versions(statistics.dead_versions);
+  reply->set_replica_id(replica_id_);
   return grpc::Status::OK;
 }
 

@@ -9,6 +9,9 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <string>
+#include <utility>
+
 #include "proto/storage.grpc.pb.h"
 #include "sidecar/rpc/refusals.h"
 #include "sidecar/storage/replica.h"
@@ -17,7 +20,8 @@ namespace concord {
 
 class StorageService final : public proto::Storage::Service {
  public:
-  explicit StorageService(Replica* replica) : replica_(replica) {}
+  // `replica_id`: its name on the journal.
+  StorageService(Replica* replica, std::string replica_id) : replica_(replica), replica_id_(std::move(replica_id)) {}
 
   grpc::Status Get(grpc::ServerContext*, const proto::GetRequest* request, proto::GetReply* reply) override;
   grpc::Status Scan(grpc::ServerContext* context, const proto::ScanRequest* request,
@@ -33,6 +37,7 @@ class StorageService final : public proto::Storage::Service {
   grpc::Status OpenAt(Lsn read_lsn, uint64_t wait_ms, ReplicaView* view);
 
   Replica* const replica_;
+  const std::string replica_id_;
   RefusalLog refusals_{"storage"};
 };
 

@@ -268,6 +268,7 @@ TEST_F(StorageServiceTest, ReportsItsCheckpointToTheJournal) {
   EXPECT_EQ(status.versions(), 1u);
   EXPECT_EQ(status.storages(), 1u);
   EXPECT_EQ(status.mutations(), 1u);
+  EXPECT_EQ(status.replica_id(), "r1");
   EXPECT_GT(status.used_bytes(), 0u);
 }
 
