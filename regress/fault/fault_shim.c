@@ -7,6 +7,8 @@
  *
  *		<call> <part of the path> <error>
  *
+ * A part that ends in $ is the end of the path.
+ *
  *		call	write	any write, allocation or new file
  *				grow	as write, but only what needs space that the file does not have: a full disk that can still overwrite.
  *						Not ftruncate, which makes a hole.
@@ -61,6 +63,18 @@ tell(const char *control, const char *call, const char *path)
 	close(fd);
 }
 
+static int
+matches(const char *path, const char *part)
+{
+	size_t		size = strlen(part);
+	size_t		path_size = strlen(path);
+
+	if (size == 0 || part[size - 1] != '$')
+		return strstr(path, part) != NULL;
+	size--;
+	return path_size >= size && memcmp(path + path_size - size, part, size) == 0;
+}
+
 /* The error that a call on `path` is to fail with, or 0. */
 static int
 fault_of_path(const char *call, const char *path, int grows)
@@ -84,7 +98,7 @@ fault_of_path(const char *call, const char *path, int grows)
 		char		part[256];
 		char		error[16];
 
-		if (sscanf(line, "%15s %255s %15s", rule_call, part, error) != 3 || strstr(path, part) == NULL)
+		if (sscanf(line, "%15s %255s %15s", rule_call, part, error) != 3 || !matches(path, part))
 			continue;
 		if (strcmp(rule_call, call) != 0 && !(strcmp(rule_call, "grow") == 0 && strcmp(call, "write") == 0 && grows))
 			continue;

@@ -29,7 +29,7 @@ sub new_cluster
 }
 
 # A wrapper of concordd whose file operations fail on demand (regress/fault/fault_shim.c); `conf` is the line of configuration
-# that makes a server use it. Options given here take the place of those that the launcher gives.
+# that makes a server use it. Options given here are added, and take the place of those that the launcher gives.
 sub faulty_sidecar
 {
 	my (%options) = @_;
@@ -37,18 +37,19 @@ sub faulty_sidecar
 	my $source = dirname(__FILE__) . '/../fault/fault_shim.c';
 	system('cc', '-O1', '-shared', '-fPIC', '-o', "$dir/fault_shim.so", $source) == 0 or die 'cannot compile fault_shim.c';
 	chomp(my $concordd = `pg_config --pkglibdir`);
-	my $replace = join('', map { "    $_=*) option='$_=$options{$_}' ;;\n" } sort keys %options);
+	my $drop = join('', map { "    $_=*) continue ;;\n" } sort keys %options);
+	my $own = join(' ', map { "'$_=$options{$_}'" } sort keys %options);
 	append_to_file("$dir/concordd", <<"EOT");
 #!/bin/sh
 for option; do
   shift
   case \$option in
-$replace    *) ;;
+$drop    *) ;;
   esac
   set -- "\$@" "\$option"
 done
 export LD_PRELOAD=$dir/fault_shim.so CONCORD_FAULTS=$dir/faults
-exec $concordd/concordd "\$@"
+exec $concordd/concordd "\$@" $own
 EOT
 	chmod 0755, "$dir/concordd";
 	return { control => "$dir/faults", conf => "concord.daemon_path = '$dir/concordd'\n" };
@@ -129,7 +130,8 @@ sub start_session
 }
 
 # Starts worker processes that insert (worker, n), n = 1, 2, …, each in a transaction of its own, through one psql, and write
-# n to a file when it is acknowledged. Connections that break are made again.
+# n to a file when it is acknowledged, and to another one when it got an error that says that nothing of it was committed. Connections
+# that break are made again.
 sub start_workers
 {
 	my ($node, $table, $count) = @_;
@@ -144,7 +146,8 @@ sub start_workers
 			local $SIG{TERM} = sub { $stop = 1; };
 			local $SIG{PIPE} = 'IGNORE';
 			open(my $log, '>', "$dir/acked.$worker") or die $!;
-			$log->autoflush(1);
+			open(my $refused, '>', "$dir/refused.$worker") or die $!;
+			$_->autoflush(1) foreach $log, $refused;
 			my ($out, $in, $psql);
 			my $n = 0;
 			while (!$stop)
@@ -156,11 +159,16 @@ sub start_workers
 				}
 				$n++;
 				my $acked = 0;
-				my $alive = print $in "INSERT INTO $table VALUES ($worker, $n);\n\\echo :ERROR $n\n";
+				my $alive = print $in "INSERT INTO $table VALUES ($worker, $n);\n\\echo :ERROR :SQLSTATE $n\n";
 				$in->flush;
 				while ($alive && defined(my $line = <$out>))
 				{
-					if ($line =~ /^(true|false) $n$/) { $acked = $1 eq 'false'; last; }
+					if ($line =~ /^(true|false) (\S*) $n$/)
+					{
+						$acked = $1 eq 'false';
+						print $refused "$n\n" if !$acked && $2 =~ /^(58030|53100|40001|08006)$/;
+						last;
+					}
 					if (eof($out)) { $alive = 0; }
 				}
 				print $log "$n\n" if $acked;
@@ -180,7 +188,7 @@ sub start_workers
 	return { pids => \%workers, dir => $dir };
 }
 
-# Stops the workers; returns a hash worker -> list of acknowledged n.
+# Stops the workers; returns a hash worker -> list of acknowledged n, and leaves one of the refused in $workers->{refused}.
 sub stop_workers
 {
 	my ($workers) = @_;
@@ -189,9 +197,12 @@ sub stop_workers
 	foreach my $worker (keys %{ $workers->{pids} })
 	{
 		waitpid($workers->{pids}{$worker}, 0);
-		open(my $file, '<', "$workers->{dir}/acked.$worker") or die $!;
-		chomp(my @list = <$file>);
-		$acked{$worker} = \@list;
+		foreach my $list ([ acked => \%acked ], [ refused => $workers->{refused} //= {} ])
+		{
+			open(my $file, '<', "$workers->{dir}/$list->[0].$worker") or die $!;
+			chomp(my @lines = <$file>);
+			$list->[1]{$worker} = \@lines;
+		}
 	}
 	return \%acked;
 }
