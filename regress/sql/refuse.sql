@@ -16,6 +16,29 @@ BEGIN;
 INSERT INTO re_t VALUES (1);
 PREPARE TRANSACTION 'x';
 ROLLBACK;
+-- what was made, emptied or dropped
+BEGIN;
+CREATE TABLE re_new (a int);
+PREPARE TRANSACTION 'x';
+BEGIN;
+CREATE INDEX ON re_t (r);
+PREPARE TRANSACTION 'x';
+BEGIN;
+TRUNCATE re_t;
+PREPARE TRANSACTION 'x';
+BEGIN;
+ALTER TABLE re_t ALTER COLUMN id TYPE bigint;
+PREPARE TRANSACTION 'x';
+BEGIN;
+DROP TABLE re_t;
+PREPARE TRANSACTION 'x';
+-- also if a savepoint has taken it back
+BEGIN;
+SAVEPOINT s;
+CREATE TABLE re_new (a int);
+ROLLBACK TO s;
+SELECT count(*) FROM re_t;
+PREPARE TRANSACTION 'x';
 SELECT count(*) FROM re_t;
 DROP TABLE re_t;
 

@@ -38,6 +38,8 @@ foreach my $clients (1, 16)
 		my ($tps) = $out =~ /^tps = ([\d.]+)/m;
 		note("$script $clients clients: " . ($tps // '?') . ' tps');
 		balances("$script, $clients clients") if $script eq 'tpcb-like';
+		is($node->safe_psql('postgres', 'SELECT (SELECT sum(abalance) FROM pgbench_accounts) = (SELECT coalesce(sum(delta), 0) FROM pgbench_history)'),
+			't', "accounts add up after $script, $clients clients") if $script eq 'simple-update';
 		# simple-update leaves tellers and branches out: begin again at zero
 		$node->safe_psql('postgres', 'UPDATE pgbench_accounts SET abalance = 0 WHERE abalance <> 0; UPDATE pgbench_tellers SET tbalance = 0;
 		  UPDATE pgbench_branches SET bbalance = 0; TRUNCATE pgbench_history') if $script eq 'simple-update';
