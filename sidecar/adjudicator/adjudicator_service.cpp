@@ -57,6 +57,12 @@ grpc::Status AdjudicatorService::Session(grpc::ServerContext* context, SessionSt
   {
     const std::lock_guard lock(mutex_);
     if (stopping_) return ToGrpc({Code::kShutdown, "the adjudicator is ending"});
+    if (sessions_.size() >= options_.max_sessions) {
+      const Status status(Code::kTooLarge,
+                          "the adjudicator has its " + std::to_string(options_.max_sessions) + " sessions already");
+      refusals_.Note("Session", status);
+      return {grpc::StatusCode::RESOURCE_EXHAUSTED, status.message()};
+    }
     sessions_.insert(session);
   }
   proto::SessionRequest request;

@@ -5,6 +5,9 @@
 // A reader that reports gets a horizon that holds for its report: one that the replica may already be pruning by, even
 // if it is not published yet. A lease that ends is forgotten; its reader then finds the horizon above its read LSN.
 //
+// No more than kLeasesMax have one at a time; who comes then is refused, and its readers are served as if it had not
+// reported.
+//
 // Thread-safe.
 #pragma once
 
@@ -16,22 +19,32 @@
 #include <vector>
 
 #include "core/lsn.h"
+#include "core/status.h"
 
 namespace concord {
 
 class ReaderLeases {
  public:
+  static constexpr size_t kLeasesMax = 1024;
+
   explicit ReaderLeases(Lsn horizon, int64_t hold_until_us) : horizon_(horizon), hold_until_us_(hold_until_us) {}
 
-  // `lowest` of kNoLsn: the query processor has no reader now. Times are monotonic microseconds.
-  Lsn Report(const std::string& qp_id, Lsn lowest, int64_t lease_us, int64_t now_us) {
+  // `lowest` of kNoLsn: the query processor has no reader now. Times are monotonic microseconds. kTooLarge: there are
+  // too many others.
+  Status Report(const std::string& qp_id, Lsn lowest, int64_t lease_us, int64_t now_us, Lsn* horizon) {
     std::lock_guard lock(mutex_);
+    *horizon = horizon_;
     if (lowest == kNoLsn) {
       leases_.erase(qp_id);
-    } else {
-      leases_[qp_id] = {lowest, now_us + lease_us};
+      return Status::Ok();
     }
-    return horizon_;
+    if (leases_.size() >= kLeasesMax && !leases_.contains(qp_id)) {
+      std::erase_if(leases_, [now_us](const auto& entry) { return entry.second.expires_us <= now_us; });
+      if (leases_.size() >= kLeasesMax)
+        return {Code::kTooLarge, std::to_string(kLeasesMax) + " query processors report readers, no more are kept"};
+    }
+    leases_[qp_id] = {lowest, now_us + lease_us};
+    return Status::Ok();
   }
 
   // `aged`: now - retention as an LSN. Until `hold_until_us` the horizon stands still: after a restart the query

@@ -238,8 +238,8 @@ void Replica::ReturnView(lmdb::Txn txn) {
   if (pool_.size() < kPooledViews) pool_.push_back(std::move(txn));
 }
 
-Lsn Replica::ReportReaders(const std::string& qp_id, Lsn lowest, int64_t lease_us) {
-  return leases_->Report(qp_id, lowest, lease_us, options_.steady_us());
+Status Replica::ReportReaders(const std::string& qp_id, Lsn lowest, int64_t lease_us, Lsn* horizon) {
+  return leases_->Report(qp_id, lowest, lease_us, options_.steady_us(), horizon);
 }
 
 Status Replica::Counters(uint64_t prefix, StorageCounters* out) {

@@ -132,8 +132,8 @@ class Replica {
   void StopWaiting();
   // kUnavailable if no reader slot is free.
   Status OpenView(ReplicaView* view);
-  // Returns the horizon, which holds as long as the lease.
-  Lsn ReportReaders(const std::string& qp_id, Lsn lowest, int64_t lease_us);
+  // Tells the horizon, which holds as long as the lease. kTooLarge: there are too many leases.
+  Status ReportReaders(const std::string& qp_id, Lsn lowest, int64_t lease_us, Lsn* horizon);
   std::vector<ReaderLeases::Listed> Readers() const { return leases_->List(options_.steady_us()); }
   Status Statistics(ReplicaStatistics* out);
   // Live rows and bytes of a storage prefix, as committed.

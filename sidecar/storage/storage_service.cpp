@@ -156,7 +156,11 @@ grpc::Status StorageService::ReportReaders(grpc::ServerContext*, const proto::Re
     return Refuse("ReportReaders",
                   {Code::kInvalid, "a query processor's id has 1 to " + std::to_string(kMaxIdBytes) + " bytes"});
   const auto lease_ms = static_cast<int64_t>(std::min<uint64_t>(request->lease_ms(), kMaxLeaseMs));
-  reply->set_horizon_lsn(replica_->ReportReaders(request->qp_id(), request->lowest_read_lsn(), lease_ms * 1000));
+  Lsn horizon = kNoLsn;
+  const Status status =
+      replica_->ReportReaders(request->qp_id(), request->lowest_read_lsn(), lease_ms * 1000, &horizon);
+  if (!status.ok()) return Refuse("ReportReaders", status);
+  reply->set_horizon_lsn(horizon);
   reply->set_applied_lsn(replica_->applied());
   return grpc::Status::OK;
 }
