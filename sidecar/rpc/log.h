@@ -1,5 +1,8 @@
 // The log of the sidecars: one line an event, `time=... level=... role=... text key=value key=value`. Thread-safe.
 //
+// A value may come from outside, such as a path or what a client has sent: quotes, backslashes and control characters
+// in it are escaped, so that nobody can end a value, or a line, and go on in the log's name.
+//
 // spdlog behind it stays out of this header: its templates cost every file that logs ten seconds of compilation.
 #pragma once
 
@@ -7,6 +10,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "core/status.h"
 
@@ -19,6 +23,11 @@ namespace concord {
 // Sets where log lines go (standard error if `file` is empty) and from which level on. Once, before any role starts.
 // Levels: trace, debug, info, warning, error, critical, off.
 Status InitLog(const std::string& level, const std::string& file);
+
+// `value` as it stands in a line: "a\"b\n" for the bytes a, quote, b, newline.
+std::string EscapeLogValue(std::string_view value);
+// The rest of a line: `text`, with each value that is a string escaped.
+std::string FormatLogLine(fmt::string_view text, fmt::format_args args);
 
 class Log {
  public:
