@@ -70,8 +70,7 @@ tsan:            ## unit tests with the thread sanitizer
 	@scripts/check.sh threads
 
 bench: install   ## compare with heap tables on one server, in one run
-	@bench/bench.sh
-	@bench/recovery.sh
+	@bench/bench.sh; status=$$?; bench/recovery.sh && exit $$status
 
 demo:            ## install everything, start a server, show pgbench on Concord and on heap
 	@scripts/demo.sh start
@@ -80,7 +79,7 @@ demo-stop:       ## stop the server that `make demo` left running and remove it
 	@scripts/demo.sh stop
 
 format:          ## clang-format over the C++ sources
-	@clang-format -i $$(git ls-files '*.cpp' 'core/*.h' 'sidecar/*.h' 'regress/*.h')
+	@scripts/format.sh
 
 tidy: $(BUILD)/build.ninja  ## clang-tidy over the C++ sources
 	@git ls-files 'core/*.cpp' 'sidecar/*.cpp' 'extension/bridge/*.cpp' 'extension/gateway/*.cpp' ':!:*_test.cpp' | \

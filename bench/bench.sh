@@ -11,10 +11,12 @@ ratio: how good Concord is beside heap; above 1 is better than heap (tps: concor
 
 HEADER
 # row CASE UNIT CONCORD HEAP [FLOOR]
+misses=()
 row() {
   awk -v n="$1, $2" -v u="$2" -v c="$3" -v h="$4" -v f="${5:-0}" 'BEGIN {
     r = u == "tps" ? c / h : h / c
-    printf "%-58s | %10.0f | %10.0f | %5.2f%s\n", n, c, h, r, r < f ? "  below its floor of " f : ""}'
+    printf "%-58s | %10.0f | %10.0f | %5.2f%s\n", n, c, h, r, r < f ? "  below its floor of " f : ""
+    exit r < f}' || misses+=("$1")
 }
 printf '%-58s | %10s | %10s | %5s\n' case concord heap ratio
 
@@ -107,3 +109,8 @@ done
 wait_steady
 row "disk at the end, after VACUUM; pages in use" MB "$(used_mb)" "$(heap_mb)" 0.5
 row "disk at the end, after VACUUM; with pages free for reuse" MB "$(file_mb)" "$(heap_mb)"
+if [ ${#misses[@]} -gt 0 ]; then
+  printf '\n%d below their floors:\n' ${#misses[@]}
+  printf '  %s\n' "${misses[@]}"
+  exit 1
+fi

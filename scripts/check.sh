@@ -1,11 +1,11 @@
 #!/bin/bash
-# check.sh [unit] [regress] [isolation] [tap] [threads]: installs what is needed, builds, runs the named tests, or all but threads, and
-# ends with a line "N passed, N failed". Exit status 0 only if none failed. TAP, a pattern such as 03*, chooses among the tests of tap.
+# check.sh [format] [unit] [regress] [isolation] [tap] [demo] [threads]: installs what is needed, builds, runs the named tests, or all but
+# threads, and ends with a line "N passed, N failed". Exit status 0 only if none failed. TAP, a pattern such as 03*, chooses among the tests of tap.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . scripts/server.sh
 export BUILD=${BUILD:-build}
-parts=("$@"); [ ${#parts[@]} -gt 0 ] || parts=(unit regress isolation tap)
+parts=("$@"); [ ${#parts[@]} -gt 0 ] || parts=(format unit regress isolation tap demo)
 passed=0 failed=0
 start=$(date +%s)
 say() { printf '[%4ds] %s\n' $(($(date +%s) - start)) "$*"; }
@@ -139,6 +139,8 @@ run_tap() {
 
 for part in "${parts[@]}"; do
   case $part in
+    format) say "format"
+      if scripts/format.sh --check; then count 1 0; else say "make format would change sources"; count 0 1; fi ;;
     unit) run_unit build-asan address,undefined ;;
     # Maps of 4 GB: those of the usual size do not always find room in the addresses that the sanitizer leaves.
     threads) run_unit build-tsan thread -DCONCORD_MAP_BITS=32 ;;
@@ -148,6 +150,8 @@ for part in "${parts[@]}"; do
     isolation) unlisted specs spec isolation_schedule
       run_suite isolation $pgtest/isolation/pg_isolation_regress isolation_schedule ;;
     tap) run_tap ;;
+    demo) say "demo"
+      if scripts/demo_test.sh; then count 1 0; else count 0 1; fi ;;
     *) die "unknown part $part" ;;
   esac
 done

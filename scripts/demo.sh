@@ -6,10 +6,14 @@ cd "$(dirname "$0")/.."
 . scripts/server.sh
 scale=${CONCORD_DEMO_SCALE:-10} seconds=${CONCORD_DEMO_SECONDS:-5}
 state=${XDG_RUNTIME_DIR:-/tmp}/concord-demo-$(id -u)
+die() { echo "demo.sh: $*" >&2; exit 1; }
 
+# What is removed is named in a file, which in /tmp anybody could have put there.
 stop() {
-  [ -f "$state" ] || { echo "no demo server is running"; return 0; }
+  [ -e "$state" ] || [ -L "$state" ] || { echo "no demo server is running"; return 0; }
+  [ -f "$state" ] && [ ! -L "$state" ] && [ -O "$state" ] || die "$state is not a file of yours; nothing is stopped"
   local dir; dir=$(<"$state")
+  [[ $dir =~ ^/.*/concord-demo\.[A-Za-z0-9]+$ ]] || die "$state names no directory of a demo; nothing is stopped"
   [ ! -d "$dir" ] || { server_stop "$dir"; rm -rf "$dir"; }
   rm -f "$state"
   echo "demo server stopped and removed"
@@ -18,7 +22,7 @@ stop() {
 start() {
   local started; started=$(date +%s)
   step() { printf '\n[%3ds] %s\n' $(($(date +%s) - started)) "$*"; }
-  if [ -f "$state" ]; then stop; fi
+  if [ -e "$state" ] || [ -L "$state" ]; then stop; fi
 
   step "installing Debian packages (only what is missing)"
   scripts/deps.sh
@@ -28,7 +32,7 @@ start() {
   make --no-print-directory install
 
   local dir; dir=$(scratch_directory demo)
-  echo "$dir" >"$state"
+  (set -C; echo "$dir" >"$state") || { rm -rf "$dir"; die "$state cannot be written"; }
   step "starting a PostgreSQL server on a unix socket in $dir"
   server_init "$dir"
   server_start "$dir"
@@ -39,7 +43,7 @@ start() {
   local db
   for db in demo heap; do
     step "pgbench -i -s $scale into database $db ($([ $db = demo ] && echo Concord || echo heap) tables)"
-    "$pgbin/pgbench" -h "$dir" -U postgres -i -q -s "$scale" "$db" 2>&1 | tail -1
+    "$pgbin/pgbench" -h "$dir" -U postgres -i -q -s "$scale" "$db" 2>&1 | grep -v NOTICE
   done
   step "pgbench, 8 clients, $seconds s each: transactions per second"
   printf '%-28s %12s %12s\n' "" concord heap
@@ -48,8 +52,9 @@ start() {
     case $mode in "") name="TPC-B (hot branch rows)" ;; -N) name="simple update (-N)" ;; -S) name="select only (-S)" ;; esac
     tps=()
     for db in demo heap; do
-      tps+=("$("$pgbin/pgbench" -h "$dir" -U postgres -n $mode -c 8 -j 2 -T "$seconds" --max-tries=20 "$db" 2>/dev/null |
-        sed -n 's/^tps = \([0-9]*\).*/\1/p')")
+      "$pgbin/pgbench" -h "$dir" -U postgres -n $mode -c 8 -j 2 -T "$seconds" --max-tries=20 "$db" >"$dir/pgbench.log" 2>&1 ||
+        { cat "$dir/pgbench.log" >&2; die "pgbench $mode failed on $db"; }
+      tps+=("$(sed -n 's/^tps = \([0-9]*\).*/\1/p' "$dir/pgbench.log")")
     done
     printf '%-28s %12s %12s\n' "$name" "${tps[@]}"
     # simple update leaves tellers and branches out, so the sums are taken after TPC-B

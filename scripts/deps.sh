@@ -24,7 +24,9 @@ if [ ! -d /etc/postgresql-common ]; then
   $sudo mkdir -p /etc/postgresql-common
   echo 'create_main_cluster = false' | $sudo tee /etc/postgresql-common/createcluster.conf >/dev/null
 fi
+echo "  apt-get update: the lists of packages"
 $sudo apt-get update -qq
+echo "  apt-get install: ${#missing[@]} packages and what they need (a few minutes if there are many)"
 # The server and its headers must be of one minor version, so name the installed server too.
 $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
   "${missing[@]}" postgresql-15 postgresql-client-15 </dev/null >/dev/null

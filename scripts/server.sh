@@ -4,10 +4,10 @@ pgbin=${PGBIN:-/usr/lib/postgresql/15/bin}
 
 as_user() { if [ "$(id -u)" = 0 ]; then runuser -u postgres -- "$@"; else "$@"; fi; }
 
-# scratch_directory NAME: a new directory that the server's user owns
+# scratch_directory NAME: a new directory that the server's user owns. Nobody else may enter it: the server asks for no password.
 scratch_directory() {
   local dir; dir=$(mktemp -d "${TMPDIR:-/tmp}/concord-$1.XXXXXX")
-  chmod 755 "$dir"
+  chmod 700 "$dir"
   [ "$(id -u)" != 0 ] || chown postgres "$dir"
   echo "$dir"
 }
@@ -25,7 +25,7 @@ server_init() {
 shared_preload_libraries = 'concord'
 listen_addresses = ''
 unix_socket_directories = '$dir'
-unix_socket_permissions = 0777
+unix_socket_permissions = 0700
 port = 5432
 max_connections = 100
 ${SERVER_CONF:-}

@@ -1,5 +1,5 @@
-// A stretch of keys of which a search has found that the replica holds none: a load into an index asks for one key after
-// another where there are none, and need not search for each.
+// A stretch of keys of which a search has found that the replica holds none: a load into an index asks for one key
+// after another where there are none, and need not search for each.
 //
 // Good for as long as what it was learned from: a state of the replica that had applied `applied` and kept everything
 // from `horizon` on. Whatever came later has a higher LSN. Not thread-safe.
