@@ -38,6 +38,10 @@ extern "C" {
 	X(GATEWAY_ANSWERED, "gateway_answered")                 /* the slot has it, the backend has not been woken */ \
 	X(BACKEND_DECIDED, "backend_decided")                   /* before Postgres' own commit */ \
 	X(BACKEND_COMMITTED, "backend_committed")               /* after it, before the client is told */ \
+	/* of a large transaction, which sends chunks ahead of its commit */ \
+	X(CHUNK_SUBMITTED, "chunk_submitted")                   /* a chunk is in the slot; the backend waits */ \
+	X(ADJUDICATOR_CHUNK, "adjudicator_chunk")               /* the adjudicator has it; before the append */ \
+	X(STORAGE_STAGED, "storage_staged")                     /* the replica has staged it; not yet published */ \
 	/* not of a commit */ \
 	X(SWEEP_CATALOG_READ, "sweep_catalog_read")             /* the sweep knows a catalog's files, and has not looked at them */
 /* clang-format on */

@@ -156,6 +156,7 @@ attempt(Request *request, bool handed_over, CcAnswer *answer)
 	if (!handed_over && !hand_over(request))
 		return;
 	while ((request->is_commit && cc_pause_holds(CC_PAUSE_BACKEND_SUBMITTED)) ||
+		   (request->kind == CC_REQ_CHUNK && cc_pause_holds(CC_PAUSE_CHUNK_SUBMITTED)) ||
 		   !cc_channel_answered(concord_channel, my_slot(), spin_us, answer))
 	{
 		spin_us = 0;

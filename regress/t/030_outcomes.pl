@@ -15,13 +15,17 @@ my $full = ($ENV{CONCORD_MATRIX} // '') eq 'full';
 my $dir = PostgreSQL::Test::Utils::tempdir();
 $ENV{CONCORD_PAUSE_DIR} = $dir;
 
-my @points = grep { !/^sweep/ } slurp_file("$ENV{TESTDIR}/pause_points.h") =~ /X\(\w+, "(\w+)"\)/g;	# of a commit
+my @all_points = grep { !/^sweep/ } slurp_file("$ENV{TESTDIR}/pause_points.h") =~ /X\(\w+, "(\w+)"\)/g;
+my @large_points = grep { /chunk|staged/ } @all_points;	# of a transaction that sends chunks ahead
+my @points = grep { !/chunk|staged/ } @all_points;	# of any commit
+is(scalar @large_points, 3, 'the points of chunks are there');
 cmp_ok(scalar @points, '>', 10, 'the list of pause points is there');
 my %rank = map { $points[$_] => $_ } 0 .. $#points;
 
 # log_min_duration_statement: a log line after the commit serves interrupts, which must not turn success into an error.
 my $node = new_cluster('main', "log_min_duration_statement = 0\nconcord.commit_timeout = '60s'\n");
-$node->safe_psql('postgres', 'CREATE TABLE t (a int PRIMARY KEY, b text); CREATE INDEX ON t (b)');
+$node->safe_psql('postgres', 'CREATE TABLE t (a int PRIMARY KEY, b text); CREATE INDEX ON t (b); CREATE TABLE big (a int PRIMARY KEY, b text)');
+my $big_rows = 100;	# of 32 kB: three chunks go ahead
 
 sub pid_of
 {
@@ -35,14 +39,17 @@ sub kill_process
 	return $pid && kill('KILL', $pid);
 }
 
+my $timeout_ms;	# of the case's statement
 # What each fault does to the session of that name; true if it struck.
 my %strike = (
 	cancel => sub { $node->safe_psql('postgres', "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE application_name = '$_[0]'") eq 't' },
 	terminate => sub { $node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '$_[0]'") eq 't' },
-	timeout => sub { sleep 0.4; 1 },
+	timeout => sub { sleep 2 * $timeout_ms / 1000; 1 },
 	kill_sidecar => sub { kill_process(sidecar_pid($node)) },
 	kill_backend => sub { kill_process(pid_of("application_name = '$_[0]'")) },
 	kill_gateway => sub { kill_process(pid_of("backend_type = 'concord gateway'")) },
+	terminate_gateway => sub { my $pid = pid_of("backend_type = 'concord gateway'"); $pid && kill('TERM', $pid) },
+	terminate_launcher => sub { my $pid = pid_of("backend_type = 'concord launcher'"); $pid && kill('TERM', $pid) },
 	immediate => sub { $node->stop('immediate'); 1 });
 my %is_gentle = map { $_ => 1 } qw(cancel timeout terminate);
 
@@ -64,9 +71,9 @@ sub release { unlink "$dir/$_[0]", "$dir/$_[0].reached"; }
 my $id = 0;
 sub run_case
 {
-	my ($point, $fault) = @_;
+	my ($point, $fault, $large) = @_;
 	$id++;
-	my $name = "$fault at $point";
+	my $name = "$fault at $point" . ($large ? ' of a large transaction' : '');
 	my $session_name = "case$id";
 	# Small leases of row ids are used up now and then, and a case is about the commit of the row, not of a lease.
 	$node->safe_psql('postgres', "INSERT INTO t VALUES (-$id, 'before')");
@@ -74,8 +81,11 @@ sub run_case
 	# come to their last points. The status is asked for through the sender, and is of a replica that has published.
 	wait_until(sub { $node->safe_psql('postgres', 'SELECT applied_lsn >= committed_lsn FROM concord.status') eq 't' }, $limit)
 	  or die 'the replica does not apply';
-	my $insert = "INSERT INTO t VALUES ($id, '$fault')";
-	$insert = "SET statement_timeout = '200ms';\nDO \$\$ BEGIN $insert; COMMIT; END \$\$" if $fault eq 'timeout';
+	my $insert = $large
+	  ? "INSERT INTO big SELECT 1000 * $id + i, (SELECT string_agg(md5((1000 * i + j)::text), \$\$\$\$) FROM generate_series(1, 1000) j) FROM generate_series(1, $big_rows) i"
+	  : "INSERT INTO t VALUES ($id, '$fault')";
+	$timeout_ms = $large ? 1500 : 200;
+	$insert = "SET statement_timeout = $timeout_ms;\nDO \$do\$ BEGIN $insert; COMMIT; END \$do\$" if $fault eq 'timeout';
 	# Where the client is answered before the fault strikes, its session must still be there: it stays until that has struck.
 	arm($point);
 	arm('stay');
@@ -93,7 +103,8 @@ sub run_case
 	if ($fault eq 'immediate') { $node->start }
 	my $ready = $is_gentle{$fault} || wait_ready($node);
 	my $answer = answer_of($session);
-	my $there = $node->safe_psql('postgres', "SELECT count(*) FROM t WHERE a = $id");
+	my $there = $node->safe_psql('postgres', $large ? "SELECT count(*) FROM big WHERE a / 1000 = $id" : "SELECT count(*) FROM t WHERE a = $id");
+	$there = 1 if $large && $there == $big_rows;
 
 	my @wrong;
 	push @wrong, 'the point was not reached' unless $reached;
@@ -102,14 +113,15 @@ sub run_case
 	push @wrong, 'the server does not commit afterwards' unless $ready;
 	push @wrong, "answer $answer" unless $answer =~ /^(committed|refused|unknown|lost)$/;
 	push @wrong, "answer $answer, although it could be settled" if $is_gentle{$fault} && $answer =~ /unknown|lost/;
-	push @wrong, "answer $answer, although nobody asked to end it" if $fault eq 'kill_sidecar' && $answer ne 'committed';
+	push @wrong, "answer $answer, although nobody asked to end it"
+	  if $fault =~ /kill_sidecar|terminate_gateway|terminate_launcher/ && $answer ne 'committed';
 	push @wrong, "told committed, there $there" if $answer eq 'committed' && $there ne '1';
 	push @wrong, "told refused, there $there" if $answer eq 'refused' && $there ne '0';
 	# The postmaster ends sessions with a word of rollback; where that is not true, another has to be said.
 	push @wrong, 'there, and nobody said that it may be'
 		if $there eq '1' && $answer eq 'lost' && $fault =~ /kill_gateway|immediate/;
 	push @wrong, "there $there" unless $there =~ /^[01]$/;
-	push @wrong, 'it was durable and is not there' if $rank{$point} >= $rank{journal_synced} && $there ne '1';
+	push @wrong, 'it was durable and is not there' if ($rank{$point} // -1) >= $rank{journal_synced} && $there ne '1';
 	push @wrong, 'nobody knew of it, and it is there'
 		if $there ne '0' && ($fault eq 'kill_backend' && $point eq 'backend_encoded'
 			|| $fault =~ /kill_gateway|immediate/ && $point =~ /^gateway_(taken|before_send)$/);
@@ -117,11 +129,16 @@ sub run_case
 }
 
 my @gentle = qw(cancel timeout terminate kill_sidecar);
-my @harsh = qw(kill_backend kill_gateway immediate);
+my @harsh = qw(kill_backend kill_gateway immediate terminate_gateway terminate_launcher);
 my $turn = 0;
 foreach my $point (@points)
 {
 	run_case($point, $_) foreach @gentle, $full ? @harsh : $harsh[ $turn++ % @harsh ];
+}
+# A large transaction is there wholly or not at all, wherever its chunks are. A step of the adjudicator has its turn too.
+foreach my $point (@large_points, 'adjudicator_decided')
+{
+	run_case($point, $_, 1) foreach @gentle, @harsh;
 }
 
 # While the adjudicator cannot be asked, a cancelled commit is unknown within seconds, and says so; nobody waits for long.

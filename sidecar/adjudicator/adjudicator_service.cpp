@@ -147,6 +147,7 @@ void AdjudicatorService::HandleChunk(const SessionPtr& session, const proto::Chu
   refusals_.Note("Session.chunk", status);
   if (!status.ok()) return session->Queue(waiter.request_id, proto::INVALID, 0, 0, status.message().c_str());
 
+  cc_pause(CC_PAUSE_ADJUDICATOR_CHUNK);
   std::unique_lock lock(mutex_);
   if (!WaitForJournal(&lock)) return Answer(waiter, WhileDown());
   if (const char* full = NoRoomFor(request.chunk().size(), false); full != nullptr)

@@ -3,6 +3,7 @@
 
 #include "core/bytes.h"
 #include "core/parts.h"
+#include "core/pause_points.h"
 #include "sidecar/rpc/log.h"
 #include "sidecar/storage/meta.h"
 #include "sidecar/storage/replica_batch.h"
@@ -64,6 +65,7 @@ Status Replica::ApplyChunk(std::string_view body, const Frame& frame, Batch* bat
   if (Status s = ChunkView::Parse(body, &chunk); !s.ok()) return Damaged(frame.lsn, s.message());
   if ((chunk.flags & kChunkImmediate) == 0) {
     Stage(chunk, frame);
+    cc_pause(CC_PAUSE_STORAGE_STAGED);
     return Status::Ok();
   }
   batch->values = chunk.mutations.size();
