@@ -4,6 +4,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstring>
@@ -17,9 +18,10 @@
 namespace concord::crash {
 namespace {
 
-constexpr StorageId kAccounts = 1, kNumber = 2, kHistory = 3;
+constexpr StorageId kAccounts = 1, kNumber = 2, kHistory = 3, kFirstLoaded = 100;
 constexpr uint64_t kAccountCount = 200;
 constexpr int64_t kOpeningBalance = 1000;
+constexpr size_t kLargeBytes = 300'000;  // of a value that comes in parts
 constexpr int kReadySecondsMax = 60;
 constexpr int kReplySecondsMax = 60;
 
@@ -34,6 +36,19 @@ std::string EntryKey(StorageId storage, uint64_t value, uint64_t rowid) {
 int64_t Balance(const std::map<std::string, std::string>& state, uint64_t account) {
   const auto found = state.find(RowKey(kAccounts, account));
   return found == state.end() ? kOpeningBalance : std::stoll(found->second);
+}
+
+// No two places of it look the same.
+std::string Pattern(size_t size, uint64_t number) {
+  std::string value(size, '\0');
+  for (size_t i = 0; i < size; i++) value[i] = static_cast<char>('a' + (number + i + i / 251) % 26);
+  return value;
+}
+
+Token RandomToken(Random* random) {
+  Token token;
+  for (uint8_t& byte : token) byte = static_cast<uint8_t>((*random)());
+  return token;
 }
 
 bool Listens(const std::string& path) {
@@ -80,9 +95,17 @@ std::string Difference(const std::map<std::string, std::string>& expected,
 
 }  // namespace
 
+Load::Load(uint64_t seed) : random_(seed), next_loaded_(kFirstLoaded) {}
+
+std::optional<StorageId> Load::AnyLoaded() {
+  const auto found = state_.lower_bound(RowKey(kFirstLoaded + static_cast<StorageId>(random_() % 8), 0));
+  if (found == state_.end() || KeySpace(found->first) != Space::kRow) return std::nullopt;
+  return KeyStorage(found->first);
+}
+
 Load::Transaction Load::Next() {
   Transaction out;
-  for (uint8_t& byte : out.token) byte = static_cast<uint8_t>(random_());
+  out.token = RandomToken(&random_);
   const uint64_t number = sent() + 1;
   auto& changes = out.changes;
   changes[RowKey(kNumber, 1)] = std::to_string(number);
@@ -103,26 +126,26 @@ Load::Transaction Load::Next() {
   }
   // Rows of all sizes come and go.
   const size_t sizes[] = {10, 100, 1000, 9000};
-  changes[RowKey(kHistory, number)] = std::string(sizes[random_() % 4], static_cast<char>('a' + number % 26));
+  changes[RowKey(kHistory, number)] = Pattern(random_() % 16 == 0 ? kLargeBytes : sizes[random_() % 4], number);
   if (number > 50) changes[RowKey(kHistory, number - 1 - random_() % 50)] = std::nullopt;
   // Nothing is told to the storage about a key that is not there.
   std::erase_if(changes,
                 [&](const auto& change) { return !change.second.has_value() && !state_.contains(change.first); });
-
-  std::string mutations;
-  uint32_t count = 0;
-  const bool staged = random_() % 8 == 0;
-  for (const auto& [key, value] : changes) {
-    AppendMutation(&mutations, value.has_value() ? MutationOp::kPut : MutationOp::kDelete, key, value.value_or(""));
-    count++;
-    if (staged && random_() % 2 == 0) {
-      out.chunks.push_back(EncodeChunk(out.token, static_cast<uint32_t>(out.chunks.size()), 0, mutations));
-      mutations.clear();
-      count = 0;
+  // Tables too.
+  std::optional<StorageId> loaded, dropped;
+  if (random_() % 8 == 0) {
+    loaded = next_loaded_++;
+    for (uint64_t row = 0; row < 5 + random_() % 40; row++)
+      changes[RowKey(*loaded, row)] = Pattern(sizes[random_() % 3], number + row);
+  }
+  if (random_() % 10 == 0) dropped = AnyLoaded();
+  if (dropped.has_value()) {
+    for (auto row = state_.lower_bound(RowKey(*dropped, 0)); row != state_.end(); ++row) {
+      if (KeySpace(row->first) != Space::kRow || KeyStorage(row->first) != *dropped) break;
+      changes[row->first] = std::nullopt;
     }
   }
-  out.write_set =
-      EncodeWriteSet(out.token, read_lsn_, static_cast<uint32_t>(out.chunks.size()), 0, "", count, mutations);
+  Encode(loaded, dropped, &out);
   for (const auto& [key, value] : changes) {
     if (value.has_value()) {
       state_[key] = *value;
@@ -131,6 +154,46 @@ Load::Transaction Load::Next() {
     }
   }
   return out;
+}
+
+void Load::Encode(std::optional<StorageId> loaded, std::optional<StorageId> dropped, Transaction* out) {
+  std::string mutations, rows;
+  uint32_t count = 0;
+  const bool staged = random_() % 8 == 0;
+  const auto end_chunk = [&](uint8_t flags) {
+    out->chunks.push_back(EncodeChunk(out->token, static_cast<uint32_t>(out->chunks.size()), flags, mutations));
+    mutations.clear();
+    count = 0;
+  };
+  for (const auto& [key, value] : out->changes) {
+    if (dropped == KeyStorage(key)) continue;
+    if (loaded == KeyStorage(key)) {
+      AppendMutation(&rows, MutationOp::kPut, key, *value);
+      if (random_() % 20 == 0) {
+        out->immediate.push_back(
+            EncodeChunk(out->token, static_cast<uint32_t>(out->immediate.size()), kChunkImmediate, rows));
+        rows.clear();
+      }
+    } else if (value.has_value() && value->size() >= kLargeBytes) {
+      for (size_t at = 0; at < value->size();) {
+        const size_t size = std::min<size_t>(value->size() - at, 1 + random_() % (kLargeBytes / 2));
+        AppendPart(&mutations, key, *value, at, size);
+        count++;
+        at += size;
+        if (at < value->size() && random_() % 2 == 0) end_chunk(kChunkUnfinished);
+      }
+    } else {
+      AppendMutation(&mutations, value.has_value() ? MutationOp::kPut : MutationOp::kDelete, key, value.value_or(""));
+      count++;
+    }
+    if (staged && random_() % 2 == 0 && !mutations.empty()) end_chunk(0);
+  }
+  if (!rows.empty())
+    out->immediate.push_back(
+        EncodeChunk(out->token, static_cast<uint32_t>(out->immediate.size()), kChunkImmediate, rows));
+  if (dropped.has_value()) count += AppendStorageDrop(&mutations, *dropped);
+  out->write_set =
+      EncodeWriteSet(out->token, read_lsn_, static_cast<uint32_t>(out->chunks.size()), 0, "", count, mutations);
 }
 
 std::string Load::Run(const std::string& address, size_t count, int acknowledged) {
@@ -143,6 +206,7 @@ std::string Load::Run(const std::string& address, size_t count, int acknowledged
   std::mutex mutex;  // guards what follows
   std::condition_variable changed;
   uint64_t told = before;
+  uint64_t chunks_told = 0;
   bool broken = false;
   std::string wrong;
 
@@ -151,7 +215,10 @@ std::string Load::Run(const std::string& address, size_t count, int acknowledged
     while (stream->Read(&reply)) {
       const std::lock_guard lock(mutex);
       for (const proto::Verdict& verdict : reply.verdicts()) {
-        if (verdict.request_id() == 0) continue;  // a chunk's
+        if (verdict.request_id() == 0 && verdict.outcome() == proto::COMMITTED) {
+          chunks_told++;
+          continue;
+        }
         if (verdict.outcome() != proto::COMMITTED) {
           // A sidecar that is asked to end refuses what it has not begun.
           if (verdict.outcome() != proto::UNAVAILABLE && verdict.outcome() != proto::IN_DOUBT)
@@ -171,6 +238,7 @@ std::string Load::Run(const std::string& address, size_t count, int acknowledged
     broken = true;
     changed.notify_all();
   });
+  uint64_t chunks_sent = 0;
   for (size_t i = 0; i < count; i++) {
     {
       std::unique_lock lock(mutex);
@@ -178,8 +246,26 @@ std::string Load::Run(const std::string& address, size_t count, int acknowledged
       if (broken) break;
     }
     Transaction transaction = Next();
+    proto::SessionRequest ahead;
+    if (random_() % 12 == 0) {
+      // One that never commits, whether it says so or not.
+      const Token token = RandomToken(&random_);
+      std::string mutations;
+      AppendMutation(&mutations, MutationOp::kPut, RowKey(kHistory, 1 + random_() % (sent() + 1)), "never");
+      ahead.add_chunks()->set_chunk(EncodeChunk(token, 0, 0, mutations));
+      if (random_() % 2 == 0) ahead.add_abandons()->set_token(token.data(), token.size());
+    }
+    for (const std::string& chunk : transaction.immediate) ahead.add_chunks()->set_chunk(chunk);
+    for (const std::string& chunk : transaction.chunks) ahead.add_chunks()->set_chunk(chunk);
+    if (ahead.chunks_size() > 0) {
+      // As a backend does: a commit whose chunks the replica has not looked at yet is refused.
+      chunks_sent += static_cast<uint64_t>(ahead.chunks_size());
+      if (!stream->Write(ahead)) break;
+      std::unique_lock lock(mutex);
+      changed.wait(lock, [&] { return broken || chunks_told == chunks_sent; });
+      if (broken) break;
+    }
     proto::SessionRequest request;
-    for (const std::string& chunk : transaction.chunks) request.add_chunks()->set_chunk(chunk);
     proto::CommitRequest* commit = request.add_commits();
     commit->set_request_id(sent() + 1);
     commit->set_write_set(transaction.write_set);
@@ -261,6 +347,13 @@ std::string Load::Check(const std::string& address, uint64_t least, const std::f
       }
     }
   }
+  // Tables that are not, or no more.
+  std::erase_if(there, [&](const auto& row) {
+    const StorageId storage = KeyStorage(row.first);
+    if (storage < kFirstLoaded) return false;
+    const auto first = expected.lower_bound(RowKey(storage, 0));
+    return first == expected.end() || KeySpace(first->first) != Space::kRow || KeyStorage(first->first) != storage;
+  });
   if (there != expected)
     return "the state is not that after transaction " + std::to_string(found) + ": " + Difference(expected, there);
   int64_t sum = 0;

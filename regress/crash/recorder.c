@@ -276,6 +276,45 @@ posix_fallocate64(int fd, off_t from, off_t size)
 	RESIZE(posix_fallocate64, 1, (fd, from, size))
 }
 
+/* Space behind the end of a file (lock.mdb's) is nothing that a crash could show. */
+#define FALLOCATE(name) \
+int \
+name(int fd, int mode, off_t from, off_t length) \
+{ \
+	const off_t size = from + length; \
+\
+	if (mode == FALLOC_FL_KEEP_SIZE) \
+		return REAL(name) (fd, mode, from, length); \
+	if (handle_of(fd) != 0 && mode != 0) \
+		abort();				/* concordd does not */ \
+	RESIZE(name, 1, (fd, mode, from, length)) \
+}
+FALLOCATE(fallocate)
+FALLOCATE(fallocate64)
+
+/* By a handle that only this one has. */
+#define TRUNCATE(name) \
+int \
+name(const char *path, off_t size) \
+{ \
+	const char *below_path = below(path); \
+	int			result; \
+\
+	if (below_path == NULL) \
+		return REAL(name) (path, size); \
+	pthread_mutex_lock(&mutex); \
+	result = REAL(name) (path, size); \
+	if (result == 0) \
+	{ \
+		record_path(RECORDING_OPEN, ++last_handle, 0, below_path); \
+		record(RECORDING_SIZE, last_handle, (uint64_t) size, 0, NULL, 0); \
+	} \
+	pthread_mutex_unlock(&mutex); \
+	return result; \
+}
+TRUNCATE(truncate)
+TRUNCATE(truncate64)
+
 static int
 recorded_sync(int fd)
 {

@@ -21,6 +21,11 @@ sub crashes
 my $out = crashes($seeds);
 like($out, qr/^ok: $seeds seeds/, 'every acknowledged commit is there after each crash, nothing is there by half') or diag($out);
 note($out);
+# A run in which nothing of what it is for happened proves nothing.
+my ($in_recovery, $acknowledged, $went_back) = $out =~ /, (\d+) of them in recovery, (\d+) acknowledged commits, went back to a checkpoint (\d+)/;
+cmp_ok($in_recovery // 0, '>', 0, 'some crashes were in recovery');
+cmp_ok($acknowledged // 0, '>', 0, 'commits were acknowledged before a crash');
+cmp_ok($went_back // 0, '>', 0, 'the replica went back to its checkpoint');
 
 # The test itself: a disk that lies about syncs must be noticed.
 like(crashes(40, '--lie-files', 'journal/'), qr/^FAILED/, 'lost syncs of the journal are noticed');
