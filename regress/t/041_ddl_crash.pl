@@ -12,6 +12,8 @@ use Time::HiRes qw(sleep);
 # A commit with synchronous_commit = on waits for ever after it is durable here, and before it is anything to others.
 my $node = new_cluster('main', "concord.sweep_interval = 0\nwal_level = replica\nmax_wal_senders = 2\nsynchronous_commit = local\nsynchronous_standby_names = 'nobody'\n");
 $node->safe_psql('postgres', 'CREATE DATABASE other');
+my $space = PostgreSQL::Test::Utils::tempdir();
+$node->safe_psql('postgres', "CREATE TABLESPACE elsewhere LOCATION '$space'");
 
 # table => statements; every table but the first has 500 rows before
 my %statements = (
@@ -21,6 +23,10 @@ my %statements = (
 	wide => 'ALTER TABLE wide ALTER COLUMN b TYPE bigint;',
 	indexed => 'CREATE INDEX indexed_b ON indexed (b); UPDATE indexed SET b = b + 1 WHERE a = 1;',
 	rebuilt => 'REINDEX TABLE rebuilt; UPDATE rebuilt SET b = b + 1 WHERE a = 1;',
+	came => 'ALTER TABLE came SET ACCESS METHOD concord;',
+	went => 'ALTER TABLE went SET ACCESS METHOD heap;',
+	moved => 'ALTER TABLE moved SET TABLESPACE elsewhere; ALTER INDEX moved_pkey SET TABLESPACE elsewhere; UPDATE moved SET b = b + 1 WHERE a = 1;',
+	view => 'REFRESH MATERIALIZED VIEW view;',
 );
 # The same stopped in the middle: at the 499th row of 500, or of 20000 the 19999th. Only where sessions sleep.
 my %inside = (
@@ -30,13 +36,16 @@ my %inside = (
 	inside_rebuilt => 'REINDEX TABLE inside_rebuilt;',
 );
 my @untouched = map { "$_ 500 500 int" } qw(inside_wide inside_indexed inside_rebuilt);
-my @before = (@untouched, 'gone 500 500 int', 'cut 500 500 int', 'wide 500 500 int', 'indexed 500 500 int', 'rebuilt 500 500 int');
-my @after = (@untouched, 'made 20000 20000 int', 'cut 7 7 int', 'wide 500 500 big', 'indexed 500 500 int', 'rebuilt 500 500 int');
+my @before = (@untouched, 'came 500 500 int heap', 'went 500 500 int concord', 'moved 500 500 int', 'view 500 500 int', 'gone 500 500 int', 'cut 500 500 int', 'wide 500 500 int', 'indexed 500 500 int', 'rebuilt 500 500 int');
+my @after = (@untouched, 'came 500 500 int concord', 'went 500 500 int heap', 'moved 500 500 int', 'view 510 510 int', 'made 20000 20000 int', 'cut 7 7 int', 'wide 500 500 big', 'indexed 500 500 int', 'rebuilt 500 500 int');
 
 sub fill
 {
 	$node->safe_psql('postgres', join '', map {
 		/made/ ? "DROP TABLE IF EXISTS $_;"
+		  : /view/ ? "DROP MATERIALIZED VIEW IF EXISTS view; DROP TABLE IF EXISTS source; CREATE TABLE source AS SELECT g AS a, g AS b FROM generate_series(1, 500) g;
+			CREATE MATERIALIZED VIEW view AS SELECT a, b FROM source; CREATE UNIQUE INDEX ON view (a); INSERT INTO source SELECT g, g FROM generate_series(501, 510) g;"
+		  : /came/ ? "DROP TABLE IF EXISTS $_; CREATE TABLE $_ (a int PRIMARY KEY, b int) USING heap; INSERT INTO $_ SELECT g, g FROM generate_series(1, 500) g;"
 		  : "DROP TABLE IF EXISTS $_; CREATE TABLE $_ (a int PRIMARY KEY, b int); INSERT INTO $_ SELECT g, g FROM generate_series(1, 500) g;"
 	} keys %statements, keys %inside);
 	$node->safe_psql('postgres', "CREATE OR REPLACE FUNCTION slow(int) RETURNS int IMMUTABLE LANGUAGE plpgsql AS
@@ -44,11 +53,11 @@ sub fill
 	  SET slow.awake = on; CREATE INDEX ON inside_rebuilt (slow(b))");
 }
 
-# "table rows-by-scan rows-by-index type-of-b", one for each table there is; "dropped" behind it if storage of it is on its way out
+# "table rows-by-scan rows-by-index type-of-b", and the access method where it is changed, one for each table there is; "dropped" behind it if storage of it is on its way out
 # but can still be read
 sub state
 {
-	my @tables = split /\n/, $node->safe_psql('postgres', "SELECT relname FROM pg_class WHERE relkind = 'r' AND relname IN ('"
+	my @tables = split /\n/, $node->safe_psql('postgres', "SELECT relname FROM pg_class WHERE relkind IN ('r', 'm') AND relname IN ('"
 		  . join("','", keys %statements, keys %inside) . "')");
 	return map {
 		my $table = $_;
@@ -56,8 +65,10 @@ sub state
 		  (map { $node->safe_psql('postgres', "SET enable_indexscan = $_; SET enable_bitmapscan = $_; SET enable_indexonlyscan = $_; "
 				. 'SET enable_seqscan = ' . ($_ eq 'on' ? 'off' : 'on') . "; SELECT count(b) FROM $table WHERE a > 0") } qw(off on)),
 		  substr($node->safe_psql('postgres', "SELECT atttypid::regtype FROM pg_attribute WHERE attrelid = '$table'::regclass AND attname = 'b'"), 0, 3),
+		  $table =~ /came|went/ ? $node->safe_psql('postgres', "SELECT amname FROM pg_class JOIN pg_am ON pg_am.oid = relam WHERE relname = '$table'") : (),
 		  $node->safe_psql('postgres', "SELECT 'dropped' FROM (SELECT '$table'::regclass AS r UNION SELECT indexrelid FROM pg_index
-			WHERE indrelid = '$table'::regclass) AS x WHERE concord.relation_size(r) = 0 LIMIT 1") || ();
+			WHERE indrelid = '$table'::regclass) AS x JOIN pg_class ON pg_class.oid = r JOIN pg_am ON pg_am.oid = relam
+			WHERE CASE WHEN amname LIKE 'concord%' THEN concord.relation_size(r) = 0 END LIMIT 1") || ();
 	} @tables;
 }
 
@@ -170,7 +181,7 @@ kill 'KILL', sidecar_pid($node);
 $node->safe_psql('postgres', "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'lock'");
 finish_all($lock, @sessions);
 ok(wait_ready($node), 'it commits again');
-is(join('', map { $_->{out} =~ /done false/ ? 1 : 0 } @sessions), '111111', 'all have committed') or diag(map { $_->{err} } @sessions);
+is(join('', map { $_->{out} =~ /done false/ ? 1 : 0 } @sessions), '1' x keys %statements, 'all have committed') or diag(map { $_->{err} } @sessions);
 check('sidecar killed before COMMIT', 'no', @after);
 
 # The drops wait for a sidecar that does not answer, and are lost with the server.
@@ -184,7 +195,7 @@ wait_until(sub { !kill(0, $postmaster) }, 20);
 kill 'CONT', $sidecar;
 $node->start;
 ok(wait_ready($node), 'it commits again');
-check('drops lost', 'some', @untouched, 'cut 500 500 int', 'indexed 500 500 int');
+check('drops lost', 'some', @untouched, (grep { /^(came|went|moved|view)/ } @before), 'cut 500 500 int', 'indexed 500 500 int');
 
 $node->stop;
 done_testing();
