@@ -123,6 +123,35 @@ is($commit->{err}, '', 'the commit is through');
 is($node->safe_psql('postgres', 'SELECT commits FROM concord.stat_commits'), '1', 'and counted');
 is($node->safe_psql('postgres', 'SELECT count(*) FROM concord.stat_activity'), '0', 'nobody waits');
 
+# The other waits. What is to wait for more than a read LSN is begun while the page is still vouched for. Ids of storage are leased 16 at
+# a time.
+$node->safe_psql('postgres', 'CREATE TABLE wide (a text)');
+my $load = start_session($node, 'load', "BEGIN ISOLATION LEVEL REPEATABLE READ; INSERT INTO wide VALUES ('first');\n"
+	  . "\\! touch $dir/l.ready; while [ ! -e $dir/l.go ]; do sleep 0.05; done\n"
+	  . q{INSERT INTO wide SELECT string_agg(md5(g::text), '') FROM generate_series(1, 100000) g; COMMIT;});
+ok(wait_until(sub { -e "$dir/l.ready" }), 'a large transaction is open');
+$sidecar = sidecar_pid($node);
+kill 'STOP', $sidecar;
+append_to_file("$dir/l.go", '');
+my $create = start_session($node, 'create', join '', map { "CREATE TABLE made$_ (a int);\n" } 1 .. 20);
+my $sweep = start_session($node, 'sweep', "SELECT pg_sleep(4);\nSELECT concord.sweep();");
+my $status = start_session($node, 'status', 'SELECT sidecar FROM concord.status;');
+my %expected = (load => 'chunk', create => 'internal commit', sweep => 'sweeper', status => 'status');
+my %seen;
+wait_until(sub {
+	foreach my $line (split /\n/, $node->safe_psql('postgres', 'SELECT application_name, wait FROM concord.stat_activity'))
+	{
+		my ($name, $wait) = split /\|/, $line;
+		$seen{$name} = $wait if $wait eq ($expected{$name} // '') || !$seen{$name};
+	}
+	return !grep { ($seen{$_} // '') ne $expected{$_} } keys %expected;
+}, 20);
+is($seen{$_} // 'nothing', $expected{$_}, "$_ waits for $expected{$_}") foreach sort keys %expected;
+kill 'CONT', $sidecar;
+$_->{handle}->finish for $load, $create, $sweep, $status;
+is($_->{err}, '', 'it is through') foreach $load, $create;
+is($node->safe_psql('postgres', 'SELECT count(*), max(length(a)) FROM wide'), '2|3200000', 'all of it');
+
 # LSNs are written in one way, SQL's.
 my $log = slurp_file($node->logfile);
 like($log, qr/leading: .* last_lsn=[0-9A-F]+\/[0-9A-F]+ /, 'the log writes LSNs as SQL does');
