@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
 #include <climits>
 #include <cstring>
@@ -61,13 +62,30 @@ bool Advance(ChannelSlot& slot, SlotState from, Phase to) {
   return slot.state.compare_exchange_strong(expected, SlotState{from.sequence, to}.word(), std::memory_order_acq_rel);
 }
 
-void AnnounceReady(CcChannel& channel, int index) {
+void WakePump(CcChannel& channel) { syscall(SYS_futex, &channel.work, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0); }
+
+void SleepInPump(CcChannel& channel, uint32_t seen, PumpSleep how, int timeout_ms) {
+  channel.pump_sleep.store(how);
+  if (channel.work.load() == seen) {
+    const timespec timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000000L};
+    syscall(SYS_futex, &channel.work, FUTEX_WAIT, seen, &timeout, nullptr, 0);
+  }
+  channel.pump_sleep.store(PumpSleep::kAwake);
+}
+
+void AnnounceReady(CcChannel& channel, int index, bool urgent) {
   channel.ready(index / 64).fetch_or(uint64_t{1} << (index % 64), std::memory_order_release);
-  BumpWork(channel);
+  channel.work.fetch_add(1);
+  const PumpSleep sleep = channel.pump_sleep.load();
+  if (sleep == PumpSleep::kForWork || (sleep == PumpSleep::kForUrgentWork && urgent)) WakePump(channel);
 }
 
 void HandOver(CcChannel& channel, int index, SlotState filling) {
-  if (Advance(channel.slot(index), filling, Phase::kPiece)) AnnounceReady(channel, index);
+  ChannelSlot& slot = channel.slot(index);
+  // All of a commit can wait for others like it; the next piece, and who reads, cannot.
+  const bool urgent = slot.kind.load(std::memory_order_relaxed) != CC_REQ_COMMIT ||
+                      slot.put.load(std::memory_order_relaxed) != slot.total.load(std::memory_order_relaxed);
+  if (Advance(slot, filling, Phase::kPiece)) AnnounceReady(channel, index, urgent);
 }
 
 // Held for some tens of nanoseconds; nothing in between can raise.
@@ -138,6 +156,13 @@ void CollectReady(CcChannel& channel, std::vector<int>* slots) {
   }
 }
 
+size_t CountReady(CcChannel& channel) {
+  size_t count = 0;
+  for (int w = 0; w < channel.ready_words(); w++)
+    count += static_cast<size_t>(std::popcount(channel.ready(w).load(std::memory_order_relaxed)));
+  return count;
+}
+
 bool PeekPiece(CcChannel& channel, int index, Piece* piece) {
   ChannelSlot& slot = channel.slot(index);
   const SlotState state = LoadState(slot);
@@ -188,19 +213,19 @@ bool IsWaited(CcChannel& channel, int index, uint64_t sequence) {
 
 uint32_t WorkSeen(CcChannel& channel) { return channel.work.load(); }
 
-void AwaitWork(CcChannel& channel, uint32_t seen, int spin_us, int timeout_ms) {
-  if (SpinUntil(spin_us, [&] { return channel.work.load(std::memory_order_relaxed) != seen; })) return;
-  channel.pump_sleeps.store(1);
-  if (channel.work.load() == seen) {
-    const timespec timeout = {timeout_ms / 1000, timeout_ms % 1000 * 1000000L};
-    syscall(SYS_futex, &channel.work, FUTEX_WAIT, seen, &timeout, nullptr, 0);
-  }
-  channel.pump_sleeps.store(0);
+bool AwaitWork(CcChannel& channel, uint32_t seen, int spin_us, int timeout_ms) {
+  if (SpinUntil(spin_us, [&] { return channel.work.load(std::memory_order_relaxed) != seen; })) return true;
+  SleepInPump(channel, seen, PumpSleep::kForWork, timeout_ms);
+  return false;
+}
+
+void AwaitUrgentWork(CcChannel& channel, uint32_t seen, int timeout_ms) {
+  SleepInPump(channel, seen, PumpSleep::kForUrgentWork, timeout_ms);
 }
 
 void BumpWork(CcChannel& channel) {
   channel.work.fetch_add(1);
-  if (channel.pump_sleeps.load() != 0) syscall(SYS_futex, &channel.work, FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
+  if (channel.pump_sleep.load() != PumpSleep::kAwake) WakePump(channel);
 }
 
 }  // namespace concord

@@ -133,6 +133,9 @@ class SharedQueue {
   Cell cells_[kEntries];
 };
 
+// What wakes the gateway's pump.
+enum class PumpSleep : uint32_t { kAwake, kForWork, kForUrgentWork };
+
 struct AbandonedToken {
   uint8_t bytes[kTokenBytes];
 };
@@ -161,7 +164,7 @@ struct CcChannel {
   uint64_t buffers_offset;
 
   alignas(concord::kCacheLine) std::atomic<uint32_t> work;  // futex: grows with each hand-over
-  std::atomic<uint32_t> pump_sleeps;
+  std::atomic<concord::PumpSleep> pump_sleep;
   alignas(concord::kCacheLine) std::atomic<uint32_t> attached;
   std::atomic<uint32_t> connected;
 
@@ -226,8 +229,14 @@ bool IsWaited(CcChannel& channel, int slot, uint64_t sequence);
 
 // What the pump has seen of the work so far; taken before it looks at the slots.
 uint32_t WorkSeen(CcChannel& channel);
-// Returns when there is work that was not `seen`: spins, then sleeps. Also returns when the time is over.
-void AwaitWork(CcChannel& channel, uint32_t seen, int spin_us, int timeout_ms);
+// Returns when there is work that was not `seen`: spins, then sleeps. Also returns when the time is over. True if it did
+// not have to sleep.
+bool AwaitWork(CcChannel& channel, uint32_t seen, int spin_us, int timeout_ms);
+// Sleeps until there is urgent work, or the time is over; may return early. Complete commits are not urgent: many of
+// them make one waking.
+void AwaitUrgentWork(CcChannel& channel, uint32_t seen, int timeout_ms);
+// How many slots have something to take.
+size_t CountReady(CcChannel& channel);
 // Wakes the pump.
 void BumpWork(CcChannel& channel);
 

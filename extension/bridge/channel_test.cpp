@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
+#include <future>
 #include <map>
 #include <numeric>
 #include <random>
@@ -162,6 +164,28 @@ TEST(Channel, SleepingPumpIsWoken) {
     ASSERT_TRUE(PutAll(block.get(), 0, CC_REQ_COMMIT, "x"));
     CcAnswer answer;
     EXPECT_TRUE(cc_channel_answered(block.get(), 0, 1000000, &answer));
+  }
+}
+
+TEST(Channel, WhatCannotWaitWakesAPumpThatHoldsCommitsBack) {
+  Block block(3);
+  int slot = 0;
+  const auto pump = [&] {
+    // An earlier hand-over may end the sleep that it had just begun: one such return is no waking.
+    for (int sleeps = 0; sleeps < 2; sleeps++) AwaitUrgentWork(*block, WorkSeen(*block), 60000);
+  };
+  const std::pair<CcRequestKind, size_t> urgent[] = {
+      {CC_REQ_READ_LSN, 0}, {CC_REQ_CHUNK, 1}, {CC_REQ_COMMIT, kBuffer + 1}};
+  for (const auto& [kind, size] : urgent) {
+    auto sleeper = std::async(std::launch::async, pump);
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (sleeper.wait_for(std::chrono::milliseconds(1)) != std::future_status::ready) {
+      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << kind;
+      cc_channel_begin(block.get(), slot, kind, size);
+      const std::string bytes(size, 'u');
+      if (size > 0) cc_channel_put(block.get(), slot, bytes.data(), size);
+    }
+    slot++;
   }
 }
 

@@ -22,7 +22,8 @@ using concord::OutRequestPtr;
 
 namespace {
 
-constexpr int kPumpSpinUs = 20;
+constexpr int kPumpSpinUs = 20;  // halved down to the next while it is in vain
+constexpr int kPumpSpinMinUs = 2;
 constexpr int kPumpSleepMs = 50;  // also the granularity of delayed sends
 constexpr int kPumpHoldMs = concord::Outbox::kHoldUs / 1000;
 constexpr int kCallTimeoutMs = 1000;
@@ -113,13 +114,19 @@ bool CcGateway::Pause(int ms) {
 
 void CcGateway::Pump() {
   std::vector<int> ready;
+  int spin_us = kPumpSpinUs;
   while (!stopping_) {
     const uint32_t seen = concord::WorkSeen(channel_);
     ready.clear();
     concord::CollectReady(channel_, &ready);
     for (int slot : ready) Take(slot);
-    if (!Send() && ready.empty())
-      concord::AwaitWork(channel_, seen, kPumpSpinUs, outbox_.Holds() ? kPumpHoldMs : kPumpSleepMs);
+    if (Send() || !ready.empty()) continue;
+    if (outbox_.Holds()) {
+      concord::AwaitUrgentWork(channel_, seen, kPumpHoldMs);
+    } else {
+      const bool came = concord::AwaitWork(channel_, seen, spin_us, kPumpSleepMs);
+      spin_us = came ? kPumpSpinUs : std::max(kPumpSpinMinUs, spin_us / 2);
+    }
   }
 }
 
@@ -275,7 +282,7 @@ void CcGateway::RunSession(const std::shared_ptr<Session>& session) {
   proto::SessionReply reply;
   while (session->stream->Read(&reply)) {
     for (const proto::Verdict& verdict : reply.verdicts()) OnVerdict(verdict);
-    if (outbox_.NeedsFill()) concord::BumpWork(channel_);
+    if (outbox_.NeedsFill(concord::CountReady(channel_))) concord::BumpWork(channel_);
   }
 
   concord::SetConnected(channel_, false);

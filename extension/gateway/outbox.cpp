@@ -75,9 +75,9 @@ bool Outbox::Holds() const {
   return held_since_us_ != 0;
 }
 
-bool Outbox::NeedsFill() const {
+bool Outbox::NeedsFill(size_t coming) const {
   const std::lock_guard lock(mutex_);
-  return held_since_us_ != 0 && under_way_ <= queue_.size();
+  return held_since_us_ != 0 && under_way_ <= queue_.size() + coming;
 }
 
 void Outbox::Retry(OutRequestPtr request, int64_t not_before_us) {

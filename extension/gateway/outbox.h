@@ -78,7 +78,8 @@ class Outbox {
   // True while Fill has held something back,
   bool Holds() const;
   // and true once enough is answered that it would not do so again.
-  bool NeedsFill() const;
+  // `coming`: requests that wait to be added.
+  bool NeedsFill(size_t coming) const;
   // Settled after all not: to be sent again, not before the time.
   void Retry(OutRequestPtr request, int64_t not_before_us);
   // A new session: all that was sent and not settled is due again.

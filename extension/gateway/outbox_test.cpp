@@ -62,9 +62,10 @@ TEST_F(OutboxTest, FewerThanAreUnderWayAreHeldUntilAnswersCome) {
   Add(2);
   EXPECT_EQ(Sent(20), 0u);
   EXPECT_TRUE(outbox_->Holds());
-  EXPECT_FALSE(outbox_->NeedsFill());
+  EXPECT_FALSE(outbox_->NeedsFill(0));
+  EXPECT_TRUE(outbox_->NeedsFill(1));  // what waits to be added counts
   EXPECT_NE(outbox_->Settle(first), nullptr);
-  EXPECT_TRUE(outbox_->NeedsFill());  // one waits, one is under way
+  EXPECT_TRUE(outbox_->NeedsFill(0));  // one waits, one is under way
   EXPECT_EQ(Sent(30), 1u);
   EXPECT_FALSE(outbox_->Holds());
   EXPECT_NE(outbox_->Settle(second), nullptr);

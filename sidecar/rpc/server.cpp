@@ -12,6 +12,9 @@ void SetServerLimits(grpc::ServerBuilder* builder) {
   grpc::ResourceQuota quota("concordd");
   quota.SetMaxThreads(kMaxServerThreads);
   builder->SetResourceQuota(quota);
+  // Each thread that waits for new calls also wakes for the messages of the sessions, whose own threads read them: with
+  // two, a message woke three threads. A call that comes meanwhile gets a thread as it comes.
+  builder->SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, 1);
   // A second process on the same port would take half of the connections; fail at bind instead.
   builder->AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
 }
