@@ -226,7 +226,7 @@ void		concord_ddl_sub_end(bool committed, SubTransactionId subid, SubTransaction
 /* Streams mutations of new storage through chunks; see docs/architecture.md, "Bulk loads". */
 void		concord_bulk_put(Relation rel, uint64 prefix, const void *body, size_t body_size,
 							 const void *value, size_t value_size, uint64 explicit_lsn);
-void		concord_bulk_flush(void);			/* returns when all is durable and applied locally */
+void		concord_bulk_flush(void);			/* returns when all is durable, applied locally, and read by every new statement */
 uint64		concord_bulk_lsn(uint32 storage_id, uint32 curcid);	/* newest chunk of commands before curcid, or 0 */
 /* What concord_bulk_lsn answers from, as bytes; and taking it over from another process. */
 const void *concord_bulk_records(Size *size);

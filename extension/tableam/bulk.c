@@ -130,8 +130,7 @@ bulk_xact_callback(XactEvent event, void *arg)
 {
 	if (event != XACT_EVENT_PRE_COMMIT)
 		return;
-	submit_chunk();
-	concord_request_finish_chunk();
+	concord_bulk_flush();
 }
 
 /* Notes that the chunk holds rows of this storage. False if it has no place for another storage. */
@@ -246,7 +245,8 @@ concord_bulk_flush(void)
 
 		if (status == CC_OK)
 			status = cc_replica_applied(&applied);
-		if (status == CC_OK && applied >= last_lsn)
+		/* A replica that has applied it is not enough: whoever reads after our commit is given the LSN that is vouched for. */
+		if (status == CC_OK && applied >= last_lsn && concord_committed_lsn() >= last_lsn)
 		{
 			concord_wait_end();
 			return;
