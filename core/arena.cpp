@@ -4,12 +4,15 @@
 
 #include <algorithm>
 
+#include "core/large_memory.h"
+
 namespace concord {
 
 namespace {
 
 constexpr size_t kFirstBlockBytes = 8u << 10;
-constexpr size_t kMaxBlockBytes = kHugePageBytes;
+constexpr size_t kMaxBlockBytes = 2u << 20;
+constexpr size_t kPopulateBytes = 256u << 10;
 
 }  // namespace
 
@@ -17,16 +20,22 @@ void Arena::Reserve(size_t size) {
   if (!blocks_.empty() && blocks_.back().size - offset_ >= size) return;
   const size_t grown = blocks_.empty() ? kFirstBlockBytes : std::min(kMaxBlockBytes, blocks_.back().size * 2);
   const size_t block = std::max(size, grown);
-  blocks_.push_back({MakeLargeArray<char>(block), block});
+  blocks_.push_back({std::unique_ptr<char[]>(new char[block]), block, block < kPopulateBytes ? block : 0});
   offset_ = 0;
 }
 
 char* Arena::Allocate(size_t size) {
   size = (size + 7) & ~size_t{7};
   Reserve(size);
-  char* at = blocks_.back().bytes.get() + offset_;
+  Block& block = blocks_.back();
+  char* const at = block.bytes.get() + offset_;
   offset_ += size;
   used_ += size;
+  if (offset_ > block.populated) {
+    const size_t ahead = std::min(block.size, std::max(offset_, block.populated + kPopulateBytes));
+    PopulateAhead(block.bytes.get() + block.populated, block.bytes.get() + ahead);
+    block.populated = ahead;
+  }
   return at;
 }
 

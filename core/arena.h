@@ -6,9 +6,8 @@
 #include <array>
 #include <cassert>
 #include <cstddef>
+#include <memory>
 #include <vector>
-
-#include "core/large_memory.h"
 
 namespace concord {
 
@@ -30,8 +29,9 @@ class Arena {
 
  private:
   struct Block {
-    LargeArray<char> bytes;
+    std::unique_ptr<char[]> bytes;
     size_t size;
+    size_t populated;
   };
   std::vector<Block> blocks_;
   size_t offset_ = 0;  // in the last block

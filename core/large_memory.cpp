@@ -27,6 +27,13 @@ void* AllocateLarge(size_t bytes) {
   return begin + before;
 }
 
+void PopulateAhead(char* begin, char* end) noexcept {
+  constexpr uintptr_t kPage = 4096;
+  const uintptr_t from = (reinterpret_cast<uintptr_t>(begin) + kPage - 1) & ~(kPage - 1);
+  const uintptr_t to = reinterpret_cast<uintptr_t>(end) & ~(kPage - 1);
+  if (from < to) (void)madvise(reinterpret_cast<void*>(from), to - from, MADV_POPULATE_WRITE);
+}
+
 void FreeLarge(void* memory, size_t bytes) noexcept {
   if (bytes < kHugePageBytes) {
     operator delete(memory);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstring>
 #include <new>
@@ -31,6 +32,15 @@ TEST(LargeMemoryTest, IsWritableFromEndToEndAndHugePagesAreAligned) {
       FreeLarge(blocks[i], bytes);
     }
   }
+}
+
+TEST(LargeMemoryTest, PopulatingChangesNothing) {
+  std::vector<char> bytes(1 << 20, 'b');
+  for (const size_t from : {size_t{0}, size_t{1}, size_t{5000}}) {
+    PopulateAhead(bytes.data() + from, bytes.data() + bytes.size() - from);
+    PopulateAhead(bytes.data() + from, bytes.data() + from);
+  }
+  EXPECT_EQ(std::count(bytes.begin(), bytes.end(), 'b'), 1 << 20);
 }
 
 TEST(LargeMemoryTest, WhatCannotBeHadIsBadAlloc) {
