@@ -28,7 +28,7 @@ void		concord_refuse_publication(List *objects, bool for_all_tables);
 void		concord_refuse_published_table(Oid relid);
 /* A table of ours has been created, whose row is not yet visible: refused in a published schema. */
 void		concord_published_table_created(Form_pg_class form);
-/* A relation has been put below another: refused if that is published, and a table of ours becomes part of it. */
+/* A relation has been put below another, or taken from it: the former is refused if that is published, and a table of ours becomes part of it. */
 void		concord_refuse_published_parent(Oid relid, Oid parentid);
 /* A relation has been changed: refused if it has moved to a published schema, and a table of ours with it. */
 void		concord_refuse_published_schema(Oid relid);

@@ -21,8 +21,10 @@
 #include "catalog/pg_inherits.h"
 #include "catalog/pg_publication.h"
 #include "ddl/ddl.h"
+#include "utils/fmgroids.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/snapmgr.h"
 
 #define NOT_IN_WAL "Changes to Concord tables are not written to WAL, which logical replication reads."
 
@@ -45,7 +47,18 @@ refuse_published(Oid relid)
 	refuse(get_rel_name(relid), "Name the other tables one by one.");
 }
 
-/* Raises if any table of ours is in the schema; InvalidOid: in the database. */
+/* Partitions are published with what they are partitions of: wherever they are, and whatever ONLY says. */
+static void
+refuse_published_tree(Oid relid)
+{
+	ListCell   *cell;
+
+	foreach(cell, find_all_inheritors(relid, NoLock, NULL))
+		if (concord_is_table_oid(lfirst_oid(cell)))
+			refuse_published(lfirst_oid(cell));
+}
+
+/* Raises if any table of ours is in the schema, or below a partitioned table in it; InvalidOid: in the database. */
 static void
 refuse_published_in(Oid schema)
 {
@@ -57,9 +70,12 @@ refuse_published_in(Oid schema)
 	{
 		Form_pg_class form = (Form_pg_class) GETSTRUCT(tuple);
 
-		if (form->relkind == RELKIND_RELATION && form->relam == concord_table_am_oid() &&
-			(!OidIsValid(schema) || form->relnamespace == schema))
+		if (OidIsValid(schema) && form->relnamespace != schema)
+			continue;
+		if (form->relkind == RELKIND_RELATION && form->relam == concord_table_am_oid())
 			refuse_published(form->oid);
+		else if (form->relkind == RELKIND_PARTITIONED_TABLE && OidIsValid(schema))
+			refuse_published_tree(form->oid);
 	}
 	systable_endscan(scan);
 	table_close(pg_class, AccessShareLock);
@@ -69,19 +85,13 @@ static void
 refuse_published_table(RangeVar *relation)
 {
 	Oid			relid = RangeVarGetRelid(relation, NoLock, true);
-	ListCell   *cell;
 
 	if (!OidIsValid(relid))
 		return;
-	if (!relation->inh)
-	{
-		if (concord_is_table_oid(relid))
-			refuse_published(relid);
-		return;
-	}
-	foreach(cell, find_all_inheritors(relid, NoLock, NULL))
-		if (concord_is_table_oid(lfirst_oid(cell)))
-			refuse_published(lfirst_oid(cell));
+	if (relation->inh || get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
+		refuse_published_tree(relid);
+	else if (concord_is_table_oid(relid))
+		refuse_published(relid);
 }
 
 void
@@ -158,6 +168,8 @@ concord_refuse_published_table(Oid relid)
 {
 	const char *relname = get_rel_name(relid);
 
+	if (get_rel_relkind(relid) != RELKIND_RELATION)
+		return;					/* materialized views are never published */
 	refuse_if_published(relname, relid);
 	refuse_if_ancestor_published(relname, relid);
 	refuse_if_any(relname, GetAllTablesPublications());
@@ -179,6 +191,29 @@ concord_published_table_created(Form_pg_class form)
 				 errhint("Create the table with USING heap if its changes are to be published.")));
 }
 
+/* As the running command left it. One that is being detached concurrently is none any more. */
+static bool
+is_child(Oid relid, Oid parentid)
+{
+	Relation	pg_inherits = table_open(InheritsRelationId, AccessShareLock);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	tuple;
+	bool		found = false;
+
+	ScanKeyInit(&key, Anum_pg_inherits_inhrelid, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(relid));
+	scan = systable_beginscan(pg_inherits, InheritsRelidSeqnoIndexId, true, SnapshotSelf, 1, &key);
+	while (!found && HeapTupleIsValid(tuple = systable_getnext(scan)))
+	{
+		Form_pg_inherits form = (Form_pg_inherits) GETSTRUCT(tuple);
+
+		found = form->inhparent == parentid && !form->inhdetachpending;
+	}
+	systable_endscan(scan);
+	table_close(pg_inherits, AccessShareLock);
+	return found;
+}
+
 void
 concord_refuse_published_parent(Oid relid, Oid parentid)
 {
@@ -186,6 +221,8 @@ concord_refuse_published_parent(Oid relid, Oid parentid)
 
 	if (get_rel_relkind(parentid) != RELKIND_PARTITIONED_TABLE)
 		return;					/* what inherits otherwise is published by its own name */
+	if (!is_child(relid, parentid))
+		return;					/* it has been detached, which is told in the same way */
 	foreach(cell, find_all_inheritors(relid, NoLock, NULL))
 	{
 		const char *relname = get_rel_name(lfirst_oid(cell));
