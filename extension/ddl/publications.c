@@ -7,7 +7,10 @@
  * tells: it is made in a schema, moved to one, attached below a parent, or changes its access method.
  *
  * A new table of a database with a publication FOR ALL TABLES gets a warning only: nobody has named it, and where all tables are to be
- * Concord's none could be made any more. A table whose changes have been published is not let go silently.
+ * Concord's none could be made any more. The publication lists it, so a subscriber gets its rows at first and TRUNCATE, and nothing else. A
+ * table whose changes have been published is not let go silently.
+ *
+ * Statements about publications are looked at before they lock anything: what another session does at the same time may be missed.
  */
 #include "concord.h"
 
@@ -185,7 +188,7 @@ concord_published_table_created(Form_pg_class form)
 	if (all_tables != NIL)
 		ereport(WARNING,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("table \"%s\" of access method concord is left out of publication \"%s\", which is FOR ALL TABLES",
+				 errmsg("changes of table \"%s\" of access method concord will be missing from publication \"%s\", which is FOR ALL TABLES",
 						NameStr(form->relname), get_publication_name(linitial_oid(all_tables), false)),
 				 errdetail(NOT_IN_WAL),
 				 errhint("Create the table with USING heap if its changes are to be published.")));

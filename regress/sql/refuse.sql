@@ -120,7 +120,7 @@ DROP TABLE re_p5, re_p5_1, re_p5_2;
 ALTER PUBLICATION re_pub SET TABLE re_s.heap;
 CREATE TABLE re_child () INHERITS (re_s.heap);
 CREATE UNLOGGED TABLE re_s.unlogged (a int);
--- FOR ALL TABLES names none: a new one is left out, with a warning; one whose changes were published is refused.
+-- FOR ALL TABLES names none: a new one's changes are missing, with a warning; one whose changes were published is refused.
 DROP PUBLICATION re_pub;
 DROP SCHEMA re_s CASCADE;
 DROP TABLE re_p, re_p2, re_p4;
