@@ -4,8 +4,6 @@
 
 #include <algorithm>
 
-#include "core/large_memory.h"
-
 namespace concord {
 
 namespace {
@@ -20,7 +18,7 @@ void Arena::Reserve(size_t size) {
   if (!blocks_.empty() && blocks_.back().size - offset_ >= size) return;
   const size_t grown = blocks_.empty() ? kFirstBlockBytes : std::min(kMaxBlockBytes, blocks_.back().size * 2);
   const size_t block = std::max(size, grown);
-  blocks_.push_back({std::unique_ptr<char[]>(new char[block]), block, block < kPopulateBytes ? block : 0});
+  blocks_.push_back({MakeLargeArray<char>(block, Pages::kSmall), block, block < kPopulateBytes ? block : 0});
   offset_ = 0;
 }
 
@@ -48,6 +46,7 @@ void Arena::Release(const Mark& mark) {
 }
 
 void* NodePool::Allocate(size_t size) {
+  if (size > kMaxNodeBytes) throw std::bad_alloc();  // no tree has such nodes: FreeOf knows no place for them
   FreeNode*& free = FreeOf(size);
   void* node = free;
   if (node != nullptr) {

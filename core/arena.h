@@ -6,8 +6,9 @@
 #include <array>
 #include <cassert>
 #include <cstddef>
-#include <memory>
 #include <vector>
+
+#include "core/large_memory.h"
 
 namespace concord {
 
@@ -29,7 +30,7 @@ class Arena {
 
  private:
   struct Block {
-    std::unique_ptr<char[]> bytes;
+    LargeArray<char> bytes;
     size_t size;
     size_t populated;
   };
@@ -42,6 +43,10 @@ class Arena {
 // begins with Reserve().
 class NodePool {
  public:
+  NodePool() = default;
+  NodePool(const NodePool&) = delete;
+  NodePool& operator=(const NodePool&) = delete;
+
   void Reserve() { arena_.Reserve(kNodesOfInsertion * kMaxNodeBytes); }
   void* Allocate(size_t size);
   void Free(void* node, size_t size) noexcept;
@@ -50,8 +55,8 @@ class NodePool {
 
  private:
   static constexpr size_t kMaxNodeBytes = 512;
-  static constexpr size_t kNodesOfInsertion =
-      12;  // one a level, and the new root: of more keys than there is memory for
+  // One a level, and the new root: of more keys than there is memory for.
+  static constexpr size_t kNodesOfInsertion = 12;
   struct FreeNode {
     FreeNode* next;
   };

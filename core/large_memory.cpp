@@ -12,7 +12,7 @@ size_t RoundUp(size_t bytes) { return (bytes + kHugePageBytes - 1) & ~(kHugePage
 
 }  // namespace
 
-void* AllocateLarge(size_t bytes) {
+void* AllocateLarge(size_t bytes, Pages pages) {
   if (bytes < kHugePageBytes) return operator new(bytes);
   if (bytes > SIZE_MAX / 2) throw std::bad_alloc();
   // The kernel aligns to small pages: what is too much on either side goes back.
@@ -23,7 +23,7 @@ void* AllocateLarge(size_t bytes) {
   const size_t before = RoundUp(reinterpret_cast<uintptr_t>(begin)) - reinterpret_cast<uintptr_t>(begin);
   if (before != 0) munmap(begin, before);
   if (before != kHugePageBytes) munmap(begin + before + size, kHugePageBytes - before);
-  madvise(begin + before, size, MADV_HUGEPAGE);
+  if (pages == Pages::kHuge) madvise(begin + before, size, MADV_HUGEPAGE);
   return begin + before;
 }
 

@@ -2,10 +2,10 @@
 // costs a fault, in a virtual machine several microseconds; a load of a million rows touches a hundred thousand of
 // them, and spent more on that than on the rows.
 //
-// AllocateLarge, for tables that are read at random: from 2 MiB on in huge pages, where the kernel gives them.
-// PopulateAhead, for what is filled from its begin to its end once: small pages, many at a time. A huge page is mostly
-// one that nobody has used for long, which a virtual machine's host may have taken back: then filling it costs eight
-// times as much (2.3 ms a MiB were measured, against 0.3).
+// Huge pages, where the kernel gives them, are for tables that are read at random. Small ones, many at a time
+// (PopulateAhead), are for what is filled once from its begin to its end: a huge page is mostly one that nobody has
+// used for long, which a virtual machine's host may have taken back, and then filling it costs eight times as much (2.3
+// ms a MiB were measured, against 0.3).
 //
 // Thread-safe. Throws std::bad_alloc.
 #pragma once
@@ -19,7 +19,10 @@ namespace concord {
 
 inline constexpr size_t kHugePageBytes = 2u << 20;
 
-void* AllocateLarge(size_t bytes);
+enum class Pages { kHuge, kSmall };
+
+// From 2 MiB on a mapping of its own, which goes back to the system when it is freed.
+void* AllocateLarge(size_t bytes, Pages pages = Pages::kHuge);
 // `bytes`: as they were asked for.
 void FreeLarge(void* memory, size_t bytes) noexcept;
 
@@ -36,10 +39,10 @@ template <typename T>
 using LargeArray = std::unique_ptr<T[], LargeArrayFree<T>>;
 
 template <typename T>
-LargeArray<T> MakeLargeArray(size_t count) {
+LargeArray<T> MakeLargeArray(size_t count, Pages pages = Pages::kHuge) {
   static_assert(std::is_trivially_default_constructible_v<T> && std::is_trivially_destructible_v<T>);
   assert(alignof(T) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__ || count * sizeof(T) >= kHugePageBytes);
-  return {static_cast<T*>(AllocateLarge(count * sizeof(T))), {count}};
+  return {static_cast<T*>(AllocateLarge(count * sizeof(T), pages)), {count}};
 }
 
 // For containers of one large array.

@@ -1,10 +1,9 @@
 // The write set of one transaction: every version that it made of every key, and the keys to be checked when it
 // commits.
 //
-//   storages   prefix -> ordered set of chains: a key's body with its versions, newest first. Chains and versions lie
-//   in
-//              an arena, each with its bytes behind it, and nothing in it is ever destroyed: a load of a million rows
-//              is forgotten at once. The set is a B-tree: a load is as fast as its memory is small
+//   storages   prefix -> ordered set of chains: a key's body with its versions, newest first. Chains and versions
+//              lie in an arena, each with its bytes behind it, which forgets a load of a million rows at once. The
+//              set is a B-tree: a load is as fast as its memory is small
 //   checks     key hash -> (mode, observed LSN), in order of first use. Of one key there may be several, at most one a
 //              mode: a weak one with an old observation stands beside a strong one with a newer one, as it must not
 //              make that one old. What another one says as well is left out. The first check of a key that came with
@@ -15,7 +14,7 @@
 //              replaced meanwhile. Its bytes stay: it is older than every subtransaction that can be rolled back
 //   undo       what open subtransactions did, newest last; a subtransaction is a mark in it and in the arena
 //
-// Invariants: a chain in a map is never empty. Versions of one key are made in order of time with command ids that
+// Invariants: a chain in a set is never empty. Versions of one key are made in order of time with command ids that
 // never fall, so the newest version made before a command is the first such in the chain. Whatever was allocated in the
 // arena after a mark belongs to what is undone with the mark, so rolling back gives its memory back. Without an open
 // subtransaction nothing is logged: the whole write set is reset instead.
@@ -49,6 +48,10 @@ namespace concord {
 
 class WriteSet {
  public:
+  WriteSet() = default;
+  WriteSet(const WriteSet&) = delete;  // its storages point into it
+  WriteSet& operator=(const WriteSet&) = delete;
+
   static constexpr uint32_t kAllCommands = UINT32_MAX;  // sees every own version
 
   // The value follows it in the arena.

@@ -229,8 +229,8 @@ bool IsWaited(CcChannel& channel, int slot, uint64_t sequence);
 
 // What the pump has seen of the work so far; taken before it looks at the slots.
 uint32_t WorkSeen(CcChannel& channel);
-// Returns when there is work that was not `seen`: spins, then sleeps. Also returns when the time is over. True if it
-// did not have to sleep.
+// Returns when there is work that was not `seen`: spins, then sleeps. Also returns when the time is over. True if the
+// spinning saw it.
 bool AwaitWork(CcChannel& channel, uint32_t seen, int spin_us, int timeout_ms);
 // Sleeps until there is urgent work, or the time is over; may return early. Complete commits are not urgent: many of
 // them make one waking.

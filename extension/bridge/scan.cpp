@@ -5,8 +5,8 @@
 // and not yet returned; own_ is the gap between two own keys, so the next own key is *own_ forward and *prev(own_)
 // backward. A change of direction, or of the write set under the scan, places the sides anew from the position.
 //
-// Keys that the transaction adds while it scans need no new placing: their versions are of commands that the scan does
-// not see. Only a scan that sees all commands looks for them.
+// A key that appears or disappears in the write set moves others, so own_ is placed anew then too, also where the scan
+// sees no version of it: an UPDATE pays one search of the tree for each row.
 //
 // In a transaction whose reads are noted (read_set.h) the scan notes what lies between where it was placed and where it
 // stands: when it is placed anew, when it is closed, and whenever somebody wants to know. What is read ahead and not

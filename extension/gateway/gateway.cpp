@@ -298,6 +298,7 @@ void CcGateway::RunSession(const std::shared_ptr<Session>& session) {
   session->broken = true;
   const grpc::Status status = session->stream->Finish();
   write_lock.unlock();
+  outbox_.SendAllAgain();  // nothing is under way any more for which the pump would hold others back
   if (!stopping_)
     log_.Add(CC_LOG_WARNING, "lost the session with the adjudicator at \"" + address_ +
                                  "\": " + (status.error_message().empty() ? "closed" : status.error_message()) +

@@ -93,6 +93,7 @@ void Outbox::SendAllAgain() {
   const std::lock_guard lock(mutex_);
   queue_.clear();
   under_way_ = 0;
+  held_since_us_ = 0;
   for (const OutRequestPtr& request : by_slot_) {
     if (request == nullptr) continue;
     request->not_before_us = 0;

@@ -255,10 +255,13 @@ concord_bulk_flush(void)
 			concord_check(status);
 
 		CHECK_FOR_INTERRUPTS();
+		concord_check_trouble();
 		if (start == 0)
 			start = GetCurrentTimestamp();
 		else if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), concord_read_timeout_ms))
-			concord_raise_unavailable("the storage replica has not applied a bulk load within concord.read_timeout");
+			concord_raise_unavailable(status == CC_OK && applied >= last_lsn ?
+									  "the adjudicator has not made a bulk load readable within concord.read_timeout" :
+									  "the storage replica has not applied a bulk load within concord.read_timeout");
 		concord_wait_begin(CONCORD_WAIT_LOAD_APPLY, 0);
 		pgstat_report_wait_start(PG_WAIT_EXTENSION);
 		pg_usleep(nap_us);

@@ -78,6 +78,14 @@ SELECT pg_current_wal_insert_lsn() - pg_current_wal_flush_lsn();
 EOT2
 	is($place, "24\n24", 'a page of the WAL is full, and flushed');
 }
+# The first page of a segment has a longer header.
+my $switched = $node->safe_psql('postgres', <<'EOT2');
+SELECT pg_switch_wal() \g /dev/null
+SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint % 8192;
+INSERT INTO made VALUES (3);
+SELECT pg_current_wal_insert_lsn() - pg_current_wal_flush_lsn();
+EOT2
+is($switched, "40\n40", 'a segment of the WAL is full, and flushed');
 
 # A transaction that has only read, or has rolled back, waits for no disk.
 halt_writer();

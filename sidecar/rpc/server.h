@@ -13,10 +13,6 @@ namespace concord {
 // A journal record may have 64 MiB; this leaves room for the frame and the message around it.
 inline constexpr int kMaxMessageBytes = 80 << 20;
 
-// A call takes a thread as long as it lasts. One that finds none free is refused by gRPC (RESOURCE_EXHAUSTED, "Server
-// Threadpool Exhausted"). More than all sessions, tails and appends of a cluster need.
-inline constexpr int kMaxServerThreads = 1024;
-
 // Sets the common limits on a server to be.
 void SetServerLimits(grpc::ServerBuilder* builder);
 // The same limits for a client's channel.

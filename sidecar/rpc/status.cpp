@@ -37,7 +37,6 @@ Code CodeOf(grpc::StatusCode code) {
     case grpc::StatusCode::NOT_FOUND: return Code::kNotFound;
     case grpc::StatusCode::INVALID_ARGUMENT: return Code::kInvalid;
     case grpc::StatusCode::DATA_LOSS: return Code::kCorruption;
-    case grpc::StatusCode::RESOURCE_EXHAUSTED: return Code::kNoSpace;
     default: return Code::kUnavailable;
   }
 }

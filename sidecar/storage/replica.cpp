@@ -2,6 +2,7 @@
 #include "sidecar/storage/replica.h"
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -41,7 +42,7 @@ uint64_t ReadersInUse(MDB_env* env) {
 
 // Room for LMDB's table of readers, which is written through a map: on a full disk, a page that is not there would be a
 // SIGBUS, in a backend as well, because LMDB only makes the file longer. Its size is LMDB's to set. A file system that
-// knows no fallocate is left to its luck.
+// knows no fallocate is left to its luck. One that is full may refuse it for a file that has all its pages (XFS).
 Status AllocateReaders(const std::string& directory, unsigned readers) {
   const std::string path = directory + "/lock.mdb";
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -49,7 +50,12 @@ Status AllocateReaders(const std::string& directory, unsigned readers) {
   constexpr off_t kReaderBytes = 64;
   constexpr off_t kHeaderBytes = 4096;  // at most
   const off_t size = kHeaderBytes + kReaderBytes * static_cast<off_t>(readers);
-  const int error = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size) == 0 ? 0 : errno;
+  int error;
+  do {
+    error = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size) == 0 ? 0 : errno;
+  } while (error == EINTR);
+  struct stat info;
+  if (error != 0 && fstat(fd, &info) == 0 && off_t{info.st_blocks} * 512 >= size) error = 0;
   close(fd);  // LMDB has no lock on it yet, which this would take away
   return error == ENOSPC || error == EDQUOT ? lmdb::Error(error, "allocate " + path) : Status::Ok();
 }
