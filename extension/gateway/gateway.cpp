@@ -35,6 +35,7 @@ constexpr uint32_t kDropsPerCommit = 1024;
 constexpr uint32_t kAbandonsPerMessage = 256;
 constexpr int kOfferEveryMs = 200;
 constexpr int kReadersLeaseMs = 10000;
+constexpr size_t kReasonsTold = 16;  // of one trouble
 
 int64_t NowUs() { return concord::BoottimeUs(); }
 
@@ -56,6 +57,15 @@ const concord::LsnPage* MapPage(const std::string& path) {
   void* const memory = mmap(nullptr, concord::kLsnPageSize, PROT_READ, MAP_SHARED, fd, 0);
   close(fd);
   return memory == MAP_FAILED ? nullptr : static_cast<const concord::LsnPage*>(memory);
+}
+
+std::string ReasonOf(const grpc::Status& status) {
+  return status.error_message().empty() ? "closed" : status.error_message();
+}
+
+// Whether the reason is still to be told.
+bool IsNew(const std::string& reason, std::set<std::string>* told) {
+  return told->size() < kReasonsTold && told->insert(reason).second;
 }
 
 }  // namespace
@@ -300,8 +310,7 @@ void CcGateway::RunSession(const std::shared_ptr<Session>& session) {
   write_lock.unlock();
   outbox_.SendAllAgain();  // nothing is under way any more for which the pump would hold others back
   if (!stopping_)
-    log_.Add(CC_LOG_WARNING, "lost the session with the adjudicator at \"" + address_ +
-                                 "\": " + (status.error_message().empty() ? "closed" : status.error_message()) +
+    log_.Add(CC_LOG_WARNING, "lost the session with the adjudicator at \"" + address_ + "\": " + ReasonOf(status) +
                                  "; requests wait until it is back");
 }
 
@@ -415,7 +424,12 @@ void CcGateway::ReportReaders() {
   proto::ReportReadersReply reply;
   const grpc::Status status = storage_calls_.Run(
       kCallTimeoutMs, [&](grpc::ClientContext* context) { return storage_->ReportReaders(context, request, &reply); });
-  if (!status.ok() && !stopping_) log_.Add(CC_LOG_DEBUG, "could not report read LSNs: " + status.error_message());
+  if (status.ok()) {
+    report_troubles_.clear();
+  } else if (!stopping_ && IsNew(ReasonOf(status), &report_troubles_)) {
+    log_.Add(CC_LOG_WARNING,
+             "could not report read LSNs to storage at \"" + storage_address_ + "\": " + ReasonOf(status));
+  }
 }
 
 void CcGateway::OfferPage() {

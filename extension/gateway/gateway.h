@@ -19,6 +19,7 @@
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -119,6 +120,7 @@ struct CcGateway {
   int64_t page_offered_us_ = 0;                  // keeper only
   uint64_t drop_sequence_ = 0;                   // of who set drops_in_flight_
   bool ever_connected_ = false;                  // session only
+  std::set<std::string> report_troubles_;        // keeper only: why no report has come through since the last that did
   std::string distrust_;                         // session only: why the address is not connected to
   bool foreign_ = false;                         // session only: the sidecar was of another cluster
   std::vector<concord::OutRequestPtr> partial_;  // pump only: requests of which pieces are missing, by slot

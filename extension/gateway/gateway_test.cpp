@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <functional>
 #include <map>
@@ -138,8 +139,12 @@ class FakeAdjudicator : public proto::Adjudicator::Service {
 class FakeStorage : public proto::Storage::Service {
  public:
   std::atomic<uint64_t> lowest = 0;
+  std::atomic<bool> fail = false;
+  std::atomic<int> reports = 0;
   grpc::Status ReportReaders(grpc::ServerContext*, const proto::ReportReadersRequest* request,
                              proto::ReportReadersReply*) override {
+    reports++;
+    if (fail) return {grpc::StatusCode::UNAVAILABLE, "scripted failure"};
     lowest = request->lowest_read_lsn();
     return grpc::Status::OK;
   }
@@ -502,6 +507,30 @@ TEST_F(GatewayTest, WithoutReadersTheNewestLsnIsReported) {
   page->lease_until_us = 0;  // nobody vouches for it
   EXPECT_TRUE(Eventually([this] { return storage_.lowest == 0; }));
   munmap(page, kLsnPageSize);
+}
+
+TEST_F(GatewayTest, ReportsThatFailAreToldOnceForEachReason) {
+  const auto told = [this] {
+    cc_gateway_drain_log(gateway_);
+    return std::count_if(logged.begin(), logged.end(), [this](const std::string& line) {
+      return line == "could not report read LSNs to storage at \"" + address_ + "\": scripted failure";
+    });
+  };
+  const auto await_reports = [this](int more) {
+    const int before = storage_.reports;
+    EXPECT_TRUE(Eventually([&] { return storage_.reports >= before + more; }));
+  };
+  logged.clear();
+  storage_.fail = true;
+  StartServer();
+  StartGateway();
+  await_reports(4);
+  EXPECT_EQ(told(), 1);
+  storage_.fail = false;
+  await_reports(3);
+  storage_.fail = true;
+  await_reports(4);
+  EXPECT_EQ(told(), 2);
 }
 
 TEST_F(GatewayTest, StatusNamesEachPart) {
