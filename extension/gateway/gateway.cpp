@@ -13,6 +13,7 @@
 
 #include "core/key.h"
 #include "core/pause_points.h"
+#include "core/session.h"
 #include "core/wire.h"
 #include "gateway/status_text.h"
 
@@ -260,20 +261,15 @@ bool CcGateway::IsOurCluster() {
 void CcGateway::KeepSession() {
   int pause_ms = kReconnectPauseMs;
   while (!stopping_) {
-    if (!IsTrusted() || !IsLeaderThere() || !IsOurCluster()) {
-      if (!Pause(pause_ms)) return;
-      pause_ms = std::min(pause_ms * 2, kReconnectPauseMaxMs);
-      continue;
-    }
-    pause_ms = kReconnectPauseMs;
-    auto session = std::make_shared<Session>();
-    session->stream = adjudicator_->Session(&session->context);
-    RunSession(session);
-    if (!Pause(kReconnectPauseMs)) return;
+    if (IsTrusted() && IsLeaderThere() && IsOurCluster() && RunSession()) pause_ms = kReconnectPauseMs;
+    if (!Pause(pause_ms)) return;
+    pause_ms = std::min(pause_ms * 2, kReconnectPauseMaxMs);
   }
 }
 
-void CcGateway::RunSession(const std::shared_ptr<Session>& session) {
+bool CcGateway::RunSession() {
+  const auto session = std::make_shared<Session>();
+  session->stream = adjudicator_->Session(&session->context);
   page_refused_ = false;
   OfferPage();
   outbox_.SendAllAgain();
@@ -283,14 +279,24 @@ void CcGateway::RunSession(const std::shared_ptr<Session>& session) {
     session_ = session;
   }
   concord::SetConnected(channel_, true);
-  channel_.sessions.fetch_add(1, std::memory_order_relaxed);
-  if (ever_connected_) channel_.reconnects.fetch_add(1, std::memory_order_relaxed);
-  ever_connected_ = true;
-  log_.Add(CC_LOG_INFO, "connected to the adjudicator at \"" + address_ + "\"");
   concord::BumpWork(channel_);
+
+  // Requests do not wait for this. A leader that is older than the metadata lets in with its first reply.
+  bool admitted = false;
+  const auto admit = [&] {
+    admitted = true;
+    session_troubles_.clear();
+    channel_.sessions.fetch_add(1, std::memory_order_relaxed);
+    if (ever_connected_) channel_.reconnects.fetch_add(1, std::memory_order_relaxed);
+    ever_connected_ = true;
+    log_.Add(CC_LOG_INFO, "connected to the adjudicator at \"" + address_ + "\"");
+  };
+  session->stream->WaitForInitialMetadata();
+  if (session->context.GetServerInitialMetadata().contains(concord::kSessionAdmitted)) admit();
 
   proto::SessionReply reply;
   while (session->stream->Read(&reply)) {
+    if (!admitted) admit();
     for (const proto::Verdict& verdict : reply.verdicts()) OnVerdict(verdict);
     if (outbox_.NeedsFill(concord::CountReady(channel_))) concord::BumpWork(channel_);
   }
@@ -309,9 +315,13 @@ void CcGateway::RunSession(const std::shared_ptr<Session>& session) {
   const grpc::Status status = session->stream->Finish();
   write_lock.unlock();
   outbox_.SendAllAgain();  // nothing is under way any more for which the pump would hold others back
-  if (!stopping_)
+  if (admitted && !stopping_)
     log_.Add(CC_LOG_WARNING, "lost the session with the adjudicator at \"" + address_ + "\": " + ReasonOf(status) +
                                  "; requests wait until it is back");
+  else if (!stopping_ && IsNew(ReasonOf(status), &session_troubles_))
+    log_.Add(CC_LOG_WARNING, "got no session with the adjudicator at \"" + address_ + "\": " + ReasonOf(status) +
+                                 "; requests wait until there is one");
+  return admitted;
 }
 
 void CcGateway::OnVerdict(const proto::Verdict& verdict) {

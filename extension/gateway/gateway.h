@@ -66,7 +66,7 @@ struct CcGateway {
   bool IsTrusted();
   bool IsLeaderThere();
   bool IsOurCluster();
-  void RunSession(const std::shared_ptr<Session>& session);
+  bool RunSession();  // true if the adjudicator has let it in
   void OnVerdict(const concord::proto::Verdict& verdict);
   void OnDropVerdict(const concord::OutRequestPtr& request, const concord::proto::Verdict& verdict);
   void Reply(int slot, uint64_t sequence, const CcAnswer& answer, std::string_view text = {});
@@ -120,6 +120,7 @@ struct CcGateway {
   int64_t page_offered_us_ = 0;                  // keeper only
   uint64_t drop_sequence_ = 0;                   // of who set drops_in_flight_
   bool ever_connected_ = false;                  // session only
+  std::set<std::string> session_troubles_;       // session only: why none was let in since the last that was
   std::set<std::string> report_troubles_;        // keeper only: why no report has come through since the last that did
   std::string distrust_;                         // session only: why the address is not connected to
   bool foreign_ = false;                         // session only: the sidecar was of another cluster

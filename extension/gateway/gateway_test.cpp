@@ -20,6 +20,7 @@
 #include "bridge/channel_layout.h"
 #include "core/key.h"
 #include "core/lsn_page.h"
+#include "core/session.h"
 #include "core/wire.h"
 #include "gateway/socket_check.h"
 #include "gateway/status_text.h"
@@ -62,12 +63,21 @@ class FakeAdjudicator : public proto::Adjudicator::Service {
     const std::lock_guard lock(mutex_);
     return dropped_.size();
   }
-  std::atomic<bool> break_session = false;
+  std::atomic<bool> break_session = false, refuse_sessions = false, older = false;
+  std::atomic<int> refused = 0;
   std::atomic<int> offers = 0, read_lsn_calls = 0, abandons = 0, commits_seen = 0;
   std::atomic<uint64_t> last_lsn = 100;
 
-  grpc::Status Session(grpc::ServerContext*,
+  grpc::Status Session(grpc::ServerContext* context,
                        grpc::ServerReaderWriter<proto::SessionReply, proto::SessionRequest>* stream) override {
+    if (refuse_sessions) {
+      refused++;
+      return {grpc::StatusCode::RESOURCE_EXHAUSTED, "scripted refusal"};
+    }
+    if (!older) {
+      context->AddInitialMetadata(kSessionAdmitted, "1");
+      stream->SendInitialMetadata();
+    }
     proto::SessionRequest request;
     while (stream->Read(&request)) {
       proto::SessionReply reply;
@@ -422,6 +432,50 @@ TEST_F(GatewayTest, ServerRestart) {
   cc_channel_stats(channel(), &stats);
   EXPECT_EQ(stats.reconnects, 1u);
   EXPECT_EQ(stats.sessions, 2u);
+}
+
+TEST_F(GatewayTest, ARefusedSessionIsToldOnceAndAskedForSeldom) {
+  const auto told = [this](const std::string& what) {
+    cc_gateway_drain_log(gateway_);
+    return std::count_if(logged.begin(), logged.end(), [&](const auto& line) { return line.starts_with(what); });
+  };
+  logged.clear();
+  adjudicator_.refuse_sessions = true;
+  StartServer();
+  StartGateway();
+  Put(0, CC_REQ_COMMIT, WriteSet(1));
+  ASSERT_TRUE(Eventually([this] { return adjudicator_.refused >= 5; }));
+  const int before = adjudicator_.refused;
+  usleep(1000 * 1000);
+  EXPECT_LE(adjudicator_.refused, before + 6);
+  EXPECT_EQ(told("got no session with the adjudicator at \"" + address_ + "\": scripted refusal"), 1);
+  EXPECT_EQ(told("connected") + told("lost the session"), 0);
+  adjudicator_.refuse_sessions = false;
+  EXPECT_EQ(Await(0).outcome, CC_COMMITTED);
+  EXPECT_EQ(told("connected"), 1);
+  CcChannelStats stats;
+  cc_channel_stats(channel(), &stats);
+  EXPECT_EQ(stats.sessions, 1u);
+  EXPECT_EQ(stats.reconnects, 0u);
+}
+
+// The log and the counters do not wait for a verdict, unless the leader is one that says nothing before.
+TEST_F(GatewayTest, AnIdleSessionIsConnected) {
+  const auto sessions = [this] {
+    CcChannelStats stats;
+    cc_channel_stats(channel(), &stats);
+    return stats.sessions;
+  };
+  StartServer();
+  StartGateway();
+  EXPECT_TRUE(Eventually([&] { return sessions() == 1; }));
+  StopGateway();
+  adjudicator_.older = true;
+  StartGateway();
+  AwaitConnected();
+  EXPECT_EQ(sessions(), 1u);
+  EXPECT_EQ(Commit(0, WriteSet(1)).outcome, CC_COMMITTED);
+  EXPECT_EQ(sessions(), 2u);
 }
 
 TEST_F(GatewayTest, GatewayRestartDisownsRequests) {

@@ -5,6 +5,7 @@
 
 #include "core/key.h"
 #include "core/pause_points.h"
+#include "core/session.h"
 #include "sidecar/rpc/clock.h"
 #include "sidecar/rpc/status.h"
 #include "sidecar/rpc/stream_read.h"
@@ -65,6 +66,8 @@ grpc::Status AdjudicatorService::Session(grpc::ServerContext* context, SessionSt
     }
     sessions_.insert(session);
   }
+  context->AddInitialMetadata(kSessionAdmitted, "1");
+  stream->SendInitialMetadata();  // before the first verdict, which may be long in coming
   proto::SessionRequest request;
   bool unparsable;
   while (ReadFrom(stream, &request, &unparsable)) {

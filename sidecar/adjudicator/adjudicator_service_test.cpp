@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 
+#include "core/session.h"
 #include "sidecar/adjudicator/adjudicator_test_util.h"
 #include "sidecar/journal/journal_service.h"
 #include "sidecar/journal/journal_test_util.h"
@@ -236,10 +237,18 @@ TEST_F(AdjudicatorServiceTest, SoManySessionsAtATime) {
     const auto third = process.stub->Session(&context);
     proto::SessionReply reply;
     EXPECT_FALSE(third->Read(&reply));
+    EXPECT_FALSE(context.GetServerInitialMetadata().contains(kSessionAdmitted));
     const grpc::Status status = third->Finish();
     EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
     EXPECT_EQ(status.error_message(), "the adjudicator has its 2 sessions already");
     EXPECT_EQ(first.Commit(MakeWriteSet(3, {})).outcome(), proto::COMMITTED);
+  }
+  {
+    grpc::ClientContext context;
+    const auto second = process.stub->Session(&context);
+    second->WaitForInitialMetadata();  // comes unasked
+    context.TryCancel();
+    (void)second->Finish();
   }
   // One that ends makes room; its end is seen a moment later.
   for (int attempt = 0;; attempt++) {
