@@ -18,14 +18,18 @@ sql() { "$pgbin/psql" -X -q -At -v ON_ERROR_STOP=1 -h "$dir" -U postgres -d "$@"
 median() { sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
 now_ms() { echo $(($(date +%s%N) / 1000000)); }
 
-# tps DATABASE MODE CLIENTS: fails where a transaction does, as what is left out of the count would make the rest look fast
-tps() {
+# run_pgbench DATABASE MODE CLIENTS: what it says goes to $dir/pgbench.log. Fails where a transaction does, as what is left out of the
+# count would make the rest look fast.
+run_pgbench() {
   if ! "$pgbin/pgbench" -h "$dir" -U postgres -n -M prepared $2 -c "$3" -j 2 -T "$seconds" --max-tries=20 "$1" \
     >"$dir/pgbench.log" 2>&1 || ! grep -q '^number of failed transactions: 0 ' "$dir/pgbench.log"; then
     cat "$dir/pgbench.log" >&2
     echo "pgbench $2 with $3 clients on $1: failed, or transactions of it" >&2
     return 1
   fi
+}
+tps() { # tps DATABASE MODE CLIENTS
+  run_pgbench "$@" || return 1
   sed -n 's/^tps = \([0-9.]*\).*/\1/p' "$dir/pgbench.log"
 }
 
