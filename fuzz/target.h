@@ -20,8 +20,8 @@ struct Target {
   std::vector<std::string> (*seeds)();
 };
 
-extern const Target kJournal, kKeys, kWriteSet, kServices;
-inline const Target* const kTargets[] = {&kJournal, &kKeys, &kWriteSet, &kServices};
+extern const Target kJournal, kKeys, kWriteSet, kServices, kFiles;
+inline const Target* const kTargets[] = {&kJournal, &kKeys, &kWriteSet, &kServices, &kFiles};
 
 inline void Require(bool promise, const std::string& what) {
   if (promise) return;

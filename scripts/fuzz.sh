@@ -11,7 +11,7 @@ cmake -G Ninja -S . -B $build -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPIL
 cmake --build $build --target fuzzers -j "$(nproc)" >$build/build.log 2>&1 || { tail -60 $build/build.log; exit 1; }
 mkdir -p $build/found
 failed=0
-for pair in Journal:journal Keys:keys WriteSet:write_set Services:services; do
+for pair in Journal:journal Keys:keys WriteSet:write_set Services:services Files:files; do
   target=${pair%%:*} name=${pair##*:}
   mkdir -p $build/corpus/$name
   echo "fuzzing $name for $seconds s"

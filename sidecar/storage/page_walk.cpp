@@ -64,6 +64,7 @@ struct Database {
 
 struct Meta {
   uint64_t page_size;
+  uint64_t map_bytes;
   uint64_t last_page;
   uint64_t transaction;
   Database free, main;
@@ -164,6 +165,7 @@ bool Walker::ReadMeta(std::string_view page, uint64_t number, Meta* meta) {
             "LMDB's format " + std::to_string(version) + ", this program reads " + std::to_string(kVersion));
     return false;
   }
+  meta->map_bytes = LoadLe<uint64_t>(body + 16);
   meta->page_size = LoadLe<uint32_t>(body + 24);
   meta->free = Database::Parse(body + 24);
   meta->main = Database::Parse(body + 24 + kDatabaseSize);
@@ -399,12 +401,19 @@ void Walker::WalkFreeList(const Database& database) {
   });
   // Not until all pages in use are known: the free database's own are among them.
   std::vector<bool> free(file_pages_, false);
+  uint64_t beyond = 0;
   for (const uint64_t number : all) {
-    if (number >= file_pages_) continue;  // given back before it was ever written
+    if (number >= file_pages_) {
+      beyond++;  // given back before it was ever written
+      continue;
+    }
     if (used_[number]) PageProblem(number, "is in use and in the list of free pages");
     if (free[number]) PageProblem(number, "is in the list of free pages twice");
     free[number] = true;
   }
+  if (last_page_ >= file_pages_ && last_page_ + 1 - file_pages_ != beyond)
+    PageProblem(0, "says that the last page is " + std::to_string(last_page_) + ", and the file has " +
+                       std::to_string(file_pages_) + ", with " + std::to_string(beyond) + " free ones behind them");
   result_->free_pages = all.size();
 }
 
@@ -420,6 +429,10 @@ Status Walker::Run() {
   last_page_ = result_->last_page = meta.last_page;
   result_->transaction = meta.transaction;
   used_.assign(file_pages_, false);
+  if (last_page_ >= meta.map_bytes / page_size_) {
+    PageProblem(0, "says that the last page is " + std::to_string(last_page_) + ", behind the end of the map");
+    return Status::Ok();
+  }
 
   std::map<std::string, std::pair<Database, uint64_t>> found;
   ListDatabases(meta.main, &found);

@@ -4,7 +4,8 @@
 //
 // Checked: both meta pages; every page that can be reached from the newer one has its own number, the right kind, nodes
 // that lie within it, keys in order and between those of its parent; sizes of large values; no page is used twice; the
-// counts that each database keeps of its pages and entries; the list of free pages against those in use. LMDB 0.9 has
+// counts that each database keeps of its pages and entries; the list of free pages against those in use, and against
+// what the file is said to have beyond its end. LMDB 0.9 has
 // no checksums: a changed byte inside a key or value that keeps their order is not seen here.
 //
 // The file must not change meanwhile. Not thread-safe.

@@ -232,6 +232,26 @@ TEST_F(ReplicaCheckTest, AChangedByteIsNoticedOrHarmless) {
   EXPECT_GT(refused, 0);
 }
 
+// A start makes a file as long as it is said to be, so that must be true.
+TEST_F(ReplicaCheckTest, AFileThatIsSaidToBeLongerIsNoticed) {
+  Fill(300);
+  const std::string good = ReadFile(data_);
+  constexpr size_t kLastPage = 16 + 24 + 2 * 48;  // in a meta page
+  for (const uint64_t more : {uint64_t{1}, uint64_t{1000}, uint64_t{1} << 40, uint64_t{1} << 60}) {
+    std::string bad = good;
+    for (size_t page = 0; page < 2; page++) {
+      std::string number;
+      AppendLe(&number, good.size() / kPage - 1 + more);
+      bad.replace(page * kPage + kLastPage, number.size(), number);
+    }
+    WriteFile(data_, bad);
+    EXPECT_NE(Joined(Check()).find("says that the last page is"), std::string::npos) << more << Joined(Check());
+    const Status start = CheckBeforeOpen(path_, more >= uint64_t{1} << 40 ? 0 : UINT64_MAX);
+    EXPECT_EQ(start.code(), Code::kCorruption) << more << start.ToString();
+    EXPECT_EQ(std::filesystem::file_size(data_), good.size());
+  }
+}
+
 TEST_F(ReplicaCheckTest, ACutFileIsNoticed) {
   Fill(1500);
   const std::string good = ReadFile(data_);
