@@ -2,8 +2,6 @@
 // status or a problem, and a replica in which neither finds anything is one that LMDB reads to its end.
 //
 // input := kind u8 | edits of data.mdb, or leases, or what stands before the checksum of meta.saved, or state
-#include <lmdb.h>
-
 #include <fstream>
 #include <memory>
 
@@ -67,31 +65,6 @@ const std::string& Base() {
   return base;
 }
 
-void ReadWithLmdb(const std::string& directory) {
-  MDB_env* env;
-  MDB_txn* txn;
-  Require(mdb_env_create(&env) == 0, "mdb_env_create");
-  mdb_env_set_mapsize(env, size_t{1} << 30);
-  mdb_env_set_maxdbs(env, 8);
-  if (mdb_env_open(env, directory.c_str(), MDB_RDONLY | MDB_NOLOCK, 0600) == 0 &&
-      mdb_txn_begin(env, nullptr, MDB_RDONLY, &txn) == 0) {
-    for (const std::string& name : ReplicaDatabaseNames()) {
-      MDB_dbi dbi;
-      MDB_cursor* cursor;
-      MDB_val key, value;
-      if (mdb_dbi_open(txn, name.c_str(), 0, &dbi) != 0 || mdb_cursor_open(txn, dbi, &cursor) != 0) continue;
-      volatile char sum = 0;
-      while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
-        for (size_t i = 0; i < key.mv_size; i++) sum = sum + static_cast<const char*>(key.mv_data)[i];
-        for (size_t i = 0; i < value.mv_size; i++) sum = sum + static_cast<const char*>(value.mv_data)[i];
-      }
-      mdb_cursor_close(cursor);
-    }
-    mdb_txn_abort(txn);
-  }
-  mdb_env_close(env);
-}
-
 // edit := page u8, offset u16, count u8, bytes
 void CheckEdited(Reader* reader) {
   static const Scratch scratch;
@@ -110,7 +83,7 @@ void CheckEdited(Reader* reader) {
   Require(start.ok() || start.code() == Code::kCorruption || start.code() == Code::kInvalid, start.ToString());
   Require(start.ok() || !contents.problems.empty() || !contents.unsupported.ok(),
           "a start finds what a check does not");
-  if (start.ok()) ReadWithLmdb(scratch.path());
+  if (start.ok()) ReadAllWithLmdb(scratch.path());
 }
 
 void DecodeLeases(std::string_view bytes) {

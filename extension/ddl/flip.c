@@ -270,14 +270,22 @@ check_columns(HeapTuple index_row, TupleDesc index_desc)
 								   btree_opclass(classes->values[i]), collations->values[i]);
 }
 
-void
-concord_check_index(Oid indexid)
+static HeapTuple
+own_index_row(Relation pg_index, Oid indexid)
 {
-	Relation	pg_index = table_open(IndexRelationId, AccessShareLock);
 	HeapTuple	index_row = concord_own_row(pg_index, IndexRelidIndexId, Anum_pg_index_indexrelid, indexid);
 
 	if (!HeapTupleIsValid(index_row))
 		elog(ERROR, "could not find the pg_index row of index %u", indexid);
+	return index_row;
+}
+
+void
+concord_check_index(Oid indexid)
+{
+	Relation	pg_index = table_open(IndexRelationId, AccessShareLock);
+	HeapTuple	index_row = own_index_row(pg_index, indexid);
+
 	check_columns(index_row, RelationGetDescr(pg_index));
 	table_close(pg_index, AccessShareLock);
 }
@@ -299,10 +307,8 @@ void
 concord_unhash_index(Oid indexid)
 {
 	Relation	pg_index = table_open(IndexRelationId, RowExclusiveLock);
-	HeapTuple	index_row = concord_own_row(pg_index, IndexRelidIndexId, Anum_pg_index_indexrelid, indexid);
+	HeapTuple	index_row = own_index_row(pg_index, indexid);
 
-	if (!HeapTupleIsValid(index_row))
-		elog(ERROR, "could not find the pg_index row of index %u", indexid);
 	unhash_column(index_row, RelationGetDescr(pg_index), false);
 	map_opclasses(pg_index, index_row, indexid, false);
 	table_close(pg_index, RowExclusiveLock);
@@ -315,10 +321,8 @@ flip_index(Relation pg_class, HeapTuple class_row)
 	Oid			indexid = form->oid;
 	Relation	pg_index = table_open(IndexRelationId, RowExclusiveLock);
 	TupleDesc	index_desc = RelationGetDescr(pg_index);
-	HeapTuple	index_row = concord_own_row(pg_index, IndexRelidIndexId, Anum_pg_index_indexrelid, indexid);
+	HeapTuple	index_row = own_index_row(pg_index, indexid);
 
-	if (!HeapTupleIsValid(index_row))
-		elog(ERROR, "could not find the pg_index row of index %u", indexid);
 	if (wants_flip(((Form_pg_index) GETSTRUCT(index_row))->indrelid, form->relam))
 	{
 		ObjectAddress index;
@@ -355,11 +359,9 @@ check_partitioned_index(HeapTuple class_row)
 {
 	Form_pg_class form = (Form_pg_class) GETSTRUCT(class_row);
 	Relation	pg_index = table_open(IndexRelationId, AccessShareLock);
-	HeapTuple	index_row = concord_own_row(pg_index, IndexRelidIndexId, Anum_pg_index_indexrelid, form->oid);
+	HeapTuple	index_row = own_index_row(pg_index, form->oid);
 	ListCell   *cell;
 
-	if (!HeapTupleIsValid(index_row))
-		elog(ERROR, "could not find the pg_index row of index %u", form->oid);
 	foreach(cell, find_all_inheritors(((Form_pg_index) GETSTRUCT(index_row))->indrelid, NoLock, NULL))
 		if (concord_is_table_oid(lfirst_oid(cell)))
 		{

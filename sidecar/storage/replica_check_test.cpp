@@ -127,25 +127,7 @@ class ReplicaCheckTest : public testing::Test {
       signal(SIGBUS, SIG_DFL);
       signal(SIGABRT, SIG_DFL);
       (void)!freopen("/dev/null", "w", stderr);
-      MDB_env* env;
-      MDB_txn* txn;
-      if (mdb_env_create(&env) != 0) _exit(0);
-      mdb_env_set_mapsize(env, size_t{1} << 30);
-      mdb_env_set_maxdbs(env, 4);
-      if (mdb_env_open(env, directory.c_str(), MDB_RDONLY, 0600) != 0 ||
-          mdb_txn_begin(env, nullptr, MDB_RDONLY, &txn) != 0)
-        _exit(0);
-      for (const std::string& name : ReplicaDatabaseNames()) {
-        MDB_dbi dbi;
-        MDB_cursor* cursor;
-        MDB_val key, value;
-        if (mdb_dbi_open(txn, name.c_str(), 0, &dbi) != 0 || mdb_cursor_open(txn, dbi, &cursor) != 0) continue;
-        volatile char sum = 0;
-        while (mdb_cursor_get(cursor, &key, &value, MDB_NEXT) == 0) {
-          for (size_t i = 0; i < key.mv_size; i++) sum = sum + static_cast<const char*>(key.mv_data)[i];
-          for (size_t i = 0; i < value.mv_size; i++) sum = sum + static_cast<const char*>(value.mv_data)[i];
-        }
-      }
+      ReadAllWithLmdb(directory);
       _exit(0);
     }
     int status = 0;
