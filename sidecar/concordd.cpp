@@ -161,7 +161,7 @@ Status Complete(Options* options) {
   const bool needs_journal = options->Has("adjudicator") || options->Has("storage");
   if (needs_journal && !options->Has("journal") && options->journal_addresses.empty())
     return {Code::kInvalid, "without the journal role, --journal-address is needed"};
-  if (!options->join_cluster.empty() && !IsClusterId(options->join_cluster))
+  if (!options->join_cluster.empty() && !IsId(options->join_cluster))
     return {Code::kInvalid, "--join-cluster: \"" + options->join_cluster + "\" is not an id of 32 hexadecimal digits"};
   const size_t nodes = std::max<size_t>(options->journal_addresses.size(), 1);
   if (options->write_quorum == 0) options->write_quorum = static_cast<uint32_t>(nodes / 2 + 1);

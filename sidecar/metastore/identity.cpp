@@ -129,12 +129,12 @@ Status OpenReplicaId(const std::string& directory, std::string* replica_id) {
   if (status.ok()) status = CheckTextFile(path, kReplicaName, kReplicaFormat, content);
   if (!status.ok()) return status;
   *replica_id = Field(content, kIdLine);
-  if (!IsClusterId(*replica_id) || content != encode(*replica_id))
+  if (!IsId(*replica_id) || content != encode(*replica_id))
     return {Code::kCorruption, path + " is damaged: it names no replica; remove it, and a new name is made"};
   return Status::Ok();
 }
 
-bool IsClusterId(const std::string& text) {
+bool IsId(const std::string& text) {
   return text.size() == kIdDigits && text.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
 

@@ -41,7 +41,8 @@ Status OpenIdentity(const std::string& directory, const std::string& expected, c
 // on the journal, and it would trim what the one of them that is behind still needs.
 Status OpenReplicaId(const std::string& directory, std::string* replica_id);
 
-bool IsClusterId(const std::string& text);
+// Whether it is one of either kind: 32 hexadecimal digits.
+bool IsId(const std::string& text);
 
 // Before the directory is made or locked: kInvalid if it is not there although `expected` is to be in it.
 Status RequireDirectory(const std::string& directory, const std::string& expected);

@@ -122,7 +122,7 @@ TEST_F(IdentityTest, EachReplicaHasANameOfItsOwn) {
   ASSERT_TRUE(OpenReplicaId(directory_, &first).ok());
   ASSERT_TRUE(OpenReplicaId(directory_, &again).ok());
   EXPECT_EQ(first, again);
-  EXPECT_TRUE(IsClusterId(first)) << first;
+  EXPECT_TRUE(IsId(first)) << first;
   std::string good;
   ASSERT_TRUE(ReadSmallFile(directory_ + "/replica_id", &good).ok());
   for (size_t i = 0; i < good.size(); i++) {
