@@ -15,6 +15,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 
+#include "ddl/storage_map.h"
 #include "xact/share.h"
 
 PG_FUNCTION_INFO_V1(concord_relation_bytes);
@@ -23,18 +24,31 @@ PG_FUNCTION_INFO_V1(concord_pg_table_size);
 PG_FUNCTION_INFO_V1(concord_pg_indexes_size);
 PG_FUNCTION_INFO_V1(concord_pg_total_relation_size);
 
+/* CREATE INDEX CONCURRENTLY lets everybody see an index before it begins to build it, and leaves one if it fails. */
+static bool
+is_only_announced(Relation rel)
+{
+	uint32		storage_id;
+
+	return concord_is_index(rel) && !rel->rd_index->indisready && concord_file_kind(rel->rd_node, &storage_id) == CONCORD_FILE_EMPTY;
+}
+
 /* Keys and values of the current rows, or entries, with those that the transaction has added. */
 static int64
 storage_bytes(Relation rel)
 {
-	uint32		storage_id = concord_storage_id(rel);
+	uint32		storage_id;
 	uint64		rows = 0;
 	uint64		bytes = 0;
 	uint64		own_rows;
 	uint64		own_bytes;
-	uint64		prefix = concord_is_table(rel) ? concord_row_prefix(storage_id) : concord_entry_prefix(storage_id);
+	uint64		prefix;
 	CcStatus	status;
 
+	if (is_only_announced(rel))
+		return 0;
+	storage_id = concord_storage_id(rel);
+	prefix = concord_is_table(rel) ? concord_row_prefix(storage_id) : concord_entry_prefix(storage_id);
 	if (IsParallelWorker())
 	{
 		concord_check(cc_replica_open(concord_replica_path()));

@@ -27,6 +27,7 @@ my %statements = (
 	went => 'ALTER TABLE went SET ACCESS METHOD heap;',
 	moved => 'ALTER TABLE moved SET TABLESPACE elsewhere; ALTER INDEX moved_pkey SET TABLESPACE elsewhere; UPDATE moved SET b = b + 1 WHERE a = 1;',
 	view => 'REFRESH MATERIALIZED VIEW view;',
+	ordered => 'CLUSTER ordered USING ordered_pkey; UPDATE ordered SET b = b + 1 WHERE a = 1;',
 );
 # The same stopped in the middle: at the 499th row of 500, or of 20000 the 19999th. Only where sessions sleep.
 my %inside = (
@@ -36,8 +37,8 @@ my %inside = (
 	inside_rebuilt => 'REINDEX TABLE inside_rebuilt;',
 );
 my @untouched = map { "$_ 500 500 int" } qw(inside_wide inside_indexed inside_rebuilt);
-my @before = (@untouched, 'came 500 500 int heap', 'went 500 500 int concord', 'moved 500 500 int', 'view 500 500 int', 'gone 500 500 int', 'cut 500 500 int', 'wide 500 500 int', 'indexed 500 500 int', 'rebuilt 500 500 int');
-my @after = (@untouched, 'came 500 500 int concord', 'went 500 500 int heap', 'moved 500 500 int', 'view 510 510 int', 'made 20000 20000 int', 'cut 7 7 int', 'wide 500 500 big', 'indexed 500 500 int', 'rebuilt 500 500 int');
+my @before = (@untouched, 'ordered 500 500 int', 'came 500 500 int heap', 'went 500 500 int concord', 'moved 500 500 int', 'view 500 500 int', 'gone 500 500 int', 'cut 500 500 int', 'wide 500 500 int', 'indexed 500 500 int', 'rebuilt 500 500 int');
+my @after = (@untouched, 'ordered 500 500 int', 'came 500 500 int concord', 'went 500 500 int heap', 'moved 500 500 int', 'view 510 510 int', 'made 20000 20000 int', 'cut 7 7 int', 'wide 500 500 big', 'indexed 500 500 int', 'rebuilt 500 500 int');
 
 sub fill
 {
@@ -67,7 +68,7 @@ sub state
 		  substr($node->safe_psql('postgres', "SELECT atttypid::regtype FROM pg_attribute WHERE attrelid = '$table'::regclass AND attname = 'b'"), 0, 3),
 		  $table =~ /came|went/ ? $node->safe_psql('postgres', "SELECT amname FROM pg_class JOIN pg_am ON pg_am.oid = relam WHERE relname = '$table'") : (),
 		  $node->safe_psql('postgres', "SELECT 'dropped' FROM (SELECT '$table'::regclass AS r UNION SELECT indexrelid FROM pg_index
-			WHERE indrelid = '$table'::regclass) AS x JOIN pg_class ON pg_class.oid = r JOIN pg_am ON pg_am.oid = relam
+			WHERE indisready AND indrelid = '$table'::regclass) AS x JOIN pg_class ON pg_class.oid = r JOIN pg_am ON pg_am.oid = relam
 			WHERE CASE WHEN amname LIKE 'concord%' THEN concord.relation_size(r) = 0 END LIMIT 1") || ();
 	} @tables;
 }
@@ -184,6 +185,30 @@ ok(wait_ready($node), 'it commits again');
 is(join('', map { $_->{out} =~ /done false/ ? 1 : 0 } @sessions), '1' x keys %statements, 'all have committed') or diag(map { $_->{err} } @sessions);
 check('sidecar killed before COMMIT', 'no', @after);
 
+# An index is made or remade in several transactions here, which wait for those that began before. What is left is invalid, as on heap,
+# and somebody's until it is dropped.
+foreach my $victim ($ENV{CONCORD_KILLS} ? qw(backend postmaster) : 'backend')
+{
+	fill();
+	my $before = start_session($node, 'before', 'BEGIN; LOCK TABLE indexed, rebuilt IN ROW EXCLUSIVE MODE; SELECT pg_sleep(600);');
+	ok(wait_until(sub { $node->safe_psql('postgres',
+					"SELECT count(*) FROM pg_stat_activity WHERE application_name = 'before' AND wait_event = 'PgSleep'") == 1 }), 'a transaction began before');
+	@sessions = map { start_session($node, "ddl_$_->[0]", $_->[1]) }
+	  (['late', 'CREATE INDEX CONCURRENTLY indexed_late ON indexed (b)'], ['again', 'REINDEX INDEX CONCURRENTLY rebuilt_pkey']);
+	ok(wait_until(sub { $node->safe_psql('postgres',
+					"SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'ddl%' AND wait_event = 'virtualxid'") == 2 }), 'index builds wait for it');
+	is($node->safe_psql('postgres', "SELECT pg_total_relation_size('indexed') - pg_table_size('indexed') - pg_relation_size('indexed_pkey')"), 0,
+		'one that is not begun to be built has no size');
+	kill_something($victim);
+	finish_all($before, @sessions);
+	check("$victim killed in the middle of CONCURRENTLY", 'no', @before);
+	is($node->safe_psql('postgres', 'SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid WHERE NOT indisvalid ORDER BY 1'),
+		"indexed_late\nrebuilt_pkey_ccnew", "$victim killed in the middle of CONCURRENTLY: what is left is invalid");
+	$node->safe_psql('postgres', 'REINDEX INDEX CONCURRENTLY indexed_late; DROP INDEX rebuilt_pkey_ccnew') if $victim eq 'postmaster';
+	$node->safe_psql('postgres', 'DROP INDEX IF EXISTS indexed_late, rebuilt_pkey_ccnew');
+	check("$victim killed in the middle of CONCURRENTLY, and dropped", 'no', @before);
+}
+
 # The drops wait for a sidecar that does not answer, and are lost with the server.
 fill();
 my $sidecar = sidecar_pid($node);
@@ -195,7 +220,7 @@ wait_until(sub { !kill(0, $postmaster) }, 20);
 kill 'CONT', $sidecar;
 $node->start;
 ok(wait_ready($node), 'it commits again');
-check('drops lost', 'some', @untouched, (grep { /^(came|went|moved|view)/ } @before), 'cut 500 500 int', 'indexed 500 500 int');
+check('drops lost', 'some', @untouched, (grep { /^(came|went|moved|view|ordered)/ } @before), 'cut 500 500 int', 'indexed 500 500 int');
 
 $node->stop;
 done_testing();
