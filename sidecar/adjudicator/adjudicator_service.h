@@ -48,6 +48,7 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
     size_t max_in_flight_bytes = 32u << 20;  // decided, not yet durable; above it sessions are not read
     size_t max_sessions = 256;               // of gateways at a time; each has a thread and requests unanswered
     std::string page_registry;               // see LsnPages
+    Leader self;                             // the id and address that this process leads under
     // This process cannot lead, as its own journal or metastore cannot be written. May be empty: then the service goes
     // on trying. Not called for a journal that fails later: reads go on then.
     std::function<void(const Status&)> on_journal_broken;

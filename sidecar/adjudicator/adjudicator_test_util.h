@@ -25,13 +25,22 @@ namespace concord {
 
 class CountingMetastore : public Metastore {
  public:
-  Status AcquireLeadership(uint64_t above, uint64_t* epoch) override {
-    *epoch = epoch_ = std::max(epoch_, above) + 1;
+  Status ReadLeader(Leader* leader) override {
+    *leader = leader_;
     return Status::Ok();
   }
+  Status AcquireLeadership(const Leader& self, uint64_t seen, uint64_t above, uint64_t* epoch) override {
+    if (seen != leader_.epoch) return {Code::kConflict, "not the newest"};
+    *epoch = std::max(seen, above) + 1;
+    leader_ = {*epoch, self.id, self.address};
+    return Status::Ok();
+  }
+  Status ReadMembership(Membership*) override { return {Code::kNotFound, "none"}; }
+  Status WriteMembership(const Membership&) override { return {Code::kInvalid, "none"}; }
+  void Cancel() override {}
 
  private:
-  uint64_t epoch_ = 0;  // only the leading thread asks
+  Leader leader_;  // only the leading thread asks
 };
 
 inline Token MakeToken(uint64_t number) {

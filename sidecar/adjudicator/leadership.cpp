@@ -124,7 +124,10 @@ Status AdjudicatorService::AcquireEpoch(uint64_t* epoch) {
       return Status::Ok();
     }
   }
-  return metastore_->AcquireLeadership(epoch_above_, epoch);
+  Leader newest;
+  const Status status = metastore_->ReadLeader(&newest);
+  if (!status.ok()) return status;
+  return metastore_->AcquireLeadership(options_.self, newest.epoch, epoch_above_, epoch);
 }
 
 Status AdjudicatorService::TakeOver() {

@@ -37,14 +37,30 @@ Status FileMetastore::Open() {
   return status;
 }
 
-Status FileMetastore::AcquireLeadership(uint64_t above, uint64_t* epoch) {
+Status FileMetastore::ReadLeader(Leader* leader) {
   const std::lock_guard lock(mutex_);
   if (!open_) return {Code::kUnavailable, path_ + " is not open"};
+  *leader = {epoch_, {}, {}};
+  return Status::Ok();
+}
+
+Status FileMetastore::AcquireLeadership(const Leader&, uint64_t seen, uint64_t above, uint64_t* epoch) {
+  const std::lock_guard lock(mutex_);
+  if (!open_) return {Code::kUnavailable, path_ + " is not open"};
+  if (seen != epoch_) return NotNewest(seen, epoch_);
   // Counted up before the write: if that fails half way, the epoch may be in the file and is not given out again.
   epoch_ = std::max(epoch_, above) + 1;
   const Status status = ReplaceFile(path_, Encode(epoch_));
   if (status.ok()) *epoch = epoch_;
   return status;
+}
+
+Status FileMetastore::ReadMembership(Membership*) {
+  return {Code::kNotFound, path_ + " has no membership: it is of one machine"};
+}
+
+Status FileMetastore::WriteMembership(const Membership&) {
+  return {Code::kInvalid, path_ + " takes no membership: it is of one machine"};
 }
 
 }  // namespace concord

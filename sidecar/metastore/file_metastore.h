@@ -25,12 +25,16 @@ class FileMetastore : public Metastore {
 
   // Reads the file; one that does not exist is epoch 0.
   Status Open();
-  Status AcquireLeadership(uint64_t above, uint64_t* epoch) override;
+  Status ReadLeader(Leader* leader) override;
+  Status AcquireLeadership(const Leader& self, uint64_t seen, uint64_t above, uint64_t* epoch) override;
+  Status ReadMembership(Membership* membership) override;
+  Status WriteMembership(const Membership& membership) override;
+  void Cancel() override {}  // no call waits for anybody
 
  private:
   std::string path_;
   std::mutex mutex_;
-  uint64_t epoch_ = 0;  // guarded by mutex_; the highest ever returned
+  uint64_t epoch_ = 0;  // guarded by mutex_; the highest that was ever written, or tried to
   bool open_ = false;   // guarded by mutex_
 };
 

@@ -21,6 +21,13 @@ class FileMetastoreTest : public ::testing::Test {
   }
   void TearDown() override { std::filesystem::remove_all(directory_); }
 
+  // As who has read the newest epoch.
+  static Status Acquire(FileMetastore* store, uint64_t above, uint64_t* epoch) {
+    Leader newest;
+    const Status status = store->ReadLeader(&newest);
+    return status.ok() ? store->AcquireLeadership({}, newest.epoch, above, epoch) : status;
+  }
+
   std::filesystem::path directory_;
   std::string path_;
 };
@@ -32,7 +39,7 @@ TEST_F(FileMetastoreTest, EpochsGrowOverRestarts) {
     ASSERT_TRUE(store.Open().ok());
     for (int i = 0; i < 3; i++) {
       uint64_t epoch = 0;
-      ASSERT_TRUE(store.AcquireLeadership(0, &epoch).ok());
+      ASSERT_TRUE(Acquire(&store, 0, &epoch).ok());
       EXPECT_GT(epoch, last);
       last = epoch;
     }
@@ -44,10 +51,34 @@ TEST_F(FileMetastoreTest, GoesAboveWhatTheJournalKnows) {
   FileMetastore store(path_);
   ASSERT_TRUE(store.Open().ok());
   uint64_t epoch = 0;
-  ASSERT_TRUE(store.AcquireLeadership(41, &epoch).ok());
+  ASSERT_TRUE(Acquire(&store, 41, &epoch).ok());
   EXPECT_EQ(epoch, 42u);
-  ASSERT_TRUE(store.AcquireLeadership(3, &epoch).ok());
+  ASSERT_TRUE(Acquire(&store, 3, &epoch).ok());
   EXPECT_EQ(epoch, 43u);
+}
+
+TEST_F(FileMetastoreTest, WhoHasNotSeenTheNewestEpochGetsNone) {
+  FileMetastore store(path_);
+  EXPECT_EQ(store.ReadLeader(nullptr).code(), Code::kUnavailable);
+  ASSERT_TRUE(store.Open().ok());
+  Leader leader;
+  ASSERT_TRUE(store.ReadLeader(&leader).ok());
+  EXPECT_EQ(leader.epoch, 0u);
+  uint64_t epoch = 0;
+  ASSERT_TRUE(store.AcquireLeadership({}, 0, 0, &epoch).ok());
+  EXPECT_EQ(store.AcquireLeadership({}, 0, 0, &epoch).code(), Code::kConflict);
+  EXPECT_EQ(store.AcquireLeadership({}, 2, 0, &epoch).code(), Code::kConflict);
+  EXPECT_EQ(epoch, 1u);
+  ASSERT_TRUE(store.ReadLeader(&leader).ok());
+  EXPECT_EQ(leader.epoch, 1u);
+}
+
+TEST_F(FileMetastoreTest, HasNoMembership) {
+  FileMetastore store(path_);
+  ASSERT_TRUE(store.Open().ok());
+  Membership membership;
+  EXPECT_EQ(store.ReadMembership(&membership).code(), Code::kNotFound);
+  EXPECT_EQ(store.WriteMembership({1, {{"n", "unix:/n"}}, 1}).code(), Code::kInvalid);
 }
 
 TEST_F(FileMetastoreTest, EveryChangedByteIsRefused) {
@@ -55,7 +86,7 @@ TEST_F(FileMetastoreTest, EveryChangedByteIsRefused) {
     FileMetastore store(path_);
     ASSERT_TRUE(store.Open().ok());
     uint64_t epoch = 0;
-    ASSERT_TRUE(store.AcquireLeadership(1234, &epoch).ok());
+    ASSERT_TRUE(Acquire(&store, 1234, &epoch).ok());
   }
   std::string good;
   ASSERT_TRUE(ReadSmallFile(path_, &good).ok());
@@ -66,7 +97,7 @@ TEST_F(FileMetastoreTest, EveryChangedByteIsRefused) {
     FileMetastore store(path_);
     EXPECT_EQ(store.Open().code(), Code::kCorruption) << "byte " << i;
     uint64_t epoch = 0;
-    EXPECT_FALSE(store.AcquireLeadership(0, &epoch).ok());
+    EXPECT_FALSE(Acquire(&store, 0, &epoch).ok());
   }
   for (size_t size = 0; size < good.size(); size++) {
     ASSERT_TRUE(ReplaceFile(path_, good.substr(0, size)).ok());
@@ -105,14 +136,14 @@ TEST_F(FileMetastoreTest, AnEpochWhoseWriteFailedIsNotReturnedLater) {
   FileMetastore store(path_);
   ASSERT_TRUE(store.Open().ok());
   uint64_t epoch = 0;
-  ASSERT_TRUE(store.AcquireLeadership(0, &epoch).ok());
+  ASSERT_TRUE(Acquire(&store, 0, &epoch).ok());
   // A directory in the way of the temporary file makes the write fail, for root too.
   std::filesystem::remove(path_ + ".new");
   std::filesystem::create_directory(path_ + ".new");
-  EXPECT_EQ(store.AcquireLeadership(0, &epoch).code(), Code::kIoError);
+  EXPECT_EQ(Acquire(&store, 0, &epoch).code(), Code::kIoError);
   EXPECT_EQ(epoch, 1u);
   std::filesystem::remove(path_ + ".new");
-  ASSERT_TRUE(store.AcquireLeadership(0, &epoch).ok());
+  ASSERT_TRUE(Acquire(&store, 0, &epoch).ok());
   EXPECT_EQ(epoch, 3u);
 }
 

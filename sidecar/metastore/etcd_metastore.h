@@ -1,0 +1,35 @@
+// The metastore in etcd, for a cluster over many machines: two keys (records.h), each replaced by a transaction that
+// compares its last revision, so that of several who replace one, one does.
+//
+// etcd syncs before it answers. Whoever sets etcd back, by restoring a backup or deleting the keys, makes it give
+// epochs again: docs/operations.md, "etcd".
+#pragma once
+
+#include <string>
+
+#include "sidecar/metastore/etcd_client.h"
+#include "sidecar/metastore/metastore.h"
+
+namespace concord {
+
+class EtcdMetastore : public Metastore {
+ public:
+  EtcdMetastore(const EtcdClient::Options& options, std::string cluster_id)
+      : client_(options), cluster_id_(std::move(cluster_id)) {}
+
+  Status ReadLeader(Leader* leader) override;
+  Status AcquireLeadership(const Leader& self, uint64_t seen, uint64_t above, uint64_t* epoch) override;
+  Status ReadMembership(Membership* membership) override;
+  Status WriteMembership(const Membership& membership) override;
+  void Cancel() override { client_.Cancel(); }
+
+ private:
+  // With the revision of the key; 0, and then *leader is nobody, *membership of version 0, if there is none.
+  Status Read(Leader* leader, int64_t* revision);
+  Status Read(Membership* membership, int64_t* revision);
+
+  EtcdClient client_;
+  const std::string cluster_id_;
+};
+
+}  // namespace concord
