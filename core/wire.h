@@ -72,6 +72,7 @@ inline constexpr uint8_t kChunkUnfinished = 0x02;
 // Limits that everybody may rely on.
 inline constexpr size_t kMaxValueBytes = (1u << 30) - 24;            // one row: what PostgreSQL can form as a tuple
 inline constexpr size_t kMaxChunkBytes = 1u << 20;                   // of what a query processor sends
+inline constexpr size_t kChunksUnderWay = 2;                         // of one transaction, not answered yet
 inline constexpr size_t kMaxRecordBytes = (64u << 20) + (1u << 16);  // any journal record
 inline constexpr size_t kMaxReadsBytes = 8u << 20;                   // what a commit says of its reads
 inline constexpr size_t kMaxBoundBytes = 512;                        // of a range; more than any key has

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <iterator>
 
 #include "core/hash.h"
 
@@ -508,7 +509,7 @@ bool WriteSetEncoder::Fill(std::string* chunk) {
 
 Status WriteSetEncoder::Next(std::string_view* part, bool* is_write_set) {
   if (done_) return {Code::kNotFound, "the write set is encoded"};
-  std::string& chunk = parts_[chunk_count_ % 2];
+  std::string& chunk = parts_[chunk_count_ % std::size(parts_)];
   const bool more = Fill(&chunk);
   const std::string_view mutations = std::string_view(chunk).substr(kChunkHeaderSize);
   // A record is a type byte and the write set. Checks cannot be cut; mutations that do not fit beside them go ahead.

@@ -264,7 +264,7 @@ class WriteSetEncoder {
   WriteSetEncoder(const WriteSet* write_set, const Token& token, Lsn read_lsn, uint32_t chunks_ahead = 0,
                   std::string_view reads = {});
 
-  // The next part. It stays good during one more call, so that the next one can be made while it is on its way.
+  // The next part. It stays good during kChunksUnderWay more calls, so that others can be made while it is on its way.
   // kNotFound after the last one, kTooLarge if the checks alone exceed a record.
   Status Next(std::string_view* part, bool* is_write_set);
 
@@ -284,7 +284,7 @@ class WriteSetEncoder {
   uint32_t chunk_count_;
   std::optional<PartWriter> value_;  // that the next part of the encoding goes on with
   uint32_t mutation_count_ = 0;
-  std::string parts_[2];  // chunks, in turn
+  std::string parts_[kChunksUnderWay + 1];  // chunks, in turn
   std::string write_set_part_;
 };
 

@@ -5,10 +5,12 @@
 
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <map>
 #include <optional>
 #include <random>
 #include <set>
+#include <utility>
 
 #include "core/hash.h"
 
@@ -364,8 +366,12 @@ class Stream {
   void AddAll(WriteSetEncoder* encoder) {
     std::string_view part;
     bool is_write_set = false;
+    std::deque<std::pair<std::string_view, std::string>> under_way;
     while (!is_write_set && !testing::Test::HasFatalFailure()) {
       ASSERT_TRUE(encoder->Next(&part, &is_write_set).ok());
+      for (const auto& [view, bytes] : under_way) ASSERT_TRUE(view == bytes);
+      under_way.emplace_back(part, part);
+      if (under_way.size() > kChunksUnderWay) under_way.pop_front();
       is_write_set ? AddWriteSet(part) : AddChunk(part);
     }
   }

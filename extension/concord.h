@@ -55,6 +55,7 @@ void		concord_require_usable(void);
 
 /* ---- shared memory (worker/shmem.c) ---- */
 extern CcChannel *concord_channel;
+int			concord_channel_processes(void);	/* channel.h; by pgprocno */
 void		concord_shmem_request(void);
 void		concord_shmem_startup(void);
 /* The id of this server's Concord cluster; NULL if it has never had a sidecar (worker/cluster.c) */

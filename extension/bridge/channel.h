@@ -2,9 +2,9 @@
  * The channel between backends and the gateway worker: a block of Postgres' shared memory, laid out and operated here, waited on
  * by the callers. Requests of all backends are carried by one gateway to one gRPC stream.
  *
- * A backend owns one slot (its pgprocno). It hands a request over in pieces through the slot's buffer, then waits for the
- * answer with its latch. The gateway's threads never call Postgres but SetLatch, through the function given to them: it is
- * safe there because it is async-signal-safe: no memory, no elog.
+ * A backend owns CC_CHUNKS_UNDER_WAY slots: its pgprocno, and from there one in as many as there are processes. It hands a
+ * request over in pieces through the slot's buffer, then waits for the answer with its latch. The gateway's threads never call
+ * Postgres but SetLatch, through the function given to them: it is safe there because it is async-signal-safe: no memory, no elog.
  *
  * Same wall rules as replica.h. All functions may be called in any process that maps the block.
  */
@@ -20,6 +20,9 @@ extern "C" {
 #endif
 
 typedef struct CcChannel CcChannel;	/* the shared block */
+
+/* Chunks of a backend that may be on their way at once (core/wire.h, kChunksUnderWay). */
+#define CC_CHUNKS_UNDER_WAY 2
 
 typedef enum CcRequestKind
 {

@@ -1,10 +1,12 @@
 #include "bridge/encode.h"
 
 #include <cstring>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "bridge/channel.h"
 #include "bridge/error.h"
 #include "core/hash.h"
 #include "core/key.h"
@@ -14,9 +16,11 @@
 namespace concord::bridge {
 namespace {
 
-// Kept between chunks: a bulk load fills one while the other is on its way.
-std::string chunks[2];
-int under_construction = 0;
+static_assert(CC_CHUNKS_UNDER_WAY == kChunksUnderWay);
+
+// Kept between chunks: a bulk load fills one while the others are on their way.
+std::string chunks[kChunksUnderWay + 1];
+size_t under_construction = 0;
 
 std::string& Chunk() { return chunks[under_construction]; }
 
@@ -27,7 +31,7 @@ struct LargePut {
   PartWriter writer;
   bool complete = false;
   uint32_t chunks = 0;
-  std::string made[2] = {};  // in turn
+  std::string made[kChunksUnderWay + 1] = {};  // in turn
 };
 std::optional<LargePut> large_put;
 
@@ -120,7 +124,7 @@ size_t cc_chunk_mutation_size(size_t body_size, size_t value_size) {
 const void* cc_chunk_data(void) { return Chunk().data(); }
 
 void cc_chunk_detach(void) {
-  under_construction = 1 - under_construction;
+  under_construction = (under_construction + 1) % std::size(chunks);
   cc_chunk_reset();
 }
 
@@ -149,7 +153,7 @@ CcStatus cc_parts_begin(const uint8_t token[16], uint64_t read_lsn, uint64_t pre
 CcStatus cc_parts_next(const void** part, size_t* size, bool* is_write_set) {
   return Guard([&] {
     LargePut& put = *large_put;
-    std::string& made = put.made[put.chunks % 2];
+    std::string& made = put.made[put.chunks % std::size(put.made)];
     *is_write_set = put.complete;
     if (put.complete) {
       made = EncodeWriteSet(put.token, put.read_lsn, put.chunks, 0, {}, 0, {});

@@ -42,7 +42,7 @@ size_t		cc_chunk_size(void);
 size_t		cc_chunk_mutation_size(size_t body_size, size_t value_size);
 /* The encoded chunk, good until the next call of another function of this group. */
 const void *cc_chunk_data(void);
-/* The chunk is on its way: its bytes stay good until the next one is detached, and no chunk is under construction any more. */
+/* The chunk is on its way: its bytes stay good until CC_CHUNKS_UNDER_WAY more are detached. None is under construction then. */
 void		cc_chunk_detach(void);
 void		cc_chunk_reset(void);
 
@@ -51,7 +51,7 @@ bool		cc_chunk_holds(size_t body_size, size_t value_size);
 /* Begins the put of one value under a token of its own. `value` must stay until the last part has been made. */
 CcStatus	cc_parts_begin(const uint8_t token[16], uint64_t read_lsn, uint64_t prefix, const void *body, size_t body_size,
 						   const void *value, size_t value_size, uint64_t explicit_lsn);
-/* The next staged chunk, or the write set that commits them. The memory stays good during one more call, but not after it. */
+/* The next staged chunk, or the write set that commits them. The memory stays good during CC_CHUNKS_UNDER_WAY more calls. */
 CcStatus	cc_parts_next(const void **part, size_t *size, bool *is_write_set);
 void		cc_parts_end(void);
 

@@ -3,8 +3,12 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <deque>
+#include <map>
 #include <string>
+#include <utility>
 
+#include "bridge/channel.h"
 #include "core/hash.h"
 #include "core/key.h"
 #include "core/parts.h"
@@ -115,28 +119,48 @@ TEST(EncodeTest, ChunkHoldsPutsAndDeletionsInOrder) {
   EXPECT_EQ(cc_chunk_size(), 0u);
 }
 
+TEST(EncodeTest, ChunksOnTheirWayStayAsTheyAre) {
+  std::map<const void*, std::string> under_way;
+  std::deque<const void*> order;
+  for (uint32_t sequence = 0; sequence < 10; sequence++) {
+    ASSERT_EQ(cc_chunk_begin(kToken, sequence), CC_OK);
+    const std::string value(1000 * (sequence + 1), static_cast<char>('a' + sequence));
+    ASSERT_EQ(cc_chunk_add(Prefix(Space::kRow, 9), "body0001", 8, value.data(), value.size(), 0), CC_OK);
+    for (const auto& [data, bytes] : under_way) EXPECT_EQ(std::memcmp(data, bytes.data(), bytes.size()), 0);
+    const void* const data = cc_chunk_data();
+    if (order.size() == CC_CHUNKS_UNDER_WAY) {  // the oldest is answered
+      under_way.erase(order.front());
+      order.pop_front();
+    }
+    ASSERT_FALSE(under_way.contains(data));
+    under_way[data].assign(static_cast<const char*>(data), cc_chunk_size());
+    order.push_back(data);
+    cc_chunk_detach();
+    EXPECT_EQ(cc_chunk_size(), 0u);
+  }
+}
+
 TEST(EncodeTest, ALargeValueIsATransactionOfItsOwn) {
   const uint64_t prefix = Prefix(Space::kRow, 9);
-  const size_t size = 5 * kMaxChunkBytes / 2;
+  const size_t size = 11 * kMaxChunkBytes / 2;
   EXPECT_TRUE(cc_chunk_holds(8, 1000));
   EXPECT_TRUE(cc_chunk_holds(8, kMaxChunkBytes - 100));
   ASSERT_FALSE(cc_chunk_holds(8, size));
   const std::string value = std::string(size - 1, 'v') + 'w';
   ASSERT_EQ(cc_parts_begin(kToken, 77, prefix, "body0001", 8, value.data(), value.size(), 55), CC_OK);
   std::string joined, previous;
+  std::deque<std::pair<const void*, std::string>> under_way;
   PartChain chain;
   const void* part;
-  const void* previous_part = nullptr;
   size_t part_size;
   bool is_write_set = false;
   uint32_t chunks = 0;
   for (;; chunks++) {
     ASSERT_EQ(cc_parts_next(&part, &part_size, &is_write_set), CC_OK);
-    if (chunks > 0) {
-      ASSERT_EQ(std::memcmp(previous_part, previous.data(), previous.size()), 0) << "it is still on its way";
-    }
+    for (const auto& [data, bytes] : under_way) ASSERT_EQ(std::memcmp(data, bytes.data(), bytes.size()), 0);
     previous.assign(static_cast<const char*>(part), part_size);
-    previous_part = part;
+    under_way.emplace_back(part, previous);
+    if (under_way.size() > CC_CHUNKS_UNDER_WAY) under_way.pop_front();
     if (is_write_set) break;
     ASSERT_LE(part_size, kMaxChunkBytes);
     ChunkView view;

@@ -2,6 +2,7 @@
 #include "bridge/write_set.h"
 
 #include <cstring>
+#include <iterator>
 #include <optional>
 #include <string>
 
@@ -188,8 +189,8 @@ extern "C" size_t cc_ws_unsent_bytes(void) { return OwnWrites().unsent_bytes(); 
 
 extern "C" CcStatus cc_ws_encode_ahead(const uint8_t token[16], uint32_t sequence, const void** chunk, size_t* size) {
   return Guard([&] {
-    static std::string chunks[2];
-    std::string& made = chunks[sequence % 2];
+    static std::string chunks[kChunksUnderWay + 1];
+    std::string& made = chunks[sequence % std::size(chunks)];
     if (made.capacity() > 2 * kMaxChunkBytes) made = {};  // one huge row must not keep its memory
     OwnWrites().EncodeAhead(MakeToken(token), sequence, &made);
     *chunk = made.data();

@@ -97,7 +97,7 @@ void		cc_ws_forget(uint64_t prefix);
 
 /*
  * Before the commit: bytes that can be sent ahead, 0 while a subtransaction is open; and a staged chunk of them, which then count as
- * sent. The chunk's memory stays good during one more call, but not after it.
+ * sent. The chunk's memory stays good during CC_CHUNKS_UNDER_WAY more calls.
  */
 size_t		cc_ws_unsent_bytes(void);
 CcStatus	cc_ws_encode_ahead(const uint8_t token[16], uint32_t sequence, const void **chunk, size_t *size);
@@ -106,8 +106,8 @@ void		cc_ws_forget_sent(void);
 
 /*
  * The encoded parts for commit: zero or more chunks, then the write set itself (core/wire.h). Returns CC_END after the last.
- * `is_write_set` is true for the last part. The memory is the write set's own and stays good during the next
- * call, but not after it. `chunks_ahead` chunks have been sent before. `reads_lsn` is that of what is noted as read
+ * `is_write_set` is true for the last part. The memory is the write set's own and stays good during
+ * CC_CHUNKS_UNDER_WAY more calls. `chunks_ahead` chunks have been sent before. `reads_lsn` is that of what is noted as read
  * (read_set.h), which then goes in front of the write set; 0: it does not. Start again with cc_ws_encode_begin. The write set must not
  * change in between.
  */

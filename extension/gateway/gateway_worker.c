@@ -34,7 +34,7 @@ static CcGateway *gateway = NULL;
 static void
 wake_backend(int slot)
 {
-	SetLatch(&ProcGlobal->allProcs[slot].procLatch);
+	SetLatch(&ProcGlobal->allProcs[slot % concord_channel_processes()].procLatch);
 }
 
 static void

@@ -36,7 +36,8 @@ void Outbox::Add(OutRequestPtr request) {
 
 void Outbox::Fill(Batch* batch, int64_t now_us) {
   const std::lock_guard lock(mutex_);
-  if (under_way_ > queue_.size() && !queue_.empty()) {
+  const auto is_chunk = [](const OutRequestPtr& request) { return request->kind == CC_REQ_CHUNK; };
+  if (under_way_ > queue_.size() && !queue_.empty() && std::none_of(queue_.begin(), queue_.end(), is_chunk)) {
     if (held_since_us_ == 0) held_since_us_ = now_us;
     if (now_us - held_since_us_ < kHoldUs) return;
   }
@@ -55,8 +56,10 @@ void Outbox::Fill(Batch* batch, int64_t now_us) {
       continue;
     }
     request->sends++;
-    request->under_way = true;
-    under_way_++;
+    if (!is_chunk(request)) {
+      request->under_way = true;
+      under_way_++;
+    }
     batch->Add(std::move(request));
   }
   queue_.insert(queue_.end(), later.begin(), later.end());

@@ -7,7 +7,8 @@
 // What is due is held back while more is under way than waits: the answers are about to come, and each message costs
 // both sides some 30 us of processor time however many requests it carries. So a lone client never waits, many clients
 // come in groups, and two groups overlap: one is written to the journal while the other gathers. (As Nagle's algorithm
-// does for TCP, RFC 896, with the number of requests in place of bytes.)
+// does for TCP, RFC 896, with the number of requests in place of bytes.) Chunks do not come in groups: they are neither
+// held back nor counted.
 //
 // Thread-safe. No I/O.
 #pragma once
@@ -30,7 +31,7 @@ struct OutRequest {
   proto::CommitRequest commit;  // one of the two, by kind; filled straight from the slot's buffer
   proto::ChunkRequest chunk;
   int sends = 0;           // sessions that it went through
-  bool under_way = false;  // sent in this session
+  bool under_way = false;  // sent in this session, and no chunk
   int64_t not_before_us = 0;
   uint32_t drops = 0;  // entries of the drop queue that it carries
 

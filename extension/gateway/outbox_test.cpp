@@ -23,19 +23,19 @@ class OutboxTest : public testing::Test {
   }
 
   // A backend commits; the pump takes it. The request's id.
-  uint64_t Add(int slot, size_t bytes = 5) {
-    cc_channel_begin(channel_, slot, CC_REQ_COMMIT, 5);
+  uint64_t Add(int slot, size_t bytes = 5, CcRequestKind kind = CC_REQ_COMMIT) {
+    cc_channel_begin(channel_, slot, kind, 5);
     EXPECT_EQ(cc_channel_put(channel_, slot, "hello", 5), 5u);
     Piece piece;
     EXPECT_TRUE(PeekPiece(*channel_, slot, &piece));
     auto request = std::make_shared<OutRequest>();
     request->slot = slot;
     request->sequence = piece.sequence;
-    request->kind = CC_REQ_COMMIT;
+    request->kind = kind;
     request->payload().append(bytes, 'x');
     EXPECT_TRUE(ReleasePiece(*channel_, slot, piece));
     outbox_->Add(request);
-    return request->commit.request_id();
+    return kind == CC_REQ_CHUNK ? request->chunk.request_id() : request->commit.request_id();
   }
   size_t Sent(int64_t now_us) {
     Batch batch;
@@ -90,6 +90,28 @@ TEST_F(OutboxTest, NothingIsHeldForLong) {
   EXPECT_EQ(Sent(20), 0u);
   EXPECT_EQ(Sent(20 + Outbox::kHoldUs - 1), 0u);
   EXPECT_EQ(Sent(20 + Outbox::kHoldUs), 1u);
+}
+
+TEST_F(OutboxTest, ChunksNeitherWaitNorAreWaitedFor) {
+  const uint64_t first = Add(0, 5, CC_REQ_CHUNK);
+  Add(1, 5, CC_REQ_CHUNK);
+  EXPECT_EQ(Sent(10), 2u);
+  // A lone commit beside a load.
+  const uint64_t commit = Add(2);
+  EXPECT_EQ(Sent(20), 1u);
+  EXPECT_NE(outbox_->Settle(first), nullptr);
+  Add(0, 5, CC_REQ_CHUNK);
+  EXPECT_EQ(Sent(30), 1u);
+  // What is held back goes with the next chunk.
+  Add(3);
+  Add(4);
+  EXPECT_EQ(Sent(40), 2u);
+  Add(5);
+  EXPECT_EQ(Sent(50), 0u);
+  Add(6, 5, CC_REQ_CHUNK);
+  EXPECT_EQ(Sent(60), 2u);
+  EXPECT_FALSE(outbox_->Holds());
+  EXPECT_NE(outbox_->Settle(commit), nullptr);
 }
 
 TEST_F(OutboxTest, WhatIsGivenUpIsNotUnderWay) {

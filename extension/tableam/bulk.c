@@ -9,7 +9,9 @@
  * Rows of a chunk have the chunk's LSN, which is above the transaction's read LSN. So the transaction itself reads such storage
  * at the newest LSN that commands before the reading one have written: concord_bulk_lsn().
  *
- * One chunk is under construction (pending) while the one before it is on its way to the journal (in flight).
+ * One chunk is under construction (pending) while CC_CHUNKS_UNDER_WAY others are on their way to the journal (in flight). After a
+ * change of leader these may come to it in another order. That is as good where each row is written once. Versions with LSNs of
+ * their own have to come oldest first (sidecar/storage/README.md), so of chunks that hold such only one is in flight.
  *
  * A value that no chunk holds is a transaction of its own: its parts must be complete before any is applied, so they are staged
  * under a token of their own and committed, without anything to be checked.
@@ -48,11 +50,18 @@ static BulkRecord *records = NULL;
 static int	record_count = 0;
 static int	record_capacity = 0;
 
+/* What a chunk will hold once it is durable. */
+typedef struct BulkChunk
+{
+	BulkRecord	storages[MAX_PENDING_STORAGES];
+	int			count;
+	bool		in_order;		/* only one at a time */
+} BulkChunk;
+
 /* The chunk under construction belongs to one subtransaction. */
-static BulkRecord pending[MAX_PENDING_STORAGES];
-static int	pending_count = 0;
+static BulkChunk pending;
 static SubTransactionId pending_subid = InvalidSubTransactionId;
-static BulkRecord in_flight[MAX_PENDING_STORAGES];
+static BulkChunk in_flight[CC_CHUNKS_UNDER_WAY];	/* the oldest first */
 static int	in_flight_count = 0;
 static uint32 next_sequence = 0;
 static uint64 last_lsn = 0;
@@ -67,7 +76,7 @@ add_record(const BulkRecord *record, uint64 lsn)
 	{
 		if (records[i].storage_id == record->storage_id && records[i].cid == record->cid)
 		{
-			records[i].lsn = lsn;
+			records[i].lsn = Max(records[i].lsn, lsn);	/* a chunk that was sent again may be the newer one */
 			return;
 		}
 	}
@@ -84,39 +93,48 @@ add_record(const BulkRecord *record, uint64 lsn)
 }
 
 static void
-discard_chunk(void)
+forget_pending(void)
 {
-	cc_chunk_reset();
-	pending_count = 0;
+	pending.count = 0;
+	pending.in_order = false;
 	pending_subid = InvalidSubTransactionId;
 }
 
 static void
+discard_chunk(void)
+{
+	cc_chunk_reset();
+	forget_pending();
+}
+
+/* Of the oldest chunk in flight. */
+static void
 chunk_done(uint64 lsn)
 {
-	last_lsn = lsn;
-	for (int i = 0; i < in_flight_count; i++)
-		add_record(&in_flight[i], last_lsn);
-	in_flight_count = 0;
+	last_lsn = Max(last_lsn, lsn);
+	for (int i = 0; i < in_flight[0].count; i++)
+		add_record(&in_flight[0].storages[i], lsn);
+	in_flight_count--;
+	memmove(&in_flight[0], &in_flight[1], in_flight_count * sizeof(BulkChunk));
 }
 
 static void
 submit_chunk(void)
 {
-	if (pending_count == 0)
+	if (pending.count == 0)
 		return;
+	if (pending.in_order)
+		concord_request_finish_chunks();
 	concord_request_start_chunk(cc_chunk_data(), cc_chunk_size(), chunk_done);
 	cc_chunk_detach();
-	memcpy(in_flight, pending, sizeof(in_flight));
-	in_flight_count = pending_count;
-	pending_count = 0;
-	pending_subid = InvalidSubTransactionId;
+	in_flight[in_flight_count++] = pending;
+	forget_pending();
 }
 
 static void
 bulk_subxact_callback(SubXactEvent event, SubTransactionId subid, SubTransactionId parent, void *arg)
 {
-	if (pending_count == 0 || pending_subid != subid)
+	if (pending.count == 0 || pending_subid != subid)
 		return;
 	if (event == SUBXACT_EVENT_ABORT_SUB)
 		discard_chunk();
@@ -137,16 +155,16 @@ bulk_xact_callback(XactEvent event, void *arg)
 static bool
 note_pending(uint32 storage_id, uint32 cid)
 {
-	for (int i = 0; i < pending_count; i++)
+	for (int i = 0; i < pending.count; i++)
 	{
-		if (pending[i].storage_id == storage_id && pending[i].cid == cid)
+		if (pending.storages[i].storage_id == storage_id && pending.storages[i].cid == cid)
 			return true;
 	}
-	if (pending_count == MAX_PENDING_STORAGES)
+	if (pending.count == MAX_PENDING_STORAGES)
 		return false;
-	pending[pending_count].storage_id = storage_id;
-	pending[pending_count].cid = cid;
-	pending_count++;
+	pending.storages[pending.count].storage_id = storage_id;
+	pending.storages[pending.count].cid = cid;
+	pending.count++;
 	return true;
 }
 
@@ -170,7 +188,7 @@ put_in_parts(uint64 prefix, uint32 cid, const void *body, size_t body_size, cons
 	CcAnswer	answer;
 
 	submit_chunk();
-	concord_request_finish_chunk();
+	concord_request_finish_chunks();
 	forget_parts();				/* those of a subtransaction that was rolled back */
 	concord_make_token(parts_token);
 	concord_check(cc_parts_begin(parts_token, concord_committed_lsn(), prefix, body, body_size, value, value_size,
@@ -183,14 +201,14 @@ put_in_parts(uint64 prefix, uint32 cid, const void *body, size_t body_size, cons
 		parts_staged = true;
 		concord_request_start_chunk(part, size, NULL);
 	}
-	concord_request_finish_chunk();
+	concord_request_finish_chunks();
 	answer = concord_request(CC_REQ_COMMIT, part, size, false);
 	if (answer.outcome != CC_COMMITTED)
 		concord_raise_outcome(&answer);
 	parts_staged = false;
 	forget_parts();
-	last_lsn = answer.lsn;
-	add_record(&record, last_lsn);
+	last_lsn = Max(last_lsn, answer.lsn);
+	add_record(&record, answer.lsn);
 }
 
 void
@@ -213,18 +231,19 @@ concord_bulk_put(Relation rel, uint64 prefix, const void *body, size_t body_size
 		put_in_parts(prefix, cid, body, body_size, value, value_size, explicit_lsn);
 		return;
 	}
-	if (pending_count > 0 &&
+	if (pending.count > 0 &&
 		(pending_subid != subid ||
 		 cc_chunk_size() + cc_chunk_mutation_size(body_size, value_size) > CHUNK_BYTES ||
 		 !note_pending(storage_id, cid)))
 		submit_chunk();
-	if (pending_count == 0)
+	if (pending.count == 0)
 	{
 		concord_check(cc_chunk_begin(concord_xact_token(), next_sequence++));
 		pending_subid = subid;
 		(void) note_pending(storage_id, cid);
 	}
 	concord_check(cc_chunk_add(prefix, body, body_size, value, value_size, explicit_lsn));
+	pending.in_order |= explicit_lsn != 0;
 	CHECK_FOR_INTERRUPTS();
 }
 
@@ -236,7 +255,7 @@ concord_bulk_flush(void)
 	uint64		applied = 0;
 
 	submit_chunk();
-	concord_request_finish_chunk();
+	concord_request_finish_chunks();
 	if (last_lsn == 0)
 		return;
 	for (;;)

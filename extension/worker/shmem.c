@@ -37,11 +37,17 @@ static const void *lsn_page = NULL;
 static shmem_request_hook_type previous_request_hook = NULL;
 static shmem_startup_hook_type previous_startup_hook = NULL;
 
-/* One slot for each pgprocno that can run code; the entries of prepared transactions, which follow, cannot. */
+/* Each pgprocno that can run code; the entries of prepared transactions, which follow, cannot. */
+int
+concord_channel_processes(void)
+{
+	return MaxBackends + NUM_AUXILIARY_PROCS;
+}
+
 static int
 channel_slots(void)
 {
-	return MaxBackends + NUM_AUXILIARY_PROCS;
+	return concord_channel_processes() * CC_CHUNKS_UNDER_WAY;
 }
 
 static Size

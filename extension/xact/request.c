@@ -28,6 +28,7 @@
 typedef struct Request
 {
 	CcRequestKind kind;
+	int			slot;
 	const char *data;
 	size_t		size;
 	bool		is_commit;		/* of the running transaction: whether it happened must be known */
@@ -35,18 +36,32 @@ typedef struct Request
 	TimestampTz deadline;
 } Request;
 
-/* The chunk that is on its way while its backend goes on; it lies in the slot, or is to be sent again. */
-static Request chunk;
-static bool chunk_started = false;
-static bool chunk_handed_over = false;	/* and not asked about since */
-static bool chunk_answered = false;
-static CcAnswer chunk_answer;
-static void (*chunk_done) (uint64 lsn);
-
-static int
-my_slot(void)
+/* A chunk that is on its way while its backend goes on; it lies in its slot, or is to be sent again. */
+typedef struct Chunk
 {
-	return MyProc->pgprocno;
+	Request		request;
+	bool		handed_over;	/* and not asked about since */
+	bool		answered;
+	CcAnswer	answer;
+	void		(*done) (uint64 lsn);
+} Chunk;
+
+/* The oldest is chunks[oldest_chunk]; each has the slot of its place. */
+static Chunk chunks[CC_CHUNKS_UNDER_WAY];
+static int	oldest_chunk = 0;
+static int	chunk_count = 0;
+
+/* A backend's slots: bridge/channel.h. */
+static int
+slot_of(int place)
+{
+	return MyProc->pgprocno + place * concord_channel_processes();
+}
+
+static Chunk *
+chunk_at(int n)
+{
+	return &chunks[(oldest_chunk + n) % CC_CHUNKS_UNDER_WAY];
 }
 
 static ConcordWait
@@ -100,8 +115,8 @@ serve_interrupts(Request *request)
 	if (!INTERRUPTS_PENDING_CONDITION() || InterruptHoldoffCount != 0 || CritSectionCount != 0)
 		return false;
 	if (!request->is_commit)
-		cc_channel_cancel(concord_channel, my_slot());
-	else if (request->is_uncertain || !cc_channel_withdraw(concord_channel, my_slot()))
+		cc_channel_cancel(concord_channel, request->slot);
+	else if (request->is_uncertain || !cc_channel_withdraw(concord_channel, request->slot))
 	{
 		if (ProcDiePending)
 			shorten(request, TERMINATION_GRACE_MS);
@@ -119,10 +134,10 @@ hand_over(Request *request)
 {
 	size_t		done = 0;
 
-	cc_channel_begin(concord_channel, my_slot(), request->kind, request->size);
+	cc_channel_begin(concord_channel, request->slot, request->kind, request->size);
 	for (;;)
 	{
-		size_t		taken = cc_channel_put(concord_channel, my_slot(), request->data + done, request->size - done);
+		size_t		taken = cc_channel_put(concord_channel, request->slot, request->data + done, request->size - done);
 
 		done += taken;
 		if (done == request->size)
@@ -131,11 +146,11 @@ hand_over(Request *request)
 			continue;
 		if (serve_interrupts(request))
 			return false;
-		if (cc_channel_emptied(concord_channel, my_slot(), HAND_OVER_SPIN_US))
+		if (cc_channel_emptied(concord_channel, request->slot, HAND_OVER_SPIN_US))
 			continue;
 		if (is_late(request))
 		{
-			cc_channel_cancel(concord_channel, my_slot());
+			cc_channel_cancel(concord_channel, request->slot);
 			return false;
 		}
 		wait_latch(wait_of(request), WAIT_SLICE_MS);
@@ -157,18 +172,18 @@ attempt(Request *request, bool handed_over, CcAnswer *answer)
 		return;
 	while ((request->is_commit && cc_pause_holds(CC_PAUSE_BACKEND_SUBMITTED)) ||
 		   (request->kind == CC_REQ_CHUNK && cc_pause_holds(CC_PAUSE_CHUNK_SUBMITTED)) ||
-		   !cc_channel_answered(concord_channel, my_slot(), spin_us, answer))
+		   !cc_channel_answered(concord_channel, request->slot, spin_us, answer))
 	{
 		spin_us = 0;
 		if (serve_interrupts(request))
 			return;
 		if (is_late(request))
 		{
-			if (cc_channel_withdraw(concord_channel, my_slot()))
+			if (cc_channel_withdraw(concord_channel, request->slot))
 				return;
-			if (cc_channel_answered(concord_channel, my_slot(), 0, answer))
+			if (cc_channel_answered(concord_channel, request->slot, 0, answer))
 				break;
-			cc_channel_cancel(concord_channel, my_slot());
+			cc_channel_cancel(concord_channel, request->slot);
 			answer->outcome = CC_OUT_LOST;
 			return;
 		}
@@ -206,65 +221,86 @@ settle(Request *request, bool handed_over)
 	}
 }
 
-/* The slot carries one request at a time: before another one, the chunk on its way is waited for. */
 static void
-settle_chunk(void)
+settle_chunk(Chunk *chunk)
 {
-	bool		handed_over = chunk_handed_over;
+	bool		handed_over = chunk->handed_over;
 
-	if (!chunk_started || chunk_answered)
+	if (chunk->answered)
 		return;
-	chunk_handed_over = false;	/* should an interrupt end the wait, it is sent again */
-	chunk_answer = settle(&chunk, handed_over);
-	chunk_answered = true;
+	chunk->handed_over = false; /* should an interrupt end the wait, it is sent again */
+	chunk->answer = settle(&chunk->request, handed_over);
+	chunk->answered = true;
+}
+
+/* A slot that carries nothing: of all that are taken by chunks, the one whose answer comes first. */
+static int
+free_slot(void)
+{
+	if (chunk_count == CC_CHUNKS_UNDER_WAY)
+		settle_chunk(chunk_at(0));
+	return slot_of(chunk_at(chunk_count) - chunks);
+}
+
+static void
+finish_oldest_chunk(void)
+{
+	Chunk	   *chunk = chunk_at(0);
+
+	settle_chunk(chunk);
+	chunk->answered = false;
+	if (chunk->answer.outcome != CC_COMMITTED)
+		concord_raise_outcome(&chunk->answer);
+	oldest_chunk = (oldest_chunk + 1) % CC_CHUNKS_UNDER_WAY;
+	chunk_count--;
+	concord_count(CONCORD_COUNT_CHUNKS, 1);
+	if (chunk->done != NULL)
+		chunk->done(chunk->answer.lsn);
 }
 
 void
 concord_request_start_chunk(const void *data, size_t size, void (*done) (uint64 lsn))
 {
-	concord_request_finish_chunk();
-	chunk = (Request) {
-		.kind = CC_REQ_CHUNK,
-		.data = data,
-		.size = size,
-		.deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), concord_commit_timeout_ms)
+	Chunk	   *chunk;
+
+	if (chunk_count == CC_CHUNKS_UNDER_WAY)
+		finish_oldest_chunk();
+	chunk = chunk_at(chunk_count);
+	*chunk = (Chunk) {
+		.request = {
+			.kind = CC_REQ_CHUNK,
+			.slot = slot_of(chunk - chunks),
+			.data = data,
+			.size = size,
+			.deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), concord_commit_timeout_ms)
+		},
+		.done = done
 	};
-	chunk_handed_over = hand_over(&chunk);
+	chunk->handed_over = hand_over(&chunk->request);
 	concord_wait_end();
-	chunk_answered = false;
-	chunk_done = done;
-	chunk_started = true;
+	chunk_count++;
 }
 
 void
-concord_request_finish_chunk(void)
+concord_request_finish_chunks(void)
 {
-	if (!chunk_started)
-		return;
-	settle_chunk();
-	chunk_answered = false;
-	if (chunk_answer.outcome != CC_COMMITTED)
-		concord_raise_outcome(&chunk_answer);
-	chunk_started = false;
-	concord_count(CONCORD_COUNT_CHUNKS, 1);
-	if (chunk_done != NULL)
-		chunk_done(chunk_answer.lsn);
+	while (chunk_count > 0)
+		finish_oldest_chunk();
 }
 
 void
-concord_request_forget_chunk(void)
+concord_request_forget_chunks(void)
 {
-	if (chunk_started)
-		cc_channel_cancel(concord_channel, my_slot());
-	chunk_started = false;
+	for (int i = 0; i < chunk_count; i++)
+		cc_channel_cancel(concord_channel, chunk_at(i)->request.slot);
+	chunk_count = 0;
 }
 
 CcAnswer
 concord_request(CcRequestKind kind, const void *data, size_t size, bool is_commit)
 {
-	Request		request = {.kind = kind, .data = data, .size = size, .is_commit = is_commit};
+	Request		request = {.kind = kind, .slot = free_slot(), .data = data, .size = size, .is_commit = is_commit};
 
-	settle_chunk();
 	return settle(&request, false);
 }
 
@@ -273,7 +309,6 @@ concord_request_read_lsn(void)
 {
 	TimestampTz deadline = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), concord_read_timeout_ms);
 
-	settle_chunk();
 	for (;;)
 	{
 		uint64		lsn = concord_page_committed();
@@ -286,7 +321,7 @@ concord_request_read_lsn(void)
 		if (cc_channel_connected(concord_channel))
 		{
 			TimestampTz slice = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), 1000);
-			Request		request = {.kind = CC_REQ_READ_LSN, .data = "", .deadline = Min(deadline, slice)};
+			Request		request = {.kind = CC_REQ_READ_LSN, .slot = free_slot(), .data = "", .deadline = Min(deadline, slice)};
 			CcAnswer	answer;
 
 			attempt(&request, false, &answer);
@@ -316,12 +351,12 @@ concord_fetch_status(void)
 
 	if (!concord_enabled || !cc_channel_connected(concord_channel))
 		return NULL;
-	settle_chunk();
+	request.slot = free_slot();
 	attempt(&request, false, &answer);
 	concord_wait_end();
 	if (answer.outcome != CC_COMMITTED)
 		return NULL;
-	return pnstrdup(cc_channel_text(concord_channel, my_slot()), answer.text_size);
+	return pnstrdup(cc_channel_text(concord_channel, request.slot), answer.text_size);
 }
 
 /* The table that the verdict's hash stands for is counted and named. */

@@ -19,14 +19,15 @@
 CcAnswer	concord_request(CcRequestKind kind, const void *data, size_t size, bool is_commit);
 
 /*
- * A chunk on its way while the backend goes on; one at a time, so the one before is finished first. `data` must stay as it is until
- * then. To finish is to wait for the answer as above; `done`, if not NULL, is then called with the chunk's LSN. Should it
- * raise, the chunk is still there, and is sent again when it is finished the next time. Any other request waits for the
- * chunk's answer first.
+ * Chunks on their way while the backend goes on, at most CC_CHUNKS_UNDER_WAY: before one more, the oldest is finished. `data` must
+ * stay as it is until then. To finish is to wait for the answer as above; `done`, if not NULL, is then called with the chunk's LSN.
+ * They are finished in the order in which they were started. Should that raise, the chunk is still there, and is sent again when
+ * it is finished the next time. Any other request takes the place of one more, and waits for the
+ * oldest one's answer if there is none.
  */
 void		concord_request_start_chunk(const void *data, size_t size, void (*done) (uint64 lsn));
-void		concord_request_finish_chunk(void);
-void		concord_request_forget_chunk(void);	/* at the end of the transaction */
+void		concord_request_finish_chunks(void);
+void		concord_request_forget_chunks(void);	/* at the end of the transaction */
 
 /* The newest committed LSN by RPC, for when the LSN page has no valid lease. Raises 08006 after concord.read_timeout. */
 uint64		concord_request_read_lsn(void);

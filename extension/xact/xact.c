@@ -185,7 +185,7 @@ renew_ahead(void)
 {
 	if (chunks_ahead == 0 || !TimestampDifferenceExceeds(ahead_since, GetCurrentTimestamp(), AHEAD_LIFETIME_MS))
 		return;
-	concord_request_finish_chunk();
+	concord_request_finish_chunks();
 	abandon();
 	xact_has_token = false;
 	cc_ws_forget_sent();
@@ -237,7 +237,7 @@ commit_write_set(void)
 	}
 	if (!cc_ws_empty())
 		flush_earlier_wal();
-	concord_request_finish_chunk();
+	concord_request_finish_chunks();
 	cc_pause(CC_PAUSE_BACKEND_ENCODED);
 	concord_note_commit_phase(CONCORD_COMMIT_SENT, 0);
 	INSTR_TIME_SET_CURRENT(sent);
@@ -296,7 +296,7 @@ forget_all(void)
 	xact_has_token = false;
 	committed_lsn = 0;
 	chunks_ahead = 0;
-	concord_request_forget_chunk();
+	concord_request_forget_chunks();
 	cc_ws_reset();
 	cc_replica_reset();
 	concord_reads_end();

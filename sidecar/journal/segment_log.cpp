@@ -18,6 +18,7 @@ namespace {
 constexpr uint64_t kIndexSpacingBytes = 64u << 10;
 constexpr uint64_t kReadChunkBytes = 256u << 10;
 constexpr size_t kGroupMemoryKeptBytes = 8u << 20;
+constexpr uint64_t kPageBytes = 4096;
 
 // What the log needs of a frame that was checked before, at the front of `frames`.
 struct FramePlace {
@@ -220,7 +221,12 @@ Status SegmentLog::Roll(uint64_t bytes_min) {
 Status SegmentLog::WriteGroup(std::string* group, Lsn first_lsn, Lsn last_lsn, uint64_t last_epoch, Lsn committed_lsn) {
   Segment& active = *active_;
   SealGroup(group, active.header.salt, active.end, state_.last_lsn, committed_lsn);
-  assert(active.end + group->size() <= active.header.size);
+  const uint64_t size = group->size();
+  assert(active.end + size <= active.header.size);
+  // A page that it enters is written whole: of a recycled segment the kernel has no pages, and would read the rest
+  // first.
+  const uint64_t last_page = (active.end + size - 1) / kPageBytes * kPageBytes;
+  if (last_page >= active.end) group->resize(last_page + kPageBytes - active.end);
   cc_pause(CC_PAUSE_JOURNAL_BEFORE_WRITE);
   Status status = WriteAt(active_fd_.get(), active.path, *group, active.end);
   cc_pause(CC_PAUSE_JOURNAL_WRITTEN);
@@ -237,7 +243,7 @@ Status SegmentLog::WriteGroup(std::string* group, Lsn first_lsn, Lsn last_lsn, u
   cc_pause(CC_PAUSE_JOURNAL_SYNCED);
   marked_ = first_lsn == kNoLsn;
   std::lock_guard lock(mutex_);
-  active.AddGroup(state_.last_lsn, first_lsn, last_lsn, group->size());
+  active.AddGroup(state_.last_lsn, first_lsn, last_lsn, size);
   if (state_.first_lsn == kNoLsn) state_.first_lsn = first_lsn;
   state_.last_lsn = last_lsn;
   state_.last_epoch = last_epoch;

@@ -51,6 +51,7 @@ class SegmentPool {
 
  private:
   void Run();
+  void ForgetPages(uint64_t sequence) const;
   Status Make(uint64_t sequence, uint64_t bytes, const std::string& spare, SegmentFile* out);
   std::string TakeSpare(uint64_t bytes);  // needs mutex_; empty if none
 
