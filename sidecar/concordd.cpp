@@ -23,8 +23,10 @@
 #include "sidecar/adjudicator/adjudicator_service.h"
 #include "sidecar/journal/journal_service.h"
 #include "sidecar/lsn_text.h"
+#include "sidecar/metastore/etcd_metastore.h"
 #include "sidecar/metastore/file_metastore.h"
 #include "sidecar/metastore/identity.h"
+#include "sidecar/metastore/metastore_options.h"
 #include "sidecar/rpc/clock.h"
 #include "sidecar/rpc/directory_lock.h"
 #include "sidecar/rpc/end_report.h"
@@ -46,6 +48,7 @@ constexpr unsigned kStopSecondsMax = 10;  // then the process ends without more 
 constexpr int kLeadingWaitMs = 1000;
 constexpr int kJoinWaitMs = 10000;  // for a journal to say of which cluster it is
 constexpr int kJoinRetryMs = 100;
+constexpr int kMembersRetryMs = 200;
 
 enum ExitCode { kExitOk = 0, kExitFailed = 1, kExitUsage = 2, kExitLocked = 3, kExitOpen = 4, kExitListen = 5 };
 
@@ -57,7 +60,9 @@ constexpr char kFooter[] =
 struct Options {
   std::string directory;
   std::string listen;
+  std::string advertise;
   std::vector<std::string> roles = {"adjudicator", "journal", "storage"};
+  MetastoreOptions metastore;
   std::vector<std::string> journal_addresses;
   uint32_t write_quorum = 0;
   std::string log_level = "info";
@@ -82,6 +87,8 @@ struct Options {
   int64_t window_replay_ms = 120000;
 
   bool Has(const std::string& role) const { return std::find(roles.begin(), roles.end(), role) != roles.end(); }
+  bool NeedsJournal() const { return Has("adjudicator") || Has("storage"); }
+  bool JournalIsOwn() const { return journal_addresses.empty() && !metastore.etcd(); }
 };
 
 void Describe(CLI::App* app, Options* options) {
@@ -90,10 +97,12 @@ void Describe(CLI::App* app, Options* options) {
   app->add_option("--dir", options->directory, "where everything is kept; made with mode 0700 if it is not there")
       ->required();
   app->add_option("--listen", options->listen, "unix:/path or a loopback address (default unix:<dir>/concordd.sock)");
+  app->add_option("--advertise", options->advertise, "the address that others are told (default: as --listen)");
   app->add_option("--roles", options->roles, "any of adjudicator,journal,storage")
       ->delimiter(',')
       ->check(CLI::IsMember({"adjudicator", "journal", "storage"}))
       ->capture_default_str();
+  options->metastore.AddTo(app);
   app->add_option("--journal-address", options->journal_addresses,
                   "the journal nodes, where they are not this process alone; comma-separated")
       ->delimiter(',');
@@ -158,9 +167,14 @@ Status Complete(Options* options) {
   options->directory = std::filesystem::absolute(options->directory).lexically_normal().string();
   while (options->directory.size() > 1 && options->directory.back() == '/') options->directory.pop_back();
   if (options->listen.empty()) options->listen = "unix:" + options->directory + "/concordd.sock";
-  const bool needs_journal = options->Has("adjudicator") || options->Has("storage");
-  if (needs_journal && !options->Has("journal") && options->journal_addresses.empty())
-    return {Code::kInvalid, "without the journal role, --journal-address is needed"};
+  if (options->advertise.empty()) options->advertise = options->listen;
+  if (Status s = options->metastore.Check(); !s.ok()) return s;
+  if (options->metastore.etcd() && (!options->journal_addresses.empty() || options->write_quorum != 0))
+    return {Code::kInvalid,
+            "with an etcd, the journal nodes and their write quorum are read from there, so neither "
+            "--journal-address nor --write-quorum may be given"};
+  if (options->NeedsJournal() && !options->Has("journal") && options->JournalIsOwn())
+    return {Code::kInvalid, "without the journal role, --journal-address is needed, or an etcd"};
   if (!options->join_cluster.empty() && !IsId(options->join_cluster))
     return {Code::kInvalid, "--join-cluster: \"" + options->join_cluster + "\" is not an id of 32 hexadecimal digits"};
   const size_t nodes = std::max<size_t>(options->journal_addresses.size(), 1);
@@ -191,23 +205,24 @@ Status RemoveStaleSocket(const std::string& path) {
   return Status::Ok();
 }
 
-// Of which cluster the process at the other end is.
-Status AskCluster(const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContext* context, std::string* id) {
-  proto::Info info;
-  const Status status = FromGrpc(proto::Sidecar::NewStub(channel)->GetInfo(context, {}, &info));
-  if (status.ok()) *id = info.cluster_id();
-  return status;
+// Which process is at the other end, and of which cluster.
+Status AskInfo(const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContext* context, proto::Info* info) {
+  return FromGrpc(proto::Sidecar::NewStub(channel)->GetInfo(context, {}, info));
 }
 
 // The cluster of a new directory without a journal: that of the journal it is to follow.
 Status JoinCluster(const Options& options, ShutdownSignal* shutdown, std::string* id) {
+  if (options.metastore.etcd())
+    return {Code::kInvalid, options.directory + " is new; name the cluster that it joins with --join-cluster"};
   Status status;
   for (int waited_ms = 0; waited_ms < kJoinWaitMs; waited_ms += kJoinRetryMs) {
     for (const std::string& address : options.journal_addresses) {
       grpc::ClientContext context;
       context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(kJoinRetryMs));
-      status = AskCluster(Connect(address), &context, id);
+      proto::Info info;
+      status = AskInfo(Connect(address), &context, &info);
       if (!status.ok()) continue;
+      *id = info.cluster_id();
       RoleLog("concordd")->info("a new directory joins the cluster of its journal cluster={} journal={}", *id, address);
       return status;
     }
@@ -232,8 +247,14 @@ class Stopwatch {
 // The roles of this process, started and ended in order.
 class Concordd {
  public:
-  Concordd(const Options& options, const std::string& cluster_id, ShutdownSignal* shutdown, EndReport* end)
-      : options_(options), cluster_id_(cluster_id), shutdown_(shutdown), end_(end), sidecar_(Info()) {}
+  Concordd(const Options& options, const std::string& cluster_id, const std::string& node_id, ShutdownSignal* shutdown,
+           EndReport* end)
+      : options_(options),
+        cluster_id_(cluster_id),
+        node_id_(node_id),
+        shutdown_(shutdown),
+        end_(end),
+        sidecar_(Info()) {}
 
   ExitCode Start() {
     Status status = OpenRoles();
@@ -249,6 +270,7 @@ class Concordd {
       return kExitListen;
     }
     status = StartRoles();
+    if (status.code() == Code::kShutdown) return kExitOk;
     if (!status.ok()) {
       end_->Send(status);
       log_->critical("cannot start reason=\"{}\"", status.ToString());
@@ -266,6 +288,7 @@ class Concordd {
   // Also after a Start that failed half way.
   bool Stop() {
     bool clean = true;
+    if (metastore_ != nullptr) metastore_->Cancel();
     if (adjudicator_ != nullptr) adjudicator_->Stop();
     if (storage_ != nullptr && server_ != nullptr) storage_->StopFollowing();
     if (journal_ != nullptr) journal_->Stop();
@@ -289,6 +312,7 @@ class Concordd {
     info.set_version(kVersion);
     info.set_pid(static_cast<uint64_t>(getpid()));
     info.set_cluster_id(cluster_id_);
+    info.set_node_id(node_id_);
     info.set_directory(options_.directory);
     for (const std::string& role : options_.roles) info.add_roles(role);
     info.set_started_unix_us(NowUnixUs());
@@ -312,17 +336,19 @@ class Concordd {
       if (!status.ok()) return status;
       storage_ms_ = watch.Lap();
     }
-    if (options_.Has("adjudicator")) {
-      metastore_ = std::make_unique<FileMetastore>(options_.directory + "/metastore");
-      const Status status = metastore_->Open();
+    if (options_.Has("adjudicator") || (options_.NeedsJournal() && options_.metastore.etcd())) {
+      const Status status = OpenMetastore();
       if (!status.ok()) return status;
+    }
+    if (options_.Has("adjudicator")) {
       AdjudicatorService::Options service;
+      service.self = {0, node_id_, options_.advertise};
       service.limits.max_keys = options_.max_window_keys;
       service.limits.max_range_bytes = options_.max_range_window_mb << 20;
       service.limits.max_tokens = options_.max_tokens;
       service.takeover.replay_us = options_.window_replay_ms * 1000;
       service.page_registry = options_.directory + "/lsn_pages";
-      if (options_.journal_addresses.empty()) {
+      if (options_.JournalIsOwn()) {
         service.on_journal_broken = [this](const Status& status) {
           shutdown_->Fail({status.code(), "journal failed: " + status.ToString()});
         };
@@ -332,17 +358,58 @@ class Concordd {
     return Status::Ok();
   }
 
+  Status OpenMetastore() {
+    if (options_.metastore.etcd()) {
+      EtcdClient::Options client;
+      const Status status = options_.metastore.Read(&client);
+      if (status.ok()) metastore_ = std::make_unique<EtcdMetastore>(client, cluster_id_);
+      return status;
+    }
+    auto file = std::make_unique<FileMetastore>(options_.directory + "/metastore");
+    const Status status = file->Open();
+    metastore_ = std::move(file);
+    return status;
+  }
+
+  // The journal nodes: those that the options name or, with an etcd, the members, which are waited for. None: this
+  // process is the journal.
+  Status FindJournals() {
+    write_quorum_ = options_.write_quorum;
+    for (const std::string& address : options_.journal_addresses) journals_.push_back({"", address});
+    Code told = Code::kOk;
+    while (options_.NeedsJournal() && options_.metastore.etcd()) {
+      Membership members;
+      const Status status = metastore_->ReadMembership(&members);
+      if (status.code() != Code::kNotFound && status.code() != Code::kUnavailable) {
+        journals_ = members.journal;
+        write_quorum_ = members.write_quorum;
+        return status;
+      }
+      if (told != status.code()) log_->warn("waiting for the members of the cluster reason=\"{}\"", status.message());
+      told = status.code();
+      if (!shutdown_->Wait(kMembersRetryMs).empty()) return {Code::kShutdown, "ending"};
+    }
+    return Status::Ok();
+  }
+
   // A journal of another cluster is a mistake in the configuration, so the process ends: what it would follow there are
   // other rows, and what it would seal, somebody else's commits.
   Status MeetJournal(size_t node, const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContext* context) {
-    std::string id;
-    const Status status = AskCluster(channel, context, &id);
-    if (!status.ok() || id == cluster_id_) return status;
-    const Status foreign(Code::kInvalid, "the journal at " + options_.journal_addresses[node] + " is of cluster " + id +
-                                             ", and " + options_.directory + " of cluster " + cluster_id_ +
-                                             "; it is not used (docs/failures/directory.md)");
-    shutdown_->Fail(foreign);
-    return foreign;
+    proto::Info info;
+    const Member& member = journals_[node];
+    const Status status = AskInfo(channel, context, &info);
+    if (!status.ok()) return status;
+    if (info.cluster_id() != cluster_id_) {
+      const Status foreign(Code::kInvalid, "the journal at " + member.address + " is of cluster " + info.cluster_id() +
+                                               ", and " + options_.directory + " of cluster " + cluster_id_ +
+                                               "; it is not used (docs/failures/directory.md)");
+      shutdown_->Fail(foreign);
+      return foreign;
+    }
+    if (!member.id.empty() && info.node_id() != member.id)
+      return {Code::kInvalid, "the journal at " + member.address + " is node " + info.node_id() +
+                                  ", and the members of the cluster have node " + member.id + " there; it is not used"};
+    return status;
   }
 
   StorageRoleOptions StorageOptions(const std::string& replica_id) {
@@ -355,9 +422,9 @@ class Concordd {
     role.replica.checkpoint_bytes = options_.checkpoint_bytes;
     role.replica.retention_us = options_.retention_ms * 1000;
     role.applier.replica_id = "storage-" + replica_id;
-    if (!options_.journal_addresses.empty()) {
-      role.applier.meet = [this, channel = Connect(options_.journal_addresses.front())](grpc::ClientContext* context) {
-        return MeetJournal(0, channel, context);
+    if (!options_.JournalIsOwn()) {
+      role.applier.meet = [this](grpc::ClientContext* context) {
+        return MeetJournal(0, Connect(journals_.front().address), context);
       };
     }
     role.applier.on_applied = [this](Lsn lsn) {
@@ -442,8 +509,9 @@ class Concordd {
   }
 
   Status StartRoles() {
+    if (Status s = FindJournals(); !s.ok()) return s;
     std::vector<std::shared_ptr<grpc::Channel>> journals;
-    for (const std::string& address : options_.journal_addresses) journals.push_back(Connect(address));
+    for (const Member& node : journals_) journals.push_back(Connect(node.address));
     const auto local = server_->InProcessChannel(ChannelLimits());
     const bool alone = journals.empty();  // the journal is this process
     if (alone) journals.push_back(local);
@@ -451,7 +519,7 @@ class Concordd {
     if (adjudicator_ == nullptr) return Status::Ok();
     JournalEnsemble ensemble;
     for (const auto& channel : journals) ensemble.nodes.push_back(proto::Journal::NewStub(channel));
-    ensemble.write_quorum = options_.write_quorum;
+    ensemble.write_quorum = write_quorum_;
     if (alone) {
       ensemble.local_node = journal_node_.get();
     } else {
@@ -469,6 +537,7 @@ class Concordd {
 
   const Options options_;
   const std::string cluster_id_;
+  const std::string node_id_;
   ShutdownSignal* const shutdown_;
   EndReport* const end_;
   SidecarService sidecar_;
@@ -476,7 +545,9 @@ class Concordd {
   std::unique_ptr<journal::JournalNode> journal_node_;
   std::unique_ptr<journal::JournalService> journal_;
   std::unique_ptr<StorageRole> storage_;
-  std::unique_ptr<FileMetastore> metastore_;
+  std::unique_ptr<Metastore> metastore_;
+  std::vector<Member> journals_;  // without ids where the options name them
+  uint32_t write_quorum_ = 0;
   std::unique_ptr<AdjudicatorService> adjudicator_;
   std::unique_ptr<grpc::Server> server_;
   int64_t journal_ms_ = 0, storage_ms_ = 0, leading_ms_ = 0;
@@ -505,7 +576,7 @@ int Run(int argc, char** argv) {
 
   EndReport end(options.report_fd);
   DirectoryLock lock;
-  std::string cluster_id;
+  std::string cluster_id, node_id;
   status = RequireDirectory(options.directory, options.expect_cluster);
   Stopwatch watch;
   if (status.ok()) status = lock.Acquire(options.directory, options.lock_wait_ms);
@@ -527,6 +598,7 @@ int Run(int argc, char** argv) {
   if (status.ok() && !options.join_cluster.empty() && cluster_id != options.join_cluster)
     status = {Code::kInvalid, options.directory + " belongs to cluster " + cluster_id + ", not to " +
                                   options.join_cluster + ", which --join-cluster names"};
+  if (status.ok()) status = OpenNodeId(options.directory, &node_id);
   if (status.code() == Code::kShutdown) return kExitOk;
   if (!status.ok()) {
     end.Send(status);
@@ -534,12 +606,15 @@ int Run(int argc, char** argv) {
     return status.code() == Code::kUnavailable ? kExitLocked : kExitOpen;
   }
 
-  Concordd concordd(options, cluster_id, &shutdown, &end);
+  Concordd concordd(options, cluster_id, node_id, &shutdown, &end);
   ExitCode code = concordd.Start();
   if (code == kExitOk) {
-    log->info("ready address={} dir=\"{}\" pid={} lock_ms={} {}", options.listen, options.directory, getpid(), lock_ms,
-              concordd.StartTimes());
-    const std::string reason = shutdown.Wait(-1);
+    std::string reason = shutdown.Wait(0);
+    if (reason.empty()) {
+      log->info("ready address={} dir=\"{}\" pid={} lock_ms={} {}", options.listen, options.directory, getpid(),
+                lock_ms, concordd.StartTimes());
+      reason = shutdown.Wait(-1);
+    }
     if (shutdown.failed()) {
       end.Send(shutdown.failure());
       log->critical("stopping reason=\"{}\"", reason);

@@ -1,10 +1,14 @@
-// concordctl: looks at Concord directories. It never changes one.
+// concordctl: looks at Concord directories, and never changes one; and at the members of a cluster.
+#include <grpc/grpc.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include "sidecar/ctl/check.h"
+#include "sidecar/ctl/cluster.h"
 #include "sidecar/ctl/status.h"
 #include "sidecar/version.h"
 
@@ -19,12 +23,18 @@ constexpr char kFooter[] =
     "of another format, or unreadable.\n"
     "Exit codes of check: 0 all is well; 1 damaged; 3 in use; 4 not a Concord directory, of another format, or "
     "unreadable.\n"
-    "Both: 2 wrong usage.";
+    "Exit codes of cluster: 0 done; 1 there are members already, or none; 4 etcd does not answer, or what it has is "
+    "not\n"
+    "understood.\n"
+    "All: 2 wrong usage.";
 
 int Run(int argc, char** argv) {
-  std::string directory, address;
+  std::string directory, address, cluster_id;
   bool json = false;
-  CLI::App app("Looks at Concord directories; never changes one.", "concordctl");
+  MetastoreOptions metastore;
+  std::vector<std::string> journal;
+  uint32_t write_quorum = 0;
+  CLI::App app("Looks at Concord directories, and never changes one; and at the members of a cluster.", "concordctl");
   app.set_version_flag("--version", std::string("concordctl ") + kVersion);
   app.footer(kFooter);
   app.require_subcommand(1);
@@ -33,14 +43,33 @@ int Run(int argc, char** argv) {
       "check", "verify a stopped directory: metastore, journal, pages, versions, counters, indexes against rows");
   for (CLI::App* command : {status, check}) {
     command->add_option("DIR", directory, "the directory of a concordd")->required();
-    command->add_flag("--json", json, "print one JSON object");
     command->footer(kFooter);
   }
   status->add_option("--address", address, "where concordd listens (default: as it says in DIR)");
+  CLI::App* cluster = app.add_subcommand("cluster", "the members of a cluster, in etcd");
+  cluster->require_subcommand(1);
+  cluster->footer(kFooter);
+  CLI::App* init = cluster->add_subcommand("init", "write down the journal nodes of a new cluster");
+  CLI::App* members = cluster->add_subcommand("members", "the journal nodes, and who leads or was the last to");
+  for (CLI::App* command : {init, members}) {
+    command->add_option("--cluster", cluster_id, "its id")->required();
+    metastore.AddTo(command);
+  }
+  init->add_option("--journal", journal,
+                   "the journal nodes, each ID=ADDRESS, where ID is in the node's file node_id; comma-separated")
+      ->delimiter(',')
+      ->required();
+  init->add_option("--write-quorum", write_quorum, "of the journal nodes (default: more than half)");
+  for (CLI::App* command : {status, check, members}) command->add_flag("--json", json, "print one JSON object");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
+  }
+  if (cluster->parsed()) {
+    grpc_init();  // never undone: its end may take seconds
+    return init->parsed() ? InitCluster(metastore, cluster_id, journal, write_quorum)
+                          : ShowMembers(metastore, cluster_id, json);
   }
   directory = std::filesystem::absolute(directory).lexically_normal().string();
   while (directory.size() > 1 && directory.back() == '/') directory.pop_back();

@@ -65,6 +65,7 @@ class Running {
     fields.emplace_back("version", info.version());
     fields.emplace_back("roles", roles);
     fields.emplace_back("cluster_id", info.cluster_id());
+    fields.emplace_back("node_id", info.node_id());
     fields.emplace_back("running_seconds", static_cast<uint64_t>(NowUnixUs() - info.started_unix_us()) / 1000000);
     return true;
   }

@@ -15,8 +15,7 @@ namespace {
 constexpr std::string_view kName = "concord directory";
 constexpr std::string_view kClusterLine = "\ncluster ";
 constexpr std::string_view kOwnerLine = "\nowner ";
-constexpr std::string_view kReplicaName = "concord replica";
-constexpr int kReplicaFormat = 1;
+constexpr int kNameFormat = 1;
 constexpr std::string_view kIdLine = "\nid ";
 constexpr char kNobody[] = "-";
 constexpr size_t kIdDigits = 32;
@@ -73,6 +72,26 @@ std::string NoData(const std::string& expected) {
          "; put that back where it was, or restore it from a backup (docs/failures/directory.md)";
 }
 
+// The id in a file for something of this `kind`, which is made at its first use.
+Status OpenName(const std::string& path, const std::string& kind, const char* remedy, std::string* id) {
+  const std::string name = "concord " + kind;
+  const auto encode = [&](const std::string& text) {
+    return WithCheckLine(name + " " + std::to_string(kNameFormat) + std::string(kIdLine) + text + "\n");
+  };
+  std::string content;
+  Status status = ReadSmallFile(path, &content);
+  if (status.code() == Code::kNotFound) {
+    status = RandomId(id);
+    return status.ok() ? MakeFile(path, encode(*id)) : status;
+  }
+  if (status.ok()) status = CheckTextFile(path, name, kNameFormat, content);
+  if (!status.ok()) return status;
+  *id = Field(content, kIdLine);
+  if (!IsId(*id) || content != encode(*id))
+    return {Code::kCorruption, path + " is damaged: it names no " + kind + "; " + remedy};
+  return Status::Ok();
+}
+
 }  // namespace
 
 Status ReadClusterId(const std::string& directory, std::string* cluster_id) {
@@ -115,23 +134,11 @@ Status OpenIdentity(const std::string& directory, const std::string& expected, c
 }
 
 Status OpenReplicaId(const std::string& directory, std::string* replica_id) {
-  const std::string path = directory + "/" + kReplicaIdFile;
-  const auto encode = [](const std::string& id) {
-    return WithCheckLine(std::string(kReplicaName) + " " + std::to_string(kReplicaFormat) + std::string(kIdLine) + id +
-                         "\n");
-  };
-  std::string content;
-  Status status = ReadSmallFile(path, &content);
-  if (status.code() == Code::kNotFound) {
-    status = RandomId(replica_id);
-    return status.ok() ? MakeFile(path, encode(*replica_id)) : status;
-  }
-  if (status.ok()) status = CheckTextFile(path, kReplicaName, kReplicaFormat, content);
-  if (!status.ok()) return status;
-  *replica_id = Field(content, kIdLine);
-  if (!IsId(*replica_id) || content != encode(*replica_id))
-    return {Code::kCorruption, path + " is damaged: it names no replica; remove it, and a new name is made"};
-  return Status::Ok();
+  return OpenName(directory + "/" + kReplicaIdFile, "replica", "remove it, and a new name is made", replica_id);
+}
+
+Status OpenNodeId(const std::string& directory, std::string* node_id) {
+  return OpenName(directory + "/" + kNodeIdFile, "node", "restore a backup of it", node_id);
 }
 
 bool IsId(const std::string& text) {

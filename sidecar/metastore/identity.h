@@ -13,6 +13,11 @@
 //
 //   replica_id := "concord replica 1\n" "id " 32 hexadecimal digits "\n" "crc " 8 hexadecimal digits "\n"
 //
+// and the name by which the metastore in etcd knows the process that uses the directory, as a leader and as a journal
+// node:
+//
+//   node_id := "concord node 1\n" "id " 32 hexadecimal digits "\n" "crc " 8 hexadecimal digits "\n"
+//
 // Pure functions but for the files. Thread-safe.
 #pragma once
 
@@ -25,6 +30,7 @@ namespace concord {
 
 inline constexpr char kIdentityFile[] = "identity";
 inline constexpr char kReplicaIdFile[] = "replica_id";
+inline constexpr char kNodeIdFile[] = "node_id";
 inline constexpr int kDirectoryFormat = 1;
 
 // kNotFound; kCorruption; kInvalid for another format, naming both.
@@ -41,7 +47,11 @@ Status OpenIdentity(const std::string& directory, const std::string& expected, c
 // on the journal, and it would trim what the one of them that is behind still needs.
 Status OpenReplicaId(const std::string& directory, std::string* replica_id);
 
-// Whether it is one of either kind: 32 hexadecimal digits.
+// The name of the node that `directory` is; made at its first use. Two nodes of one name would be counted twice in a
+// quorum.
+Status OpenNodeId(const std::string& directory, std::string* node_id);
+
+// Whether it is one of any kind: 32 hexadecimal digits.
 bool IsId(const std::string& text);
 
 // Before the directory is made or locked: kInvalid if it is not there although `expected` is to be in it.

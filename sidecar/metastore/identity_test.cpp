@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <filesystem>
+#include <set>
 
 #include "sidecar/metastore/atomic_file.h"
 
@@ -117,23 +118,29 @@ TEST_F(IdentityTest, ANewDirectoryBelongsToTheClusterThatIsChosen) {
   EXPECT_EQ(asked, 1);
 }
 
-TEST_F(IdentityTest, EachReplicaHasANameOfItsOwn) {
-  std::string first, again, other;
-  ASSERT_TRUE(OpenReplicaId(directory_, &first).ok());
-  ASSERT_TRUE(OpenReplicaId(directory_, &again).ok());
-  EXPECT_EQ(first, again);
-  EXPECT_TRUE(IsId(first)) << first;
-  std::string good;
-  ASSERT_TRUE(ReadSmallFile(directory_ + "/replica_id", &good).ok());
-  for (size_t i = 0; i < good.size(); i++) {
-    std::string bad = good;
-    bad[i] = static_cast<char>(bad[i] ^ 1);
-    ASSERT_TRUE(ReplaceFile(directory_ + "/replica_id", bad).ok());
-    EXPECT_EQ(OpenReplicaId(directory_, &again).code(), Code::kCorruption) << "byte " << i;
+// Of a replica, and of a node.
+TEST_F(IdentityTest, EachHasANameOfItsOwn) {
+  std::set<std::string> names;
+  for (const auto& [file, open] : {std::pair{kReplicaIdFile, &OpenReplicaId}, std::pair{kNodeIdFile, &OpenNodeId}}) {
+    const std::string path = directory_ + "/" + file;
+    std::string first, again, other;
+    ASSERT_TRUE(open(directory_, &first).ok());
+    ASSERT_TRUE(open(directory_, &again).ok());
+    EXPECT_EQ(first, again);
+    EXPECT_TRUE(IsId(first)) << first;
+    std::string good;
+    ASSERT_TRUE(ReadSmallFile(path, &good).ok());
+    for (size_t i = 0; i < good.size(); i++) {
+      std::string bad = good;
+      bad[i] = static_cast<char>(bad[i] ^ 1);
+      ASSERT_TRUE(ReplaceFile(path, bad).ok());
+      EXPECT_EQ(open(directory_, &again).code(), Code::kCorruption) << file << ", byte " << i;
+    }
+    std::filesystem::remove(path);
+    ASSERT_TRUE(open(directory_, &other).ok());
+    names.insert({first, other});
   }
-  std::filesystem::remove(directory_ + "/replica_id");
-  ASSERT_TRUE(OpenReplicaId(directory_, &other).ok());
-  EXPECT_NE(first, other);
+  EXPECT_EQ(names.size(), 4u);
 }
 
 }  // namespace

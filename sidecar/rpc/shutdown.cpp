@@ -40,7 +40,7 @@ Status ShutdownSignal::Init(int lifeline_fd) {
 
 std::string ShutdownSignal::Wait(int timeout_ms) {
   pollfd fds[3] = {{signal_fd_, POLLIN, 0}, {event_fd_, POLLIN, 0}, {lifeline_fd_, POLLIN, 0}};
-  for (;;) {
+  while (asked_.empty()) {
     const int ready = poll(fds, lifeline_fd_ >= 0 ? 3 : 2, timeout_ms);
     if (ready < 0 && errno == EINTR) continue;
     if (ready <= 0) return {};
@@ -50,15 +50,17 @@ std::string ShutdownSignal::Wait(int timeout_ms) {
     }
     if (fds[0].revents != 0) {
       signalfd_siginfo info;
-      if (read(signal_fd_, &info, sizeof info) == sizeof info) return info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT";
+      if (read(signal_fd_, &info, sizeof info) == sizeof info)
+        asked_ = info.ssi_signo == SIGTERM ? "SIGTERM" : "SIGINT";
     }
     if (lifeline_fd_ >= 0 && fds[2].revents != 0) {
       char byte;
       const ssize_t got = read(lifeline_fd_, &byte, 1);
-      if (got == 0 || (got < 0 && errno != EINTR && errno != EAGAIN)) return "parent is gone";
+      if (got == 0 || (got < 0 && errno != EINTR && errno != EAGAIN)) asked_ = "parent is gone";
       // The parent has nothing to say on this pipe; bytes are taken and ignored.
     }
   }
+  return asked_;
 }
 
 void ShutdownSignal::Fail(const Status& reason) {

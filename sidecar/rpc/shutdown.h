@@ -22,6 +22,7 @@ class ShutdownSignal {
   Status Init(int lifeline_fd);
 
   // Waits for at most `timeout_ms` (-1: for ever); the reason ("SIGTERM", "parent is gone"), or empty on timeout.
+  // Once there is one, it is returned at once. From one thread.
   std::string Wait(int timeout_ms);
 
   // Makes Wait return, as a part of this process cannot go on. From any thread; the first reason counts.
@@ -33,6 +34,7 @@ class ShutdownSignal {
   int signal_fd_ = -1;
   int event_fd_ = -1;
   int lifeline_fd_ = -1;
+  std::string asked_;  // the reason that came from outside; of the thread that waits
   mutable std::mutex mutex_;
   Status failure_;  // guarded by mutex_
 };

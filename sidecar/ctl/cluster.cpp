@@ -1,0 +1,93 @@
+#include "sidecar/ctl/cluster.h"
+
+#include <cstdio>
+#include <memory>
+
+#include "sidecar/metastore/etcd_metastore.h"
+#include "sidecar/metastore/identity.h"
+#include "sidecar/metastore/records.h"
+
+namespace concord::ctl {
+namespace {
+
+Status Parse(const std::vector<std::string>& journal, uint32_t write_quorum, Membership* first) {
+  first->version = 1;
+  for (const std::string& text : journal) {
+    const size_t equals = text.find('=');
+    if (equals == std::string::npos) return {Code::kInvalid, "--journal: \"" + text + "\" is not ID=ADDRESS"};
+    first->journal.push_back({text.substr(0, equals), text.substr(equals + 1)});
+  }
+  first->write_quorum = write_quorum != 0 ? write_quorum : static_cast<uint32_t>(first->journal.size() / 2 + 1);
+  return CheckMembership(*first);
+}
+
+Status Open(const MetastoreOptions& where, const std::string& cluster_id, std::unique_ptr<Metastore>* store) {
+  Status status = where.Check();
+  if (!status.ok()) return status;
+  if (!where.etcd()) return {Code::kInvalid, "--metastore has to name an etcd: a file keeps no members"};
+  if (!IsId(cluster_id))
+    return {Code::kInvalid, "--cluster: \"" + cluster_id + "\" is not an id of 32 hexadecimal digits"};
+  EtcdClient::Options client;
+  status = where.Read(&client);
+  if (status.ok()) *store = std::make_unique<EtcdMetastore>(client, cluster_id);
+  return status;
+}
+
+// On standard error.
+ExitCode Failed(const Status& status) {
+  fprintf(stderr, "concordctl: %s\n", status.message().c_str());
+  switch (status.code()) {
+    case Code::kNotFound:
+    case Code::kConflict: return kExitProblem;
+    case Code::kInvalid: return kExitUsage;
+    default: return kExitUnreadable;
+  }
+}
+
+Status Init(Metastore* store, const std::string& cluster_id, const Membership& first) {
+  Membership present;
+  const Status status = store->ReadMembership(&present);
+  if (status.code() == Code::kNotFound) return store->WriteMembership(first);
+  if (!status.ok()) return status;
+  return {Code::kConflict,
+          "cluster " + cluster_id + " has members already, of version " + std::to_string(present.version)};
+}
+
+}  // namespace
+
+ExitCode InitCluster(const MetastoreOptions& where, const std::string& cluster_id,
+                     const std::vector<std::string>& journal, uint32_t write_quorum) {
+  Membership first;
+  std::unique_ptr<Metastore> store;
+  Status status = Parse(journal, write_quorum, &first);
+  if (status.ok()) status = Open(where, cluster_id, &store);
+  if (status.ok()) status = Init(store.get(), cluster_id, first);
+  return status.ok() ? kExitOk : Failed(status);
+}
+
+ExitCode ShowMembers(const MetastoreOptions& where, const std::string& cluster_id, bool json) {
+  std::unique_ptr<Metastore> store;
+  Membership membership;
+  Leader leader;
+  Status status = Open(where, cluster_id, &store);
+  if (status.ok()) status = store->ReadMembership(&membership);
+  if (status.ok()) status = store->ReadLeader(&leader);
+  if (!status.ok()) return Failed(status);
+  const bool led = leader.epoch != 0;
+  if (json) {
+    printf("{\"cluster\":\"%s\",\"members\":%s,\"leader\":%s}\n", cluster_id.c_str(),
+           EncodeMembership(membership).c_str(), led ? EncodeLeader(leader).c_str() : "null");
+    return kExitOk;
+  }
+  printf("cluster %s: version %s, write quorum %u of %zu\njournal\n", cluster_id.c_str(),
+         std::to_string(membership.version).c_str(), membership.write_quorum, membership.journal.size());
+  for (const Member& member : membership.journal) printf("  %s  %s\n", member.id.c_str(), member.address.c_str());
+  if (led)
+    printf("leader of epoch %s\n  %s  %s\n", std::to_string(leader.epoch).c_str(), leader.id.c_str(),
+           leader.address.c_str());
+  else
+    printf("no leader yet\n");
+  return kExitOk;
+}
+
+}  // namespace concord::ctl
