@@ -92,19 +92,40 @@ concord_page_path(void)
 	return data_path(buffer, "concord.page");
 }
 
-/* Found out here rather than by a sidecar that cannot listen, again and again. */
+/* Found out here rather than by a sidecar that cannot listen, or a gateway that cannot connect, again and again. */
 static void
-check_socket_path(void)
+check_socket_path(const char *address, size_t length)
 {
-	const char *address = concord_effective_address();
 	struct sockaddr_un socket_address;
 
-	if (strncmp(address, "unix:", 5) == 0 && strlen(address + 5) >= sizeof(socket_address.sun_path))
+	if (length > 5 && strncmp(address, "unix:", 5) == 0 && length - 5 >= sizeof(socket_address.sun_path))
 		ereport(FATAL,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
-				 errmsg("the path of Concord's socket is too long: \"%s\"", address + 5),
+				 errmsg("the path of Concord's socket is too long: \"%.*s\"", (int) length - 5, address + 5),
 				 errdetail("A socket's path may have %zu bytes.", sizeof(socket_address.sun_path) - 1),
 				 errhint("Set concord.directory to a shorter path.")));
+}
+
+static void
+check_addresses(void)
+{
+	const char *address = concord_effective_address();
+
+	if (concord_embedded && strchr(address, ',') != NULL)
+		ereport(FATAL,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("concord.address names several adjudicators, but concord.embedded is on"),
+				 errhint("A sidecar that the server starts has one address. Turn concord.embedded off to use a cluster.")));
+	for (;;)
+	{
+		size_t		length = strcspn(address, ",");
+
+		check_socket_path(address, length);
+		if (address[length] == '\0')
+			return;
+		address += length + 1;
+		address += strspn(address, " ");
+	}
 }
 
 static void
@@ -180,7 +201,8 @@ define_sidecar(void)
 							   &concord_directory, "", PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("concord.address",
 							   "Sets the address of the adjudicator and the storage replica.",
-							   "\"unix:/path\" or \"host:port\". Default: the socket \"concordd.sock\" in concord.directory.",
+							   "\"unix:/path\" or \"host:port\"; of a cluster, those of all adjudicators, comma-separated. "
+							   "Default: the socket \"concordd.sock\" in concord.directory.",
 							   &concord_address, "", PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("concord.storage_address",
 							   "Sets the address of the storage replica, if it is a process of its own.",
@@ -228,5 +250,5 @@ concord_define_settings(void)
 	define_limits();
 	define_sidecar();
 	MarkGUCPrefixReserved("concord");
-	check_socket_path();
+	check_addresses();
 }

@@ -67,7 +67,7 @@ struct Sidecar {
     builder.RegisterService(adjudicator_service.get());
     server = builder.BuildAndStart();
     const auto channel = server->InProcessChannel(ChannelLimits());
-    storage_role->Start(channel, node.get());
+    storage_role->Start({channel}, node.get());
     JournalEnsemble ensemble;
     ensemble.nodes.push_back(proto::Journal::NewStub(channel));
     ensemble.write_quorum = 1;

@@ -25,7 +25,7 @@ foreach my $path (glob('extension/*.c extension/*/*.c'))
 		my $literals = $1;
 		my $message = join('', $literals =~ /$string/g);
 		$message =~ s/\\"/"/g;
-		$message =~ s/%[-0-9.]*(?:ll|l|z)?[a-zA-Z]/.../g;
+		$message =~ s/%[-0-9.*]*(?:ll|l|z)?[a-zA-Z]/.../g;
 		$message =~ s/\.\.\.\/\.\.\./.../g;
 		next if $message eq '...' || $seen{$message}++;
 		next if index($documented, $message) >= 0;

@@ -343,6 +343,7 @@ class Concordd {
     if (options_.Has("adjudicator")) {
       AdjudicatorService::Options service;
       service.self = {0, node_id_, options_.advertise};
+      service.standby = options_.metastore.etcd();
       service.limits.max_keys = options_.max_window_keys;
       service.limits.max_range_bytes = options_.max_range_window_mb << 20;
       service.limits.max_tokens = options_.max_tokens;
@@ -423,8 +424,9 @@ class Concordd {
     role.replica.retention_us = options_.retention_ms * 1000;
     role.applier.replica_id = "storage-" + replica_id;
     if (!options_.JournalIsOwn()) {
-      role.applier.meet = [this](grpc::ClientContext* context) {
-        return MeetJournal(0, Connect(journals_.front().address), context);
+      // The first of the applier's nodes is this process, if that is one.
+      role.applier.meet = [this, skip = size_t{options_.Has("journal")}](size_t node, grpc::ClientContext* context) {
+        return MeetJournal(node - skip, journal_channels_[node - skip], context);
       };
     }
     role.applier.on_applied = [this](Lsn lsn) {
@@ -510,21 +512,24 @@ class Concordd {
 
   Status StartRoles() {
     if (Status s = FindJournals(); !s.ok()) return s;
-    std::vector<std::shared_ptr<grpc::Channel>> journals;
-    for (const Member& node : journals_) journals.push_back(Connect(node.address));
+    for (const Member& node : journals_) journal_channels_.push_back(Connect(node.address));
     const auto local = server_->InProcessChannel(ChannelLimits());
-    const bool alone = journals.empty();  // the journal is this process
-    if (alone) journals.push_back(local);
-    if (storage_ != nullptr) storage_->Start(journal_ != nullptr ? local : journals.front(), journal_node_.get());
+    const bool alone = journals_.empty();  // the journal is this process
+    if (alone) journal_channels_.push_back(local);
+    if (storage_ != nullptr) {
+      auto followed = journal_channels_;
+      if (!alone && journal_ != nullptr) followed.insert(followed.begin(), local);
+      storage_->Start(followed, journal_node_.get());
+    }
     if (adjudicator_ == nullptr) return Status::Ok();
     JournalEnsemble ensemble;
-    for (const auto& channel : journals) ensemble.nodes.push_back(proto::Journal::NewStub(channel));
+    for (const auto& channel : journal_channels_) ensemble.nodes.push_back(proto::Journal::NewStub(channel));
     ensemble.write_quorum = write_quorum_;
     if (alone) {
       ensemble.local_node = journal_node_.get();
     } else {
-      ensemble.meet = [this, journals](size_t node, grpc::ClientContext* context) {
-        return MeetJournal(node, journals[node], context);
+      ensemble.meet = [this](size_t node, grpc::ClientContext* context) {
+        return MeetJournal(node, journal_channels_[node], context);
       };
     }
     Stopwatch watch;
@@ -547,6 +552,7 @@ class Concordd {
   std::unique_ptr<StorageRole> storage_;
   std::unique_ptr<Metastore> metastore_;
   std::vector<Member> journals_;  // without ids where the options name them
+  std::vector<std::shared_ptr<grpc::Channel>> journal_channels_;
   uint32_t write_quorum_ = 0;
   std::unique_ptr<AdjudicatorService> adjudicator_;
   std::unique_ptr<grpc::Server> server_;

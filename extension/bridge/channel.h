@@ -131,8 +131,8 @@ uint64_t	cc_page_committed(const void *page);
 #define CC_LOG_WARNING 2
 typedef struct CcGatewayOptions
 {
-	const char *address;		/* "unix:/path" */
-	const char *storage_address;	/* the replica's; NULL: address */
+	const char *address;		/* "unix:/path"; of several adjudicators: comma-separated */
+	const char *storage_address;	/* the replica's; NULL: address, which then is one */
 	const char *page_path;		/* LSN page to offer */
 	const char *qp_id;
 	int			report_ms;		/* how often read LSNs are reported */

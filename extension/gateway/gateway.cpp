@@ -28,6 +28,7 @@ constexpr int kPumpSpinMinUs = 2;
 constexpr int kPumpSleepMs = 50;  // also the granularity of delayed sends
 constexpr int kPumpHoldMs = concord::Outbox::kHoldUs / 1000;
 constexpr int kCallTimeoutMs = 1000;
+constexpr int kConnectMs = 100;        // and for an answer, where another adjudicator may be asked
 constexpr int kReconnectPauseMs = 20;  // doubled up to the next
 constexpr int kReconnectPauseMaxMs = 250;
 constexpr int kResendPauseMs = 20;  // after a verdict that nothing can be decided now
@@ -60,6 +61,19 @@ const concord::LsnPage* MapPage(const std::string& path) {
   return memory == MAP_FAILED ? nullptr : static_cast<const concord::LsnPage*>(memory);
 }
 
+// Comma-separated; never empty.
+std::vector<std::string> SplitAddresses(const std::string& addresses) {
+  std::vector<std::string> list;
+  for (size_t begin = 0, end; begin <= addresses.size(); begin = end + 1) {
+    end = std::min(addresses.find(',', begin), addresses.size());
+    const size_t first = addresses.find_first_not_of(' ', begin);
+    const size_t last = addresses.find_last_not_of(' ', end - 1);
+    if (first < end) list.push_back(addresses.substr(first, last - first + 1));
+  }
+  if (list.empty()) list.push_back(addresses);
+  return list;
+}
+
 std::string ReasonOf(const grpc::Status& status) {
   return status.error_message().empty() ? "closed" : status.error_message();
 }
@@ -71,9 +85,11 @@ bool IsNew(const std::string& reason, std::set<std::string>* told) {
 
 }  // namespace
 
+CcGateway::Adjudicator::Adjudicator(const std::string& at)
+    : address(at), calls(at), channel(MakeChannel(at)), stub(proto::Adjudicator::NewStub(channel)) {}
+
 CcGateway::CcGateway(CcChannel& channel, const CcGatewayOptions& options)
     : channel_(channel),
-      address_(options.address),
       page_path_(options.page_path != nullptr ? options.page_path : ""),
       qp_id_(options.qp_id),
       report_ms_(std::max(options.report_ms, 10)),
@@ -82,15 +98,14 @@ CcGateway::CcGateway(CcChannel& channel, const CcGatewayOptions& options)
       wake_(options.wake),
       log_function_(options.log),
       storage_address_(options.storage_address != nullptr ? options.storage_address : options.address),
-      calls_(address_),
       storage_calls_(storage_address_),
       outbox_(channel),
-      grpc_channel_(MakeChannel(address_)),
-      adjudicator_(proto::Adjudicator::NewStub(grpc_channel_)),
-      journal_(proto::Journal::NewStub(grpc_channel_)),
-      storage_channel_(storage_address_ == address_ ? grpc_channel_ : MakeChannel(storage_address_)),
-      storage_(proto::Storage::NewStub(storage_channel_)),
       partial_(static_cast<size_t>(channel.slots)) {
+  for (const std::string& address : SplitAddresses(options.address))
+    adjudicators_.push_back(std::make_unique<Adjudicator>(address));
+  storage_channel_ =
+      storage_address_ == options.address ? adjudicators_.front()->channel : MakeChannel(storage_address_);
+  storage_ = proto::Storage::NewStub(storage_channel_);
   if (!page_path_.empty()) page_ = MapPage(page_path_);
   for (int slot : concord::AttachGateway(channel_)) wake_(slot);
   threads_.emplace_back([this] { Pump(); });
@@ -107,7 +122,7 @@ CcGateway::~CcGateway() {
     if (session_ != nullptr) session_->context.TryCancel();
   }
   changed_.notify_all();
-  calls_.End();
+  for (const auto& adjudicator : adjudicators_) adjudicator->calls.End();
   storage_calls_.End();
   concord::BumpWork(channel_);
   for (std::thread& thread : threads_) thread.join();
@@ -218,23 +233,32 @@ bool CcGateway::Send() {
 
 // Said once for each reason.
 bool CcGateway::IsTrusted() {
-  std::string reason = calls_.Distrust();
-  if (!reason.empty() && reason != distrust_)
-    log_.Add(CC_LOG_WARNING, "does not connect to the sidecar at \"" + address_ + "\": " + reason);
-  distrust_ = std::move(reason);
-  return distrust_.empty();
+  std::string reason = leader().calls.Distrust();
+  if (!reason.empty() && reason != leader().distrust)
+    log_.Add(CC_LOG_WARNING, "does not connect to the sidecar at \"" + leader().address + "\": " + reason);
+  leader().distrust = std::move(reason);
+  return leader().distrust.empty();
 }
 
 // The channel being up is not enough: a leader must vouch for itself.
 bool CcGateway::IsLeaderThere() {
-  const auto deadline = std::chrono::system_clock::now() + std::chrono::milliseconds(100);
-  if (!grpc_channel_->WaitForConnected(deadline)) return false;
+  const auto deadline = std::chrono::system_clock::now() + std::chrono::milliseconds(kConnectMs);
+  if (!leader().channel->WaitForConnected(deadline)) return false;
+  // One of several may be a stopped process, while another leads.
   proto::ReadLsnReply reply;
-  const grpc::Status status = calls_.Run(kCallTimeoutMs, [&](grpc::ClientContext* context) {
-    return adjudicator_->ReadLsn(context, proto::ReadLsnRequest(), &reply);
-  });
-  if (status.ok()) known_committed_ = reply.committed_lsn();
-  return status.ok();
+  if (!AskReadLsn(&leader(), adjudicators_.size() > 1 ? kConnectMs : kCallTimeoutMs, &reply)) return false;
+  known_committed_ = reply.committed_lsn();
+  epoch_ = reply.epoch();
+  return true;
+}
+
+bool CcGateway::AskReadLsn(Adjudicator* adjudicator, int timeout_ms, proto::ReadLsnReply* reply) {
+  return adjudicator->calls
+      .Run(timeout_ms,
+           [&](grpc::ClientContext* context) {
+             return adjudicator->stub->ReadLsn(context, proto::ReadLsnRequest(), reply);
+           })
+      .ok();
 }
 
 bool CcGateway::IsOurCluster() {
@@ -245,10 +269,10 @@ bool CcGateway::IsOurCluster() {
     });
   };
   proto::Info info;
-  if (!ask(grpc_channel_, &calls_, &info).ok()) return false;
-  std::string foreign = meet_(info.cluster_id().c_str()) ? "" : address_;
+  if (!ask(leader().channel, &leader().calls, &info).ok()) return false;
+  std::string foreign = meet_(info.cluster_id().c_str()) ? "" : leader().address;
   // Commits do not wait for a storage replica that is away. But the rows of another cluster's are not for reading.
-  if (foreign.empty() && storage_channel_ != grpc_channel_ && ask(storage_channel_, &storage_calls_, &info).ok() &&
+  if (foreign.empty() && storage_channel_ != leader().channel && ask(storage_channel_, &storage_calls_, &info).ok() &&
       !meet_(info.cluster_id().c_str()))
     foreign = storage_address_;
   if (!foreign.empty() && !foreign_)
@@ -262,14 +286,16 @@ void CcGateway::KeepSession() {
   int pause_ms = kReconnectPauseMs;
   while (!stopping_) {
     if (IsTrusted() && IsLeaderThere() && IsOurCluster() && RunSession()) pause_ms = kReconnectPauseMs;
+    leader_ = (leader_ + 1) % adjudicators_.size();
     if (!Pause(pause_ms)) return;
-    pause_ms = std::min(pause_ms * 2, kReconnectPauseMaxMs);
+    // Of several, one is about to lead: who takes over needs no longer than a second.
+    if (adjudicators_.size() == 1) pause_ms = std::min(pause_ms * 2, kReconnectPauseMaxMs);
   }
 }
 
 bool CcGateway::RunSession() {
   const auto session = std::make_shared<Session>();
-  session->stream = adjudicator_->Session(&session->context);
+  session->stream = leader().stub->Session(&session->context);
   page_refused_ = false;
   OfferPage();
   outbox_.SendAllAgain();
@@ -289,7 +315,7 @@ bool CcGateway::RunSession() {
     channel_.sessions.fetch_add(1, std::memory_order_relaxed);
     if (ever_connected_) channel_.reconnects.fetch_add(1, std::memory_order_relaxed);
     ever_connected_ = true;
-    log_.Add(CC_LOG_INFO, "connected to the adjudicator at \"" + address_ + "\"");
+    log_.Add(CC_LOG_INFO, "connected to the adjudicator at \"" + leader().address + "\"");
   };
   session->stream->WaitForInitialMetadata();
   if (session->context.GetServerInitialMetadata().contains(concord::kSessionAdmitted)) admit();
@@ -316,11 +342,11 @@ bool CcGateway::RunSession() {
   write_lock.unlock();
   outbox_.SendAllAgain();  // nothing is under way any more for which the pump would hold others back
   if (admitted && !stopping_)
-    log_.Add(CC_LOG_WARNING, "lost the session with the adjudicator at \"" + address_ + "\": " + ReasonOf(status) +
-                                 "; requests wait until it is back");
+    log_.Add(CC_LOG_WARNING, "lost the session with the adjudicator at \"" + leader().address +
+                                 "\": " + ReasonOf(status) + "; requests wait until it is back");
   else if (!stopping_ && IsNew(ReasonOf(status), &session_troubles_))
-    log_.Add(CC_LOG_WARNING, "got no session with the adjudicator at \"" + address_ + "\": " + ReasonOf(status) +
-                                 "; requests wait until there is one");
+    log_.Add(CC_LOG_WARNING, "got no session with the adjudicator at \"" + leader().address +
+                                 "\": " + ReasonOf(status) + "; requests wait until there is one");
   return admitted;
 }
 
@@ -374,10 +400,7 @@ void CcGateway::AnswerReadLsn() {
       read_lsn_waiters_.clear();
     }
     proto::ReadLsnReply reply;
-    const grpc::Status status = calls_.Run(kCallTimeoutMs, [&](grpc::ClientContext* context) {
-      return adjudicator_->ReadLsn(context, proto::ReadLsnRequest(), &reply);
-    });
-    if (status.ok()) {
+    if (AskReadLsn(&leader(), adjudicators_.size() > 1 ? kConnectMs : kCallTimeoutMs, &reply)) {
       CcAnswer answer = {};
       answer.outcome = CC_COMMITTED;
       answer.lsn = reply.committed_lsn();
@@ -413,6 +436,7 @@ void CcGateway::Keep() {
     if (now < due) continue;
     due = now + std::chrono::milliseconds(report_ms_);
     if (!cc_channel_connected(&channel_)) continue;
+    LookForNewLeader();
     ReportReaders();
     SendDrops();
     // A new epoch's leader does not know the page; nor does one that was restarted.
@@ -442,14 +466,29 @@ void CcGateway::ReportReaders() {
   }
 }
 
+// A session with one that does not know that it is none any more would last.
+void CcGateway::LookForNewLeader() {
+  const size_t present = leader_;
+  for (size_t i = 0; i < adjudicators_.size(); i++) {
+    Adjudicator* const other = adjudicators_[i].get();
+    proto::ReadLsnReply reply;
+    if (i == present || other->channel->GetState(/*try_to_connect=*/true) != GRPC_CHANNEL_READY ||
+        !AskReadLsn(other, kConnectMs, &reply) || reply.epoch() <= epoch_)
+      continue;
+    const std::lock_guard lock(mutex_);
+    if (session_ != nullptr) session_->context.TryCancel();
+  }
+}
+
 void CcGateway::OfferPage() {
   if (page_ == nullptr) return;
   page_offered_us_ = NowUs();
   proto::OfferPageRequest request;
   request.set_path(page_path_);
   proto::OfferPageReply reply;
-  const grpc::Status status = calls_.Run(
-      kCallTimeoutMs, [&](grpc::ClientContext* context) { return adjudicator_->OfferPage(context, request, &reply); });
+  Adjudicator& to = leader();
+  const grpc::Status status = to.calls.Run(
+      kCallTimeoutMs, [&](grpc::ClientContext* context) { return to.stub->OfferPage(context, request, &reply); });
   switch (status.error_code()) {
     case grpc::StatusCode::UNIMPLEMENTED:
     case grpc::StatusCode::NOT_FOUND:
@@ -511,11 +550,13 @@ std::string CcGateway::StatusText() {
     else
       text.append(part).append(".error=").append(status.error_message()).append("\n");
   };
+  Adjudicator& at = leader();
+  const auto journal = proto::Journal::NewStub(at.channel);
   ask(
-      &calls_, "adjudicator", [&](auto... a) { return adjudicator_->GetStatus(a...); },
-      proto::AdjudicatorStatusRequest(), proto::AdjudicatorStatus());
+      &at.calls, "adjudicator", [&](auto... a) { return at.stub->GetStatus(a...); }, proto::AdjudicatorStatusRequest(),
+      proto::AdjudicatorStatus());
   ask(
-      &calls_, "journal", [&](auto... a) { return journal_->GetStatus(a...); }, proto::JournalStatusRequest(),
+      &at.calls, "journal", [&](auto... a) { return journal->GetStatus(a...); }, proto::JournalStatusRequest(),
       proto::JournalStatus());
   ask(
       &storage_calls_, "storage", [&](auto... a) { return storage_->GetStatus(a...); }, proto::StorageStatusRequest(),

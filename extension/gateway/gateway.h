@@ -6,6 +6,10 @@
 //   read LSN  one ReadLsn call answers all that waited for one when it began
 //   keeper    reports the lowest read LSN, offers the LSN page, sends drops, answers status requests
 //
+// There may be several adjudicators, of which one leads at a time. The session thread asks them in turn; the keeper
+// asks the others from time to time, since a leader that has lost its epoch without noticing (a stopped process) ends
+// no session.
+//
 // While the sidecar is away nothing is refused: requests wait, and their backends' own time-outs bound that. What was
 // sent and not answered is sent again in the next session, with the same token.
 //
@@ -51,6 +55,14 @@ struct CcGateway {
     std::mutex write_mutex;
     bool broken = false;  // under write_mutex
   };
+  struct Adjudicator {
+    explicit Adjudicator(const std::string& at);
+    const std::string address;
+    concord::Calls calls;
+    const std::shared_ptr<grpc::Channel> channel;
+    const std::unique_ptr<concord::proto::Adjudicator::Stub> stub;
+    std::string distrust;  // session only: why the address is not connected to
+  };
   struct Waiter {
     int slot;
     uint64_t sequence;
@@ -63,8 +75,11 @@ struct CcGateway {
 
   // session
   void KeepSession();
+  // The one that the session is with, or is sought at.
+  Adjudicator& leader() { return *adjudicators_[leader_]; }
   bool IsTrusted();
   bool IsLeaderThere();
+  bool AskReadLsn(Adjudicator* adjudicator, int timeout_ms, concord::proto::ReadLsnReply* reply);
   bool IsOurCluster();
   bool RunSession();  // true if the adjudicator has let it in
   void OnVerdict(const concord::proto::Verdict& verdict);
@@ -78,6 +93,7 @@ struct CcGateway {
   // keeper
   void Keep();
   void ReportReaders();
+  void LookForNewLeader();
   void OfferPage();
   std::string StatusText();
 
@@ -85,7 +101,6 @@ struct CcGateway {
   bool Pause(int ms);
 
   CcChannel& channel_;
-  const std::string address_;
   const std::string page_path_;
   const std::string qp_id_;
   const int report_ms_;
@@ -95,14 +110,12 @@ struct CcGateway {
   void (*const log_function_)(int level, const char* message);
 
   concord::LogQueue log_;
+  std::vector<std::unique_ptr<Adjudicator>> adjudicators_;
+  std::atomic<size_t> leader_ = 0;
   const std::string storage_address_;
-  concord::Calls calls_;
   concord::Calls storage_calls_;
   concord::Outbox outbox_;
-  std::shared_ptr<grpc::Channel> grpc_channel_;
-  std::unique_ptr<concord::proto::Adjudicator::Stub> adjudicator_;
-  std::unique_ptr<concord::proto::Journal::Stub> journal_;
-  std::shared_ptr<grpc::Channel> storage_channel_;  // the same one, if the roles share an address
+  std::shared_ptr<grpc::Channel> storage_channel_;  // the only adjudicator's, if the roles share an address
   std::unique_ptr<concord::proto::Storage::Stub> storage_;
   const concord::LsnPage* page_ = nullptr;
 
@@ -116,13 +129,13 @@ struct CcGateway {
   std::atomic<bool> stopping_ = false;      // stop_, for the pump
   std::atomic<bool> page_refused_ = false;  // by this session's leader
   std::atomic<uint64_t> known_committed_ = 0;
+  std::atomic<uint64_t> epoch_ = 0;  // of the leader that was found last
   std::atomic<bool> drops_in_flight_ = false;
   int64_t page_offered_us_ = 0;                  // keeper only
   uint64_t drop_sequence_ = 0;                   // of who set drops_in_flight_
   bool ever_connected_ = false;                  // session only
   std::set<std::string> session_troubles_;       // session only: why none was let in since the last that was
   std::set<std::string> report_troubles_;        // keeper only: why no report has come through since the last that did
-  std::string distrust_;                         // session only: why the address is not connected to
   bool foreign_ = false;                         // session only: the sidecar was of another cluster
   std::vector<concord::OutRequestPtr> partial_;  // pump only: requests of which pieces are missing, by slot
 

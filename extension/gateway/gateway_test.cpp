@@ -63,7 +63,8 @@ class FakeAdjudicator : public proto::Adjudicator::Service {
     const std::lock_guard lock(mutex_);
     return dropped_.size();
   }
-  std::atomic<bool> break_session = false, refuse_sessions = false, older = false;
+  std::atomic<bool> break_session = false, refuse_sessions = false, older = false, stands_by = false;
+  std::atomic<uint64_t> epoch = 1;
   std::atomic<int> refused = 0;
   std::atomic<int> offers = 0, read_lsn_calls = 0, abandons = 0, commits_seen = 0;
   std::atomic<uint64_t> last_lsn = 100;
@@ -119,9 +120,10 @@ class FakeAdjudicator : public proto::Adjudicator::Service {
   }
 
   grpc::Status ReadLsn(grpc::ServerContext*, const proto::ReadLsnRequest*, proto::ReadLsnReply* reply) override {
+    if (stands_by) return {grpc::StatusCode::UNAVAILABLE, "another one leads"};
     read_lsn_calls++;
     reply->set_committed_lsn(last_lsn);
-    reply->set_epoch(1);
+    reply->set_epoch(epoch);
     return grpc::Status::OK;
   }
   grpc::Status OfferPage(grpc::ServerContext*, const proto::OfferPageRequest*, proto::OfferPageReply*) override {
@@ -198,7 +200,8 @@ class GatewayTest : public testing::Test {
   }
   void StartGateway() {
     CcGatewayOptions options = {};
-    options.address = address_.c_str();
+    options.address = (addresses_.empty() ? address_ : addresses_).c_str();
+    options.storage_address = addresses_.empty() ? nullptr : address_.c_str();
     options.page_path = page_path_.c_str();
     options.qp_id = "test";
     options.report_ms = 20;
@@ -246,12 +249,85 @@ class GatewayTest : public testing::Test {
     void operator()(char* p) const { std::free(p); }
   };
   std::string directory_, address_, page_path_;
+  std::string addresses_;  // of several adjudicators
   std::unique_ptr<char, Free> memory_;
   FakeAdjudicator adjudicator_;
   FakeStorage storage_;
   std::unique_ptr<grpc::Server> server_;
   CcGateway* gateway_ = nullptr;
 };
+
+// A second adjudicator beside the one of the fixture, and one that is not there.
+class GatewayOfManyTest : public GatewayTest {
+ protected:
+  void SetUp() override {
+    GatewayTest::SetUp();
+    StartServer();
+    const std::string other = "unix:" + directory_ + "/other";
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(other, grpc::InsecureServerCredentials());
+    builder.RegisterService(&other_);
+    other_server_ = builder.BuildAndStart();
+    ASSERT_NE(other_server_, nullptr);
+    addresses_ = "unix:" + directory_ + "/nobody, " + address_ + "," + other;
+  }
+  void TearDown() override {
+    GatewayTest::TearDown();
+    other_server_->Shutdown(std::chrono::system_clock::now());
+  }
+
+  FakeAdjudicator other_;
+  std::unique_ptr<grpc::Server> other_server_;
+};
+
+TEST_F(GatewayOfManyTest, FindsTheOneThatLeads) {
+  adjudicator_.stands_by = true;
+  StartGateway();
+  EXPECT_EQ(Commit(0, WriteSet(1)).outcome, CC_COMMITTED);
+  EXPECT_EQ(other_.tokens().size(), 1u);
+  EXPECT_EQ(adjudicator_.tokens().size(), 0u);
+}
+
+TEST_F(GatewayOfManyTest, AsksTheNextLeaderWithTheSameToken) {
+  other_.stands_by = true;
+  StartGateway();
+  EXPECT_EQ(Commit(0, WriteSet(1)).outcome, CC_COMMITTED);
+  adjudicator_.break_session = adjudicator_.stands_by = true;
+  Put(0, CC_REQ_COMMIT, WriteSet(2));
+  EXPECT_TRUE(Eventually([&] { return adjudicator_.commits_seen == 2; }));
+  other_.epoch = 2;
+  other_.stands_by = false;
+  EXPECT_EQ(Await(0).outcome, CC_COMMITTED);
+  EXPECT_EQ(other_.tokens().size(), 1u);
+  EXPECT_EQ(other_.tokens().begin()->first, adjudicator_.tokens().rbegin()->first);
+}
+
+// As a stopped process does: it takes what it is sent, and says nothing.
+TEST_F(GatewayOfManyTest, LeavesALeaderThatHasBeenReplacedWithoutSayingSo) {
+  other_.stands_by = true;
+  adjudicator_.Follow([](const proto::CommitRequest&, proto::Verdict*) { return false; });
+  StartGateway();
+  Put(0, CC_REQ_COMMIT, WriteSet(1));
+  ASSERT_TRUE(Eventually([&] { return adjudicator_.commits_seen == 1; }));
+  other_.epoch = 2;
+  other_.stands_by = false;
+  EXPECT_EQ(Await(0).outcome, CC_COMMITTED);
+  EXPECT_EQ(other_.tokens().size(), 1u);
+}
+
+// A standby that has not heard of the present epoch yet.
+TEST_F(GatewayOfManyTest, StaysWithTheNewerEpoch) {
+  other_.stands_by = true;
+  adjudicator_.epoch = 5;
+  StartGateway();
+  AwaitConnected();
+  other_.epoch = 4;
+  other_.stands_by = false;
+  usleep(200'000);
+  EXPECT_EQ(Commit(0, WriteSet(1)).outcome, CC_COMMITTED);
+  EXPECT_EQ(adjudicator_.tokens().size(), 1u);
+  EXPECT_EQ(channel()->reconnects, 0u);
+}
 
 TEST_F(GatewayTest, ConnectsToNobodyWhoMayBeAnother) {
   const auto distrust = [this](uid_t user) { return SocketDistrust(address_, user); };

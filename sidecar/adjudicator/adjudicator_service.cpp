@@ -58,6 +58,7 @@ grpc::Status AdjudicatorService::Session(grpc::ServerContext* context, SessionSt
   {
     const std::lock_guard lock(mutex_);
     if (stopping_) return ToGrpc({Code::kShutdown, "the adjudicator is ending"});
+    if (options_.standby && state_ != State::kLeading) return ToGrpc({Code::kUnavailable, "another adjudicator leads"});
     if (sessions_.size() >= options_.max_sessions) {
       const Status status(Code::kTooLarge,
                           "the adjudicator has its " + std::to_string(options_.max_sessions) + " sessions already");
@@ -248,7 +249,11 @@ void AdjudicatorService::Count(const Decision& decision) {
 grpc::Status AdjudicatorService::ReadLsn(grpc::ServerContext*, const proto::ReadLsnRequest*,
                                          proto::ReadLsnReply* reply) {
   const std::lock_guard lock(mutex_);
-  if (state_ != State::kLeading && !Vouching()) return ToGrpc(down_reason_);
+  if (!MayVouch())
+    return ToGrpc(
+        state_ != State::kLeading
+            ? down_reason_
+            : Status(Code::kUnavailable, "too few journal nodes have confirmed lately that this is the leader"));
   reply->set_committed_lsn(committed_);
   reply->set_epoch(epoch_);
   return grpc::Status::OK;

@@ -1,6 +1,9 @@
 // The Adjudicator service: leads an epoch of the journal, decides what gateways send, answers when it is durable
 // (docs/adjudicator.md).
 //
+// Where several processes may lead, those that do not stand by (standby.h): they let nobody in, follow the journal, and
+// take over when its nodes say that nobody can lead.
+//
 // Threads: one of gRPC for each Session (reads requests, decides, writes to the journal), one that leads (takes over,
 // releases what the local replica did not apply in time, takes over again), the journal writer's readers and the local
 // replica's thread (settle what is durable and applied), and a watchdog. All of them but the watchdog write verdicts,
@@ -11,6 +14,8 @@
 // Invariants:
 //  - A COMMITTED verdict leaves only after the journal has the record on a write quorum and the LSN pages show its LSN.
 //  - Verdicts of commits leave in LSN order on each stream.
+//  - Where the journal is not this process's own, the word that it gives for the newest committed LSN, by page and by
+//    ReadLsn, is good for as long as a write quorum has promised to let nobody else commit (journal/writer_lease.h).
 //  - When an append fails, what is in flight and not durable gets IN_DOUBT: the journal alone knows, and the next term,
 //    this process's own or another's, reads it there by the token.
 //  - Where the journal is this process's own, nobody else can commit. So a full disk and a failed sync end the commits,
@@ -31,10 +36,12 @@
 
 #include "proto/adjudicator.grpc.pb.h"
 #include "sidecar/adjudicator/adjudicator.h"
+#include "sidecar/adjudicator/journal_rejoin.h"
 #include "sidecar/adjudicator/journal_takeover.h"
 #include "sidecar/adjudicator/journal_writer.h"
 #include "sidecar/adjudicator/lsn_pages.h"
 #include "sidecar/adjudicator/session_stream.h"
+#include "sidecar/adjudicator/standby.h"
 #include "sidecar/metastore/metastore.h"
 #include "sidecar/rpc/refusals.h"
 
@@ -59,7 +66,10 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
     size_t max_unapplied_bytes = 8u << 20;
     int unapplied_wait_ms = 1000;
     int full_tick_ms = 60'000;  // while the replica is full, LSNs go on so often: what nobody commits becomes old
-    int apply_grace_ms = 20;    // how long a durable record waits for the local replica; up to twice that
+    // Other processes may lead, too: the metastore and the journal are shared with them.
+    bool standby = false;
+    int64_t lease_ms = 500;   // of a journal that is not this process's own
+    int apply_grace_ms = 20;  // how long a durable record waits for the local replica; up to twice that
   };
 
   AdjudicatorService(const Options& options, Metastore* metastore);
@@ -135,6 +145,10 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   // Null, or why a record of that size cannot be taken now. What is refused here was not decided, so nothing is undone.
   const char* NoRoomFor(size_t bytes, bool frees_space) const;
   bool Vouching() const;
+  // Whether what is released may be told as the newest commit: nobody else can have committed anything yet.
+  bool MayVouch() const;
+  // How long that stays so. LsnPages::kForever, where the journal is this process's own.
+  int64_t VouchUntilUs() const;
   void Send(RecordType type, std::string_view body, Lsn prev, Lsn lsn, const Waiter& waiter, const Token& token);
   static void Answer(const Waiter& waiter, const Decision& decision);
   void Count(const Decision& decision);
@@ -142,6 +156,8 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   // Leadership.
   void LeadLoop();
   void WatchLoop();
+  // Waits until nobody else leads. False when stopping.
+  bool AwaitTurn();
   Status TakeOver();
   Status AcquireEpoch(uint64_t* epoch);
   void StepDown(const Status& reason);
@@ -178,6 +194,8 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   bool stopping_ = false;
   bool stopped_ = false;
   bool started_ = false;
+  std::shared_ptr<Standby> standby_;  // while another process leads, and then of the takeover
+  uint64_t led_epoch_ = 0;            // the newest that this process has led
   uint64_t epoch_ = 0;
   uint64_t epoch_above_ = 0;    // what a journal node is sealed at
   Lsn committed_ = kNoLsn;      // released: published, verdicts up to it are queued
@@ -193,6 +211,7 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   int64_t full_tick_us_ = 0;           // of the last record while it was full
   std::unique_ptr<Adjudicator> core_;  // while starting or leading; in kDown only with trouble_
   std::shared_ptr<JournalWriter> writer_;
+  std::unique_ptr<JournalRejoin> rejoin_;  // of the writer
   Status down_reason_{Code::kUnavailable, "not started"};
   std::deque<InFlight> in_flight_;  // in LSN order
   size_t in_flight_bytes_ = 0;

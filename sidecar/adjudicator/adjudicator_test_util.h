@@ -26,10 +26,12 @@ namespace concord {
 class CountingMetastore : public Metastore {
  public:
   Status ReadLeader(Leader* leader) override {
+    const std::lock_guard lock(mutex_);
     *leader = leader_;
     return Status::Ok();
   }
   Status AcquireLeadership(const Leader& self, uint64_t seen, uint64_t above, uint64_t* epoch) override {
+    const std::lock_guard lock(mutex_);
     if (seen != leader_.epoch) return {Code::kConflict, "not the newest"};
     *epoch = std::max(seen, above) + 1;
     leader_ = {*epoch, self.id, self.address};
@@ -40,7 +42,8 @@ class CountingMetastore : public Metastore {
   void Cancel() override {}
 
  private:
-  Leader leader_;  // only the leading thread asks
+  std::mutex mutex_;
+  Leader leader_;  // guarded by mutex_
 };
 
 inline Token MakeToken(uint64_t number) {

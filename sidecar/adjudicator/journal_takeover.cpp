@@ -11,8 +11,6 @@
 namespace concord {
 namespace {
 
-constexpr size_t kCopyBatchBytes = 4u << 20;
-
 template <typename F>
 void ForEachAtOnce(size_t count, F f) {
   if (count == 1) return f(0);
@@ -37,7 +35,7 @@ Status JournalTakeover::Run(const std::function<void(Lsn)>& begin, const std::fu
   Status reason;
   for (const Node& node : sealed_) {
     if (node.status.ok()) {
-      members_.push_back(node.stub);
+      members_.push_back(node.index);
     } else {
       reason = node.status;
       RoleLog("adjudicator")->warn("journal node left out epoch={} reason=\"{}\"", epoch_, reason.ToString());
@@ -47,8 +45,10 @@ Status JournalTakeover::Run(const std::function<void(Lsn)>& begin, const std::fu
     return reason.code() == Code::kStaleEpoch || reason.code() == Code::kNoSpace
                ? reason
                : Status(Code::kNoQuorum, "too few journal nodes hold the same log: " + reason.ToString());
-  begin(last_lsn_);
-  return Replay(source, replay);
+  const bool goes_on =
+      options_.replayed != kNoLsn && options_.replayed <= last_lsn_ && options_.replayed + 1 >= source.seal.first_lsn();
+  if (!goes_on) begin(last_lsn_);
+  return Replay(source, goes_on ? options_.replayed : kNoLsn, replay);
 }
 
 Status JournalTakeover::Seal() {
@@ -60,6 +60,7 @@ Status JournalTakeover::Seal() {
   std::vector<uint64_t> sealed_epochs(count, 0);
   ForEachAtOnce(count, [&](size_t i) {
     Node& node = nodes[i];
+    node.index = i;
     node.stub = ensemble_.nodes[i];
     if (ensemble_.meet) {
       CancellableContext meeting(cancellation_);
@@ -83,6 +84,10 @@ Status JournalTakeover::Seal() {
   for (size_t i = 0; i < count; i++) {
     if (nodes[i].status.ok()) {
       sealed_.push_back(nodes[i]);
+      const proto::SealReply& seal = nodes[i].seal;
+      if (seal.lease_epoch() != options_.own_epoch)
+        lease_until_ =
+            std::max(lease_until_, std::chrono::steady_clock::now() + std::chrono::milliseconds(seal.lease_left_ms()));
     } else if (reason.code() != Code::kStaleEpoch) {
       reason = nodes[i].status;
     }
@@ -98,86 +103,23 @@ Status JournalTakeover::Seal() {
 }
 
 Status JournalTakeover::Equalise(const Node& source, Node* node) {
-  // Two logs that hold the same (epoch, LSN) are the same up to there: one leader an epoch, and each record names the
-  // one before it.
   if (node == &source || node->end() == source.end()) return Status::Ok();
-  Lsn common = kNoLsn;
-  Status status = FindCommon(source, *node, &common);
-  if (!status.ok()) return status;
-  if (node->seal.last_lsn() > common) {
-    CancellableContext context(cancellation_);
-    SetDeadline(&context);
-    proto::TruncateRequest request;
-    request.set_epoch(epoch_);
-    request.set_lsn(common);
-    proto::TruncateReply reply;
-    status = FromGrpc(node->stub->Truncate(context.get(), request, &reply));
-    if (!status.ok()) return status;
-  }
-  return common == source.seal.last_lsn() ? Status::Ok() : Copy(source, common, *node);
+  LogEqualiser equaliser({.epoch = epoch_,
+                          .write_quorum = ensemble_.write_quorum,
+                          .committed_lsn = committed_lsn_,
+                          .call_timeout_ms = options_.call_timeout_ms},
+                         cancellation_);
+  return equaliser.Run(source.stub.get(), last_lsn_, node->stub.get(), node->seal);
 }
 
-Status JournalTakeover::FindCommon(const Node& source, const Node& node, Lsn* common) {
-  // What a node knows as committed is in the chosen log, so they cannot differ before that.
-  *common = node.seal.committed_lsn();
-  if (node.end().lsn == *common) return Status::Ok();
-  FrameTail ours(source.stub.get(), *common, cancellation_);
-  FrameTail theirs(node.stub.get(), *common, cancellation_);
-  for (;;) {
-    Frame our_frame, their_frame;
-    Status status = theirs.Next(&their_frame);
-    if (status.ok()) status = ours.Next(&our_frame);
-    if (status.code() == Code::kNotFound) return Status::Ok();
-    if (!status.ok()) return status;
-    if (our_frame.epoch != their_frame.epoch || our_frame.lsn != their_frame.lsn) return Status::Ok();
-    *common = our_frame.lsn;
-  }
-}
-
-Status JournalTakeover::Copy(const Node& source, Lsn after, const Node& node) {
-  FrameTail tail(source.stub.get(), after, cancellation_);
-  CancellableContext context(cancellation_);
-  const auto stream = node.stub->Append(context.get());
-  proto::AppendRequest request;
-  request.set_epoch(epoch_);
-  request.set_committed_lsn(committed_lsn_);
-  request.set_write_quorum(ensemble_.write_quorum);
-  bool alive = true;
-  for (Status status; alive && status.ok();) {
-    Lsn last = after;
-    request.clear_frames();
-    Frame frame;
-    while (request.frames().size() < kCopyBatchBytes && (status = tail.Next(&frame)).ok()) {
-      AppendFrame(request.mutable_frames(), frame.epoch, frame.lsn, frame.prev_lsn, frame.record);
-      last = frame.lsn;
-    }
-    if (!status.ok() && status.code() != Code::kNotFound) {
-      context->TryCancel();
-      (void)stream->Finish();
-      return status;
-    }
-    if (last == after) break;
-    (void)stream->Write(request);  // if it is broken, Read tells
-    // One batch at a time: this is the rare path, and so nothing piles up.
-    proto::AppendReply reply;
-    do {
-      alive = stream->Read(&reply);
-    } while (alive && reply.synced_lsn() != kNoLsn && reply.synced_lsn() < last);
-    if (reply.synced_lsn() < last) break;  // the node has failed: Finish tells why
-    after = last;
-  }
-  stream->WritesDone();
-  const Status status = FromGrpc(stream->Finish());
-  if (status.ok() && after != last_lsn_) return {Code::kUnavailable, "a journal's tail ended early"};
-  return status;
-}
-
-Status JournalTakeover::Replay(const Node& source, const std::function<Status(const Frame&)>& replay) {
+Status JournalTakeover::Replay(const Node& source, Lsn after, const std::function<Status(const Frame&)>& replay) {
   if (last_lsn_ == kNoLsn) return Status::Ok();
-  const Lsn reach = static_cast<Lsn>(options_.replay_us) << kLsnCounterBits;
-  Lsn after = last_lsn_ > reach ? last_lsn_ - reach : kNoLsn;
-  // What has been trimmed away cannot be asked for, and nothing more is trimmed before we append.
-  after = std::max<Lsn>(after, source.seal.first_lsn() - 1);
+  if (after == kNoLsn) {
+    const Lsn reach = static_cast<Lsn>(options_.replay_us) << kLsnCounterBits;
+    if (last_lsn_ > reach) after = last_lsn_ - reach;
+    // What has been trimmed away cannot be asked for, and nothing more is trimmed before we append.
+    after = std::max<Lsn>(after, source.seal.first_lsn() - 1);
+  }
   FrameTail tail(source.stub.get(), after, cancellation_);
   Lsn replayed = after;
   Frame frame;

@@ -4,51 +4,70 @@
 #include <cassert>
 
 #include "core/frame.h"
+#include "core/lsn_page.h"
 #include "sidecar/rpc/log.h"
 
 namespace concord {
+namespace {
+
+constexpr int64_t kHeartbeatsPerLease = 5;
+// The node's clock may run slower than ours by this part of the lease.
+constexpr int64_t kClockDrift = 50;
+
+}  // namespace
 
 JournalWriter::JournalWriter(const std::vector<std::shared_ptr<proto::Journal::StubInterface>>& nodes,
-                             const Options& options, std::function<void(Lsn)> on_committed,
-                             std::function<void(const Status&)> on_failed)
+                             const std::vector<size_t>& members, const Options& options,
+                             std::function<void(Lsn)> on_committed, std::function<void(const Status&)> on_failed)
     : options_(options),
       on_committed_(std::move(on_committed)),
       on_failed_(std::move(on_failed)),
-      alive_(nodes.size()),
+      alive_(members.size()),
+      appended_(options.last_lsn),
       committed_(options.committed_lsn) {
-  assert(nodes.size() >= options.write_quorum);
+  assert(members.size() >= options.write_quorum);
   for (const auto& stub : nodes) {
     nodes_.push_back(std::make_unique<Node>());
     nodes_.back()->stub = stub;
+    nodes_.back()->failed = true;
   }
+  for (const size_t member : members) nodes_[member]->failed = false;
 }
 
 JournalWriter::~JournalWriter() { Stop(); }
 
 void JournalWriter::Start() {
+  const std::lock_guard lock(mutex_);
   for (const auto& node : nodes_) {
-    node->link = options_.local_node != nullptr && nodes_.size() == 1 ? OpenLocalAppend(options_.local_node)
-                                                                      : OpenRemoteAppend(node->stub);
+    if (!node->failed) Open(node.get());
   }
-  for (const auto& node : nodes_) {
-    node->reader = std::thread([this, n = node.get()] { ReadLoop(n); });
-    node->writer = std::thread([this, n = node.get()] { WriteLoop(n); });
-  }
+}
+
+// Needs mutex_.
+void JournalWriter::Open(Node* node) {
+  node->ended = false;
+  node->link = options_.local_node != nullptr && nodes_.size() == 1 ? OpenLocalAppend(options_.local_node)
+                                                                    : OpenRemoteAppend(node->stub);
+  node->reader = std::thread([this, node] { ReadLoop(node); });
+  node->writer = std::thread([this, node] { WriteLoop(node); });
 }
 
 void JournalWriter::Append(Lsn lsn, Lsn prev_lsn, std::string_view head, std::string_view rest) {
   const size_t size = kFrameHeaderSize + head.size() + rest.size();
   const std::lock_guard lock(mutex_);
+  appended_ = lsn;
   for (const auto& node : nodes_) {
-    if (node->failed) continue;
+    if (node->failed && !node->joining) continue;
     if (node->queue.empty() || node->queue.back().size() + size > kBatchBytes) node->queue.emplace_back();
     AppendFrame(&node->queue.back(), options_.epoch, lsn, prev_lsn, head, rest);
     node->queued_bytes += size;
-    if (node->queued_bytes > options_.max_lag_bytes) {
-      RoleLog("adjudicator")->warn("journal node given up for this epoch epoch={} reason=\"too slow\"", options_.epoch);
-      Fail(node.get());
+    if (node->queued_bytes <= options_.max_lag_bytes) continue;
+    if (!node->failed) {
+      RoleLog("adjudicator")
+          ->warn("journal node falls behind, and is to catch up epoch={} reason=\"too slow\"", options_.epoch);
       node->link->Cancel();  // so that its reader ends
     }
+    Fail(node.get());
   }
 }
 
@@ -68,6 +87,11 @@ void JournalWriter::WriteOne(Node* node, std::unique_lock<std::mutex>* lock) {
   request.set_epoch(options_.epoch);
   request.set_write_quorum(options_.write_quorum);
   request.set_committed_lsn(committed_);
+  node->sent_us = BoottimeUs();
+  if (options_.lease_ms > 0) {
+    request.set_lease_ms(static_cast<uint64_t>(options_.lease_ms));
+    request.set_sent_us(static_cast<uint64_t>(node->sent_us));
+  }
   if (!node->queue.empty()) {
     node->queued_bytes -= node->queue.front().size();
     request.set_frames(std::move(node->queue.front()));
@@ -87,13 +111,23 @@ void JournalWriter::WriteOne(Node* node, std::unique_lock<std::mutex>* lock) {
 bool JournalWriter::HasWork(const Node& node) const {
   if (node.failed || lost_ || stopping_) return false;
   // A quorum of one commits by syncing; others must be told what is committed, also when nothing more is appended.
-  return !node.queue.empty() || (options_.write_quorum > 1 && node.told_committed < committed_);
+  return !node.queue.empty() || (options_.write_quorum > 1 && node.told_committed < committed_) ||
+         (options_.lease_ms > 0 && BoottimeUs() >= HeartbeatDueUs(node));
+}
+
+int64_t JournalWriter::HeartbeatDueUs(const Node& node) const {
+  return node.sent_us + options_.lease_ms * 1000 / kHeartbeatsPerLease;
 }
 
 void JournalWriter::WriteLoop(Node* node) {
   std::unique_lock lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [&] { return (HasWork(*node) && !node->writing) || node->failed || lost_ || stopping_; });
+    const auto ready = [&] { return (HasWork(*node) && !node->writing) || node->failed || lost_ || stopping_; };
+    if (options_.lease_ms == 0) {
+      changed_.wait(lock, ready);
+    } else if (!changed_.wait_for(lock, std::chrono::microseconds(HeartbeatDueUs(*node) - BoottimeUs()), ready)) {
+      continue;
+    }
     if (node->failed || lost_ || stopping_) return;
     WriteOne(node, &lock);
   }
@@ -102,7 +136,7 @@ void JournalWriter::WriteLoop(Node* node) {
 void JournalWriter::ReadLoop(Node* node) {
   proto::AppendReply reply;
   while (node->link->Read(&reply)) {
-    if (reply.synced_lsn() == kNoLsn) {
+    if (reply.failed()) {
       // The node has failed and waits for us to be done, so that it can end the call with its reason.
       std::unique_lock lock(mutex_);
       Fail(node);
@@ -110,6 +144,10 @@ void JournalWriter::ReadLoop(Node* node) {
       lock.unlock();
       node->link->WritesDone();
       continue;
+    }
+    if (reply.heard_us() != 0) {
+      const std::lock_guard lock(mutex_);
+      node->heard_us = std::max(node->heard_us, static_cast<int64_t>(reply.heard_us()));
     }
     Acknowledge(node, reply.synced_lsn());
   }
@@ -124,9 +162,10 @@ void JournalWriter::ReadLoop(Node* node) {
     if (status.ok()) status = {Code::kUnavailable, "the journal node ended the stream"};
     lock.lock();
     alive_--;
+    node->ended = true;
     if (!stopping_)
       RoleLog("adjudicator")
-          ->warn("journal node lost for this epoch epoch={} reason=\"{}\"", options_.epoch, status.ToString());
+          ->warn("journal node lost, until it answers again epoch={} reason=\"{}\"", options_.epoch, status.ToString());
     // A fence is final even if a quorum seems to be left: another leader is taking over.
     if (!lost_ && (alive_ < options_.write_quorum || status.code() == Code::kStaleEpoch)) lost_ = lost = true;
     lost = lost && !stopping_;
@@ -151,8 +190,8 @@ void JournalWriter::Acknowledge(Node* node, Lsn synced) {
 
 // Needs mutex_. Nothing more is written to the node.
 void JournalWriter::Fail(Node* node) {
-  if (node->failed) return;
   node->failed = true;
+  node->joining = false;
   node->queue.clear();
   node->queued_bytes = 0;
   changed_.notify_all();
@@ -163,6 +202,74 @@ Lsn JournalWriter::Committed() const {
   std::vector<Lsn> synced;
   for (const auto& node : nodes_) synced.push_back(node->synced);
   return QuorumLsn(std::move(synced), options_.write_quorum);
+}
+
+std::vector<size_t> JournalWriter::Absent() {
+  std::vector<size_t> absent;
+  const std::lock_guard lock(mutex_);
+  for (size_t i = 0; i < nodes_.size(); i++) {
+    if (nodes_[i]->ended) absent.push_back(i);
+  }
+  return absent;
+}
+
+bool JournalWriter::BeginJoin(size_t node, Lsn* end, size_t* source) {
+  Node* const joining = nodes_[node].get();
+  // They have left their loops, or are about to.
+  if (joining->reader.joinable()) joining->reader.join();
+  if (joining->writer.joinable()) joining->writer.join();
+  std::unique_lock lock(mutex_);
+  joining->joining = true;
+  *end = appended_;
+  const auto over = [&] { return !joining->joining || joins_ended_ || lost_ || stopping_; };
+  changed_.wait(lock, [&] { return committed_ >= *end || over(); });
+  const auto found = std::find_if(nodes_.begin(), nodes_.end(),
+                                  [&](const auto& member) { return !member->failed && member->synced >= *end; });
+  if (found == nodes_.end() || over()) {
+    Fail(joining);
+    return false;
+  }
+  *source = static_cast<size_t>(found - nodes_.begin());
+  return true;
+}
+
+bool JournalWriter::Join(size_t node) {
+  const std::lock_guard lock(mutex_);
+  Node* const joining = nodes_[node].get();
+  if (!joining->joining || lost_ || stopping_) return false;
+  joining->joining = joining->failed = false;
+  joining->told_committed = kNoLsn;
+  alive_++;
+  Open(joining);
+  return true;
+}
+
+void JournalWriter::AbandonJoin(size_t node) {
+  const std::lock_guard lock(mutex_);
+  Fail(nodes_[node].get());
+}
+
+void JournalWriter::EndJoins() {
+  const std::lock_guard lock(mutex_);
+  joins_ended_ = true;
+  changed_.notify_all();
+}
+
+Lsn JournalWriter::committed() {
+  const std::lock_guard lock(mutex_);
+  return committed_;
+}
+
+int64_t JournalWriter::LeaseUntilUs() {
+  if (options_.lease_ms == 0) return std::numeric_limits<int64_t>::max();
+  const std::lock_guard lock(mutex_);
+  if (lost_ || stopping_ || alive_ < options_.write_quorum) return 0;
+  std::vector<int64_t> heard;
+  for (const auto& node : nodes_) heard.push_back(node->heard_us);
+  std::nth_element(heard.begin(), heard.begin() + (options_.write_quorum - 1), heard.end(), std::greater<>());
+  const int64_t oldest_us = heard[options_.write_quorum - 1];
+  const int64_t lease_us = options_.lease_ms * 1000;
+  return oldest_us == 0 ? 0 : oldest_us + lease_us - lease_us / kClockDrift;
 }
 
 void JournalWriter::Stop() {

@@ -5,10 +5,17 @@
 // a wake-up where commits come one by one; where they come close together it had better go and take the next, as one
 // write and one sync then carry many.
 //
+// A node that is not among the members, or fails, may join (JournalRejoin brings it up to date): BeginJoin says where
+// its log must end, and from there on its frames are queued; Join opens its stream.
+//
+// With Options::lease_ms every node hears from the writer several times in that long, and the writer knows how long W
+// of them have promised to wait for it (sidecar/journal/writer_lease.h).
+//
 // Thread-safe. Invariants:
 //  - Frames go to every node in the order of Append.
 //  - `on_committed` is called with L only when W nodes have synced every frame up to L.
 //  - `on_failed` is called once, when fewer than W nodes are left; nothing is committed after it.
+//  - What a node is given up or fails with costs no more memory than Options::max_lag_bytes.
 // Callbacks come from the writer's own threads, or from one that is in Flush, with none of its locks held. What may be
 // queued is bounded by the caller, who knows what is not yet committed; a node that falls further behind than
 // Options::max_lag_bytes is given up.
@@ -17,6 +24,7 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -38,15 +46,18 @@ class JournalWriter {
   struct Options {
     uint64_t epoch = 0;
     uint32_t write_quorum = 1;
+    Lsn last_lsn = kNoLsn;  // where the log ends
     Lsn committed_lsn = kNoLsn;
     size_t max_lag_bytes = 256u << 20;
+    int64_t lease_ms = 0;  // 0: there is no other who could lead, so none is needed
     // The only node, if it is of this process: appended to without gRPC.
     journal::JournalNode* local_node = nullptr;
   };
 
-  // All nodes end at the same record.
-  JournalWriter(const std::vector<std::shared_ptr<proto::Journal::StubInterface>>& nodes, const Options& options,
-                std::function<void(Lsn)> on_committed, std::function<void(const Status&)> on_failed);
+  // `members`: of the nodes, those whose logs end at Options::last_lsn.
+  JournalWriter(const std::vector<std::shared_ptr<proto::Journal::StubInterface>>& nodes,
+                const std::vector<size_t>& members, const Options& options, std::function<void(Lsn)> on_committed,
+                std::function<void(const Status&)> on_failed);
   ~JournalWriter();
 
   // Opens the streams.
@@ -56,6 +67,21 @@ class JournalWriter {
   // Sees to it that what is queued is written. `more_to_come`: the caller expects to queue more at once, so it is not
   // held up; otherwise it may block as long as a single node needs.
   void Flush(bool more_to_come);
+  // Until when nobody else can have committed anything, in microseconds of BoottimeUs; 0: that is over, or has not
+  // begun.
+  int64_t LeaseUntilUs();
+  // Joining, by one thread that has ended before Stop. The nodes that frames do not go to:
+  std::vector<size_t> Absent();
+  // Queues for one of them what is appended from now on. `*end`: the record before; `*source`: a member that has it
+  // synced. Waits until there is one; false if the epoch ends first.
+  bool BeginJoin(size_t node, Lsn* end, size_t* source);
+  // Its log ends there: it is a member, unless it has fallen too far behind meanwhile.
+  bool Join(size_t node);
+  void AbandonJoin(size_t node);
+  // From any thread: BeginJoin returns, and refuses from now on.
+  void EndJoins();
+  Lsn committed();
+
   // Ends the streams and the threads; no callback comes after it. Not from a callback.
   void Stop();
 
@@ -67,17 +93,23 @@ class JournalWriter {
     size_t queued_bytes = 0;
     Lsn told_committed = kNoLsn;
     Lsn synced = kNoLsn;
+    int64_t sent_us = 0;   // of the last request
+    int64_t heard_us = 0;  // and of the last one that the node is known to have taken
     bool writing = false;  // some thread is in link->Write
-    bool failed = false;
+    bool failed = false;   // no stream, or an ended one
+    bool ended = true;     // and its threads have nothing more to do with it
+    bool joining = false;  // then: its frames are queued
     std::thread reader;
     std::thread writer;
   };
 
+  void Open(Node* node);
   void WriteOne(Node* node, std::unique_lock<std::mutex>* lock);
   void WriteLoop(Node* node);
   void ReadLoop(Node* node);
   void Acknowledge(Node* node, Lsn synced);
   bool HasWork(const Node& node) const;
+  int64_t HeartbeatDueUs(const Node& node) const;
   void Fail(Node* node);
   Lsn Committed() const;
 
@@ -89,9 +121,11 @@ class JournalWriter {
   std::condition_variable changed_;  // work for a writer thread, or `writing` has become false
   std::vector<std::unique_ptr<Node>> nodes_;
   size_t alive_ = 0;
+  Lsn appended_ = kNoLsn;
   Lsn committed_ = kNoLsn;
   bool lost_ = false;  // fewer than W nodes are left
   bool stopping_ = false;
+  bool joins_ended_ = false;
 };
 
 }  // namespace concord

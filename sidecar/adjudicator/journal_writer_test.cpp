@@ -28,7 +28,7 @@ TEST(JournalWriter, ANodeTooFarBehindIsGivenUpAndTheOthersGoOn) {
   std::atomic<Lsn> committed = kNoLsn;
   std::atomic<bool> failed = false;
   JournalWriter writer(
-      {first.stub(), second.stub(), slow.stub()}, {.epoch = 1, .write_quorum = 2, .max_lag_bytes = 10000},
+      {first.stub(), second.stub(), slow.stub()}, {0, 1, 2}, {.epoch = 1, .write_quorum = 2, .max_lag_bytes = 10000},
       [&](Lsn lsn) { committed = lsn; }, [&](const Status&) { failed = true; });
   writer.Start();
   slow.Hold(true);

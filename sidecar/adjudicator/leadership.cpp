@@ -13,6 +13,13 @@ namespace concord {
 namespace {
 
 constexpr int kDrainMs = 500;
+constexpr int64_t kRenewalsPerLease = 10;
+
+// Another process was faster, in the metastore or at the journal.
+bool LostTheRace(const Status& status) {
+  return status.code() == Code::kConflict || status.code() == Code::kStaleEpoch;
+}
+
 constexpr Decision kInDoubt{.code = Code::kInDoubt, .reason = "the journal failed before the verdict"};
 
 }  // namespace
@@ -33,6 +40,7 @@ void AdjudicatorService::Stop() {
     std::unique_lock lock(mutex_);
     if (stopping_) return;
     stopping_ = true;
+    if (standby_ != nullptr) standby_->Cancel();
     changed_.notify_all();
     progress_.notify_all();
     progress_.wait_for(lock, std::chrono::milliseconds(kDrainMs),
@@ -65,6 +73,7 @@ void AdjudicatorService::LeadLoop() {
   int backoff_ms = options_.backoff_ms_min;
   std::string last_failure;
   for (;;) {
+    if (options_.standby && !AwaitTurn()) return;
     const Status status = TakeOver();
     std::unique_lock lock(mutex_);
     if (status.ok()) {
@@ -83,15 +92,17 @@ void AdjudicatorService::LeadLoop() {
         if (ticking != nullptr) ticking->Flush(/*more_to_come=*/false);
         lock.lock();
       }
-    } else if (!stopping_ && status.ToString() != last_failure) {
+    } else if (!stopping_ && !(options_.standby && LostTheRace(status)) && status.ToString() != last_failure) {
       last_failure = status.ToString();
       log->error("cannot lead, so no commit is decided; will try again reason=\"{}\"", last_failure);
       if (status.code() == Code::kIoError && trouble_ != Code::kIoError && options_.on_journal_broken)
         options_.on_journal_broken(status);
     }
     const auto writer = std::move(writer_);
+    auto rejoin = std::move(rejoin_);
     writer_.reset();
     lock.unlock();
+    rejoin.reset();
     if (writer != nullptr) writer->Stop();
     lock.lock();
     if (trouble_ == Code::kIoError) {
@@ -109,8 +120,11 @@ void AdjudicatorService::LeadLoop() {
 
 void AdjudicatorService::WatchLoop() {
   std::unique_lock lock(mutex_);
-  while (!watch_.wait_for(lock, std::chrono::milliseconds(LsnPages::kRenewMs), [&] { return stopped_; })) {
-    if (state_ == State::kLeading || Vouching()) pages_.Renew();
+  const int64_t renew_ms = ensemble_.local_node != nullptr
+                               ? LsnPages::kRenewMs
+                               : std::min<int64_t>(options_.lease_ms / kRenewalsPerLease, LsnPages::kRenewMs);
+  while (!watch_.wait_for(lock, std::chrono::milliseconds(renew_ms), [&] { return stopped_; })) {
+    if (MayVouch()) pages_.Renew(VouchUntilUs());
     for (const SessionPtr& session : sessions_) session->CancelIfStuck();
   }
 }
@@ -130,13 +144,36 @@ Status AdjudicatorService::AcquireEpoch(uint64_t* epoch) {
   return metastore_->AcquireLeadership(options_.self, newest.epoch, epoch_above_, epoch);
 }
 
+bool AdjudicatorService::AwaitTurn() {
+  Standby::Options options{.limits = options_.limits, .replay_us = options_.takeover.replay_us};
+  std::shared_ptr<Standby> standby;
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return false;
+    if (standby_ == nullptr) standby_ = std::make_shared<Standby>(ensemble_, options);
+    standby = standby_;
+  }
+  return standby->AwaitTurn();
+}
+
 Status AdjudicatorService::TakeOver() {
   uint64_t epoch = 0;
   Status status = AcquireEpoch(&epoch);
   if (!status.ok()) return status;
 
-  auto core = std::make_unique<Adjudicator>(options_.limits);
-  JournalTakeover takeover(ensemble_, epoch, options_.takeover, &cancellation_);
+  JournalTakeover::Options options = options_.takeover;
+  std::unique_ptr<Adjudicator> core;
+  {
+    std::unique_lock lock(mutex_);
+    options.own_epoch = led_epoch_;
+    const auto standby = std::move(standby_);
+    standby_.reset();
+    lock.unlock();
+    if (standby != nullptr) core = standby->Take();
+  }
+  if (core == nullptr) core = std::make_unique<Adjudicator>(options_.limits);
+  options.replayed = core->last_lsn();
+  JournalTakeover takeover(ensemble_, epoch, options, &cancellation_);
   uint64_t frames = 0;
   status = takeover.Run([&](Lsn last_lsn) { core->Reset(last_lsn); },
                         [&](const Frame& frame) {
@@ -144,6 +181,8 @@ Status AdjudicatorService::TakeOver() {
                           return core->Replay(frame);
                         });
   std::unique_lock lock(mutex_);
+  if (status.ok() && ensemble_.local_node == nullptr)
+    progress_.wait_until(lock, takeover.lease_until(), [&] { return stopping_; });
   if (status.ok() && takeover.last_lsn() < committed_)
     status = {Code::kCorruption, "the journal ends at " + LsnText(takeover.last_lsn()) + ", but " +
                                      LsnText(committed_) + " was committed"};
@@ -159,15 +198,19 @@ Status AdjudicatorService::TakeOver() {
   }
 
   auto writer = std::make_shared<JournalWriter>(
-      takeover.members(),
+      ensemble_.nodes, takeover.members(),
       JournalWriter::Options{.epoch = epoch,
                              .write_quorum = ensemble_.write_quorum,
+                             .last_lsn = takeover.last_lsn(),
                              .committed_lsn = takeover.committed_lsn(),
+                             .lease_ms = ensemble_.local_node != nullptr ? 0 : options_.lease_ms,
                              .local_node = ensemble_.local_node},
       [this, epoch](Lsn lsn) { OnCommitted(epoch, lsn); },
       [this, epoch](const Status& failure) { OnFailed(epoch, failure); });
   writer->Start();
   writer_ = writer;
+  if (ensemble_.nodes.size() > 1)
+    rejoin_ = std::make_unique<JournalRejoin>(ensemble_, JournalRejoin::Options{.epoch = epoch}, writer.get());
   core_ = std::move(core);
   epoch_ = epoch;
   state_ = State::kStarting;
@@ -184,7 +227,8 @@ Status AdjudicatorService::TakeOver() {
   if (leading) {
     state_ = State::kLeading;
     trouble_ = Code::kOk;
-    pages_.Lead(epoch, committed_);
+    led_epoch_ = epoch;
+    pages_.Lead(epoch, committed_, VouchUntilUs());
     changed_.notify_all();
   }
   status = leading ? Status::Ok() : stopping_ ? Status(Code::kShutdown, "ending") : down_reason_;
@@ -255,6 +299,14 @@ bool AdjudicatorService::TickWhileFull() {
     Send(RecordType::kAbandon, {reinterpret_cast<const char*>(nobody.data()), nobody.size()}, prev, decision.lsn, {},
          {});
   return fresh;
+}
+
+bool AdjudicatorService::MayVouch() const {
+  return Vouching() || (state_ == State::kLeading && BoottimeUs() < VouchUntilUs());
+}
+
+int64_t AdjudicatorService::VouchUntilUs() const {
+  return ensemble_.local_node != nullptr ? LsnPages::kForever : writer_ == nullptr ? 0 : writer_->LeaseUntilUs();
 }
 
 // Nobody else can write to a journal that is this process's own, as long as it has not been sealed by another.
@@ -370,6 +422,10 @@ void AdjudicatorService::StepDown(const Status& reason) {
   std::sort(touched.begin(), touched.end());
   touched.erase(std::unique(touched.begin(), touched.end()), touched.end());
   for (const SessionPtr& session : touched) session->Flush();
+  if (!options_.standby) return;
+  // Their clients are to look for the leader.
+  const std::lock_guard lock(mutex_);
+  for (const SessionPtr& session : sessions_) session->Cancel();
 }
 
 // Needs mutex_. Answers what was in flight when the disk was found full, now that the journal has been read again: what

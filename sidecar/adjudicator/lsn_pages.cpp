@@ -86,9 +86,10 @@ Status LsnPages::Offer(const std::string& path) {
   return Status::Ok();
 }
 
-void LsnPages::Lead(uint64_t epoch, Lsn committed) {
+void LsnPages::Lead(uint64_t epoch, Lsn committed, int64_t until_us) {
   const std::lock_guard lock(mutex_);
   leading_ = true;
+  until_us_ = until_us;
   epoch_ = epoch;
   committed_ = committed;
   for (const auto& [path, mapping] : pages_) Vouch(*mapping);
@@ -101,11 +102,12 @@ void LsnPages::Publish(Lsn committed) {
   for (const auto& [path, mapping] : pages_) mapping->page->committed.store(committed, std::memory_order_release);
 }
 
-void LsnPages::Renew() {
+void LsnPages::Renew(int64_t until_us) {
   const std::lock_guard lock(mutex_);
+  until_us_ = until_us;
   std::erase_if(pages_, [](const auto& entry) { return !entry.second->StillThere(); });
   if (!leading_) return;
-  const int64_t until = BoottimeUs() + kLeaseUs;
+  const int64_t until = LeaseUntilUs();
   for (const auto& [path, mapping] : pages_) mapping->page->lease_until_us.store(until, std::memory_order_release);
 }
 
@@ -122,7 +124,7 @@ void LsnPages::Vouch(const Mapping& mapping) {
   page->epoch.store(epoch_, std::memory_order_relaxed);
   page->committed.store(committed_, std::memory_order_relaxed);
   page->magic.store(kLsnPageMagic, std::memory_order_release);
-  page->lease_until_us.store(BoottimeUs() + kLeaseUs, std::memory_order_release);
+  page->lease_until_us.store(LeaseUntilUs(), std::memory_order_release);
 }
 
 Status LsnPages::Remember(const std::string& added) {

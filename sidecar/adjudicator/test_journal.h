@@ -140,6 +140,7 @@ class TestJournal final : public proto::Journal::Service {
         }
         committed_ = std::max<Lsn>(committed_, request.write_quorum() == 1 ? Last() : request.committed_lsn());
         reply.set_synced_lsn(Last());
+        reply.set_heard_us(request.sent_us());
       }
       stream->Write(reply);
     }

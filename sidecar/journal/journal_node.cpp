@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "core/lsn_page.h"
 #include "sidecar/journal/file.h"
 #include "sidecar/lsn_text.h"
 
@@ -17,6 +18,9 @@ int64_t SteadyMs() {
   return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now().time_since_epoch())
       .count();
 }
+
+// For leases: it goes on while the machine sleeps.
+int64_t BoottimeMs() { return BoottimeUs() / 1000; }
 
 int64_t UnixUs() {
   return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::system_clock::now().time_since_epoch())
@@ -47,7 +51,10 @@ Status JournalNode::Open(JournalNodeOptions options, std::unique_ptr<JournalNode
 }
 
 JournalNode::JournalNode(JournalNodeOptions options, std::unique_ptr<SegmentLog> log, LeaseTable leases)
-    : options_(std::move(options)), log_(std::move(log)), leases_(std::move(leases)) {
+    : options_(std::move(options)),
+      log_(std::move(log)),
+      writer_lease_(log_->state().sealed_epoch, BoottimeMs()),
+      leases_(std::move(leases)) {
   const SegmentLog::State state = log_->state();
   sealed_epoch_ = state.sealed_epoch;
   accepted_lsn_ = synced_lsn_ = state.last_lsn;
@@ -94,7 +101,10 @@ Status JournalNode::Seal(uint64_t epoch, SealResult* result) {
     accepted_epoch_ = state.last_epoch;
   }
   taking_over_ = true;
-  *result = {state.last_epoch, state.last_lsn, state.first_lsn, committed_lsn_};
+  const int64_t now_ms = BoottimeMs();
+  writer_lease_.Seal(epoch, now_ms);
+  *result = {state.last_epoch,           state.last_lsn, state.first_lsn, committed_lsn_, writer_lease_.LeftMs(now_ms),
+             writer_lease_.lease_epoch()};
   return Status::Ok();
 }
 
@@ -166,6 +176,7 @@ Status JournalNode::Enqueue(const AppendInput& input, BatchRef batch, uint64_t* 
     queue_.push_back(std::move(batch));
     taking_over_ = false;
   }
+  writer_lease_.Hear(input.epoch, input.lease_ms, BoottimeMs());
   write_quorum_ = input.write_quorum;
   writer_committed_lsn_ = std::max(writer_committed_lsn_, input.committed_lsn);
   AdvanceCommitted();
@@ -222,6 +233,17 @@ Status JournalNode::Append(AppendInput input) {
 Status JournalNode::CheckEpoch(uint64_t epoch) const {
   const std::lock_guard lock(mutex_);
   return CheckEpochLocked(epoch);
+}
+
+void JournalNode::LoseWriter(uint64_t epoch) {
+  const std::lock_guard lock(mutex_);
+  writer_lease_.Leave(epoch);
+}
+
+JournalNode::Writer JournalNode::writer() const {
+  const std::lock_guard lock(mutex_);
+  const int64_t now_ms = BoottimeMs();
+  return {writer_lease_.Live(now_ms), writer_lease_.LeftMs(now_ms)};
 }
 
 Status JournalNode::CheckEpochLocked(uint64_t epoch) const {

@@ -26,6 +26,7 @@
 #include "core/status.h"
 #include "sidecar/journal/lease_table.h"
 #include "sidecar/journal/segment_log.h"
+#include "sidecar/journal/writer_lease.h"
 
 namespace concord::journal {
 
@@ -42,6 +43,7 @@ struct AppendInput {
   Lsn committed_lsn = kNoLsn;  // what the writer knows to be on a quorum
   uint32_t write_quorum = 0;
   std::string frames;  // may be empty
+  int64_t lease_ms = 0;
 };
 
 // Who has leases, of the file beside the segments. kNotFound: there is none; kInvalid: of another version.
@@ -55,6 +57,8 @@ class JournalNode {
   struct SealResult {
     uint64_t last_epoch;
     Lsn last_lsn, first_lsn, committed_lsn;
+    int64_t lease_left_ms;
+    uint64_t lease_epoch;
   };
   // kStaleEpoch if a higher epoch was seen. Frames of earlier epochs that are queued and not written are refused.
   // Nothing is trimmed from then on until the epoch's first frames come: whoever sealed reads from first_lsn on.
@@ -72,6 +76,13 @@ class JournalNode {
   Status Append(AppendInput input);
   // Ok if a writer of this epoch is welcome now.
   Status CheckEpoch(uint64_t epoch) const;
+  // The stream of this epoch's writer has ended.
+  void LoseWriter(uint64_t epoch);
+  struct Writer {
+    bool live;
+    int64_t lease_left_ms;
+  };
+  Writer writer() const;
 
   // Waits until something after `after_lsn` is committed. The committed LSN then; also on timeout and shutdown.
   Lsn WaitCommitted(Lsn after_lsn, std::chrono::milliseconds timeout);
@@ -120,6 +131,7 @@ class JournalNode {
   Lsn writer_committed_lsn_ = kNoLsn;
   uint32_t write_quorum_ = 0;  // of the writer; 0 until it has told
   bool taking_over_ = false;   // sealed, and nothing was appended since
+  WriterLease writer_lease_;
 
   mutable std::mutex trim_mutex_;  // held over a trim; taken before mutex_
   LeaseTable leases_;              // guarded by trim_mutex_

@@ -60,7 +60,7 @@ class JournalService::AppendStream {
     Serve();
     other.join();
     Sync();
-    service_->LeaveWriterSeat(context_);
+    service_->LeaveWriterSeat(context_, epoch_);
     const std::lock_guard lock(state_mutex_);
     return status_;
   }
@@ -89,11 +89,17 @@ class JournalService::AppendStream {
     if (!seated_) {
       status = service_->TakeWriterSeat(context_, request->epoch());
       seated_ = status.ok();
+      epoch_ = request->epoch();
     }
+    const bool heartbeat = request->frames().empty();
     AppendInput input{request->epoch(), request->committed_lsn(), request->write_quorum(),
-                      std::move(*request->mutable_frames())};
+                      std::move(*request->mutable_frames()),
+                      static_cast<int64_t>(std::min<uint64_t>(request->lease_ms(), WriterLease::kLeaseMsMax))};
     if (status.ok()) status = node_->Submit(std::move(input));
-    if (status.ok()) return true;
+    if (status.ok()) {
+      Hear(request->sent_us(), heartbeat);
+      return true;
+    }
     ended_ = true;
     Fail(status);
     return false;
@@ -119,8 +125,22 @@ class JournalService::AppendStream {
     const std::lock_guard lock(write_mutex_);
     if (synced <= acknowledged_) return;  // the other thread's later sync was told first
     acknowledged_ = synced;
+    Reply();
+  }
+
+  // A request was taken. Of one with frames that is told when they are synced.
+  void Hear(uint64_t sent_us, bool answer) {
+    if (sent_us == 0) return;
+    const std::lock_guard lock(write_mutex_);
+    heard_us_ = sent_us;
+    if (answer) Reply();
+  }
+
+  // Needs write_mutex_.
+  void Reply() {
     proto::AppendReply reply;
-    reply.set_synced_lsn(synced);
+    reply.set_synced_lsn(acknowledged_);
+    reply.set_heard_us(heard_us_);
     stream_->Write(reply);  // a client that has gone shows in Read
   }
 
@@ -140,8 +160,10 @@ class JournalService::AppendStream {
       told = std::exchange(told_failure_, true);
     }
     if (!told) {
+      proto::AppendReply failed;
+      failed.set_failed(true);
       const std::lock_guard lock(write_mutex_);
-      stream_->Write(proto::AppendReply());
+      stream_->Write(failed);
     }
     ended_ = true;     // not before: a client that is still writing is read from until it reads itself
     if (told) return;  // the other thread waits for this one
@@ -155,11 +177,13 @@ class JournalService::AppendStream {
   Stream* const stream_;
 
   std::mutex read_mutex_;  // the right to read from the stream, and to submit
-  bool seated_ = false;    // guarded by read_mutex_
+  bool seated_ = false;    // guarded by read_mutex_, as is
+  uint64_t epoch_ = 0;     // of the first request
   std::atomic<bool> ended_ = false;
 
   std::mutex write_mutex_;  // the right to write to the stream
   Lsn acknowledged_ = kNoLsn;
+  uint64_t heard_us_ = 0;
 
   std::mutex state_mutex_;
   std::condition_variable changed_;
@@ -182,9 +206,10 @@ Status JournalService::TakeWriterSeat(grpc::ServerContext* context, uint64_t epo
   return Status::Ok();
 }
 
-void JournalService::LeaveWriterSeat(grpc::ServerContext* context) {
+void JournalService::LeaveWriterSeat(grpc::ServerContext* context, uint64_t epoch) {
   const std::lock_guard lock(mutex_);
   if (writer_ != context) return;
+  node_->LoseWriter(epoch);
   writer_ = nullptr;
   seat_free_.notify_all();
 }
@@ -258,6 +283,8 @@ grpc::Status JournalService::Seal(grpc::ServerContext*, const proto::SealRequest
   reply->set_last_lsn(result.last_lsn);
   reply->set_first_lsn(result.first_lsn);
   reply->set_committed_lsn(result.committed_lsn);
+  reply->set_lease_left_ms(static_cast<uint64_t>(result.lease_left_ms));
+  reply->set_lease_epoch(result.lease_epoch);
   RoleLog("journal")->info("sealed: takes records of the newest epoch only epoch={} last_epoch={} last_lsn={}",
                            request->epoch(), result.last_epoch, LsnText(result.last_lsn));
   return grpc::Status::OK;
@@ -281,6 +308,7 @@ grpc::Status JournalService::ReportCheckpoint(grpc::ServerContext*, const proto:
   refusals_.Note("ReportCheckpoint", status);
   if (!status.ok()) return ToGrpc(status);
   reply->set_trimmed_lsn(trimmed);
+  reply->set_committed_lsn(node_->state().committed_lsn);
   return grpc::Status::OK;
 }
 
@@ -297,6 +325,9 @@ grpc::Status JournalService::GetStatus(grpc::ServerContext*, const proto::Journa
   reply->set_bytes(state.bytes);
   reply->set_syncs(state.syncs);
   reply->set_base_lsn(state.base_lsn);
+  const JournalNode::Writer writer = node_->writer();
+  reply->set_writer_live(writer.live);
+  reply->set_lease_left_ms(static_cast<uint64_t>(writer.lease_left_ms));
   for (const LeaseTable::Listed& lease : node_->Leases()) {
     proto::ReplicaLease* to = reply->add_leases();
     to->set_replica_id(lease.replica_id);

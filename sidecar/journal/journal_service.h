@@ -43,7 +43,7 @@ class JournalService final : public proto::Journal::Service {
   class Registration;
 
   Status TakeWriterSeat(grpc::ServerContext* context, uint64_t epoch);
-  void LeaveWriterSeat(grpc::ServerContext* context);
+  void LeaveWriterSeat(grpc::ServerContext* context, uint64_t epoch);
   bool stopping();
 
   JournalNode* const node_;

@@ -56,7 +56,7 @@ class JournalServiceTest : public testing::Test {
   static Lsn AwaitSynced(AppendCall* call, Lsn lsn) {
     proto::AppendReply reply;
     while (reply.synced_lsn() < lsn && call->Read(&reply)) {
-      if (reply.synced_lsn() == kNoLsn) call->WritesDone();  // the node has failed, and wants to say why
+      if (reply.failed()) call->WritesDone();  // the node has failed, and wants to say why
     }
     return reply.synced_lsn();
   }

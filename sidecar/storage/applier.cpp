@@ -26,11 +26,11 @@ int64_t SteadyUs() {
 
 }  // namespace
 
-void Applier::Start(std::shared_ptr<grpc::Channel> journal, journal::JournalNode* local) {
+void Applier::Start(const std::vector<std::shared_ptr<grpc::Channel>>& journals, journal::JournalNode* local) {
   local_ = local;
-  asks_ = options_.meet && local_ == nullptr;
-  met_.store(!asks_, std::memory_order_release);
-  stub_ = proto::Journal::NewStub(std::move(journal));
+  for (const auto& journal : journals) journals_.push_back(proto::Journal::NewStub(journal));
+  met_ = std::vector<std::atomic<bool>>(journals.size());
+  told_.resize(journals.size());
   started_us_ = SteadyUs();
   started_at_ = replica_->applied();
   if (local_ != nullptr) replay_to_ = local_->state().last_lsn;
@@ -57,7 +57,7 @@ void Applier::Stop() {
 std::shared_ptr<TailLink> Applier::OpenTail(Lsn after_lsn) {
   std::lock_guard lock(mutex_);
   if (stopping()) return nullptr;
-  tail_ = local_ != nullptr ? OpenLocalTail(local_, after_lsn) : OpenRemoteTail(stub_.get(), after_lsn);
+  tail_ = IsLocal(followed_) ? OpenLocalTail(local_, after_lsn) : OpenRemoteTail(journals_[followed_].get(), after_lsn);
   return tail_;
 }
 
@@ -72,22 +72,23 @@ bool Applier::Sleep(int64_t us) {
   return !stopping();
 }
 
-Status Applier::Meet() {
+Status Applier::Meet(size_t journal) {
   Status status;
-  if (asks_) {
+  if (options_.meet && !IsLocal(journal)) {
     CancellableContext context(&meeting_);
     context->set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(kMeetMs));
-    status = options_.meet(context.get());
+    status = options_.meet(journal, context.get());
   }
-  met_.store(status.ok(), std::memory_order_release);
+  met_[journal].store(status.ok(), std::memory_order_release);
   return status;
 }
 
 void Applier::Run() {
   int64_t backoff_us = kBackoffMinUs;
+  size_t trimmed = 0;  // nodes in a row that no longer have what is needed
   while (!stopping()) {
     const Lsn before = replica_->applied();
-    Status ended = Meet();
+    Status ended = Meet(followed_);
     Status status = ended.code() == Code::kInvalid ? ended : Status::Ok();
     if (ended.ok()) {
       const auto tail = OpenTail(replica_->resume_from());
@@ -95,7 +96,7 @@ void Applier::Run() {
       status = Follow(tail.get());
       if (status.ok() && !stopping()) ended = tail->Finish();
       CloseTail();
-      met_.store(!asks_, std::memory_order_release);
+      if (!IsLocal(followed_)) met_[followed_].store(!options_.meet, std::memory_order_release);
     }
     if (stopping()) return;
     if (!status.ok()) {
@@ -105,15 +106,18 @@ void Applier::Run() {
       return;
     }
     if (replica_->applied() != before) backoff_us = kBackoffMinUs;
-    if (ended.code() == Code::kTooOld) {
+    trimmed = ended.code() == Code::kTooOld ? trimmed + 1 : 0;
+    if (trimmed == journals_.size()) {
       RoleLog("storage")->error(
           "storage replica {} is at LSN {}, and the journal has trimmed what follows; stop the server, restore a "
           "backup of the whole Concord directory, and start again ({})",
           replica_->directory(), LsnText(replica_->applied()), ended.message());
       backoff_us = kTrimmedRetryUs;
+      trimmed = 0;
     } else {
       RoleLog("storage")->debug("tail of the journal ended: {}", ended.ToString());
     }
+    followed_ = (followed_ + 1) % journals_.size();
     if (Status s = Maintain(); !s.ok())
       RoleLog("storage")->error("storage replica {}: maintenance failed and is tried again: {}", replica_->directory(),
                                 s.ToString());
@@ -214,27 +218,41 @@ Status Applier::Maintain() {
 }
 
 void Applier::ReportLoop() {
-  bool told = false;
+  Lsn applied = kNoLsn;    // a round ago
+  Lsn committed = kNoLsn;  // as some node said then
   do {
-    if (!met_.load(std::memory_order_acquire)) continue;
-    const auto context = std::make_shared<grpc::ClientContext>();
-    {
-      std::lock_guard lock(mutex_);
-      if (stopping()) return;
-      report_ = context;
+    if (journals_.size() > 1 && committed > applied && replica_->applied() == applied) {
+      const std::lock_guard lock(mutex_);
+      if (tail_ != nullptr) tail_->Cancel();
     }
-    context->set_deadline(std::chrono::system_clock::now() + std::chrono::microseconds(options_.report_interval_us));
-    proto::ReportCheckpointRequest request;
-    proto::ReportCheckpointReply reply;
-    request.set_replica_id(options_.replica_id);
-    request.set_checkpoint_lsn(replica_->checkpoint());
-    request.set_lease_ms(static_cast<uint64_t>(options_.lease_ms));
-    const grpc::Status s = stub_->ReportCheckpoint(context.get(), request, &reply);
-    if (!s.ok() && !std::exchange(told, true))
-      RoleLog("storage")->info("the journal was not told of the checkpoint and keeps its records until it is: {}",
-                               s.error_message());
-    if (s.ok()) told = false;
+    applied = replica_->applied();
+    committed = kNoLsn;
+    for (size_t journal = 0; journal < journals_.size() && !stopping(); journal++)
+      committed = std::max(committed, Report(journal));
   } while (Sleep(options_.report_interval_us));
+}
+
+Lsn Applier::Report(size_t journal) {
+  // One that is not followed is met here.
+  if (!met_[journal].load(std::memory_order_acquire) && (journals_.size() == 1 || !Meet(journal).ok())) return kNoLsn;
+  const auto context = std::make_shared<grpc::ClientContext>();
+  {
+    std::lock_guard lock(mutex_);
+    if (stopping()) return kNoLsn;
+    report_ = context;
+  }
+  context->set_deadline(std::chrono::system_clock::now() + std::chrono::microseconds(options_.report_interval_us));
+  proto::ReportCheckpointRequest request;
+  proto::ReportCheckpointReply reply;
+  request.set_replica_id(options_.replica_id);
+  request.set_checkpoint_lsn(replica_->checkpoint());
+  request.set_lease_ms(static_cast<uint64_t>(options_.lease_ms));
+  const grpc::Status status = journals_[journal]->ReportCheckpoint(context.get(), request, &reply);
+  if (!status.ok() && !told_[journal])
+    RoleLog("storage")->info("the journal was not told of the checkpoint and keeps its records until it is: {}",
+                             status.error_message());
+  told_[journal] = !status.ok();
+  return status.ok() ? reply.committed_lsn() : kNoLsn;
 }
 
 }  // namespace concord

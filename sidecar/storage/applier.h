@@ -1,6 +1,9 @@
 // The thread that follows the journal: it tails the frames after the applied LSN, applies what has arrived in one LMDB
-// transaction, and between batches collects garbage and takes checkpoints. It also keeps the replica's lease on the
-// journal, so that nothing is trimmed that a restart would need.
+// transaction, and between batches collects garbage and takes checkpoints. It also keeps the replica's lease on all
+// journal nodes, so that nothing is trimmed that a restart would need.
+//
+// One journal node is followed at a time, as all of them tell the same. When its stream ends, the next one is; and also
+// when another one knows of a commit that has not come for a whole report interval: the one followed is cut off.
 //
 // A frame is applied by the thread that received it, and the time that it waits there is bounded by one slice of
 // maintenance.
@@ -17,6 +20,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "proto/journal.grpc.pb.h"
 #include "sidecar/journal/tail_link.h"
@@ -31,9 +35,9 @@ struct ApplierOptions {
   int64_t report_interval_us = 1'000'000;
   size_t max_batch_bytes = 4u << 20;  // of frames in one LMDB transaction
   size_t maintenance_budget = 256;    // versions removed in one slice, about a millisecond
-  // Before each connection to a journal that is not of this process: Ok if it is of this replica's cluster, kInvalid if
-  // not; others are tried again. Empty: any journal is.
-  std::function<Status(grpc::ClientContext*)> meet;
+  // Before each connection to a journal node that is not of this process: Ok if it is of this replica's cluster,
+  // kInvalid if not; after anything else it is asked again. Empty: any node is.
+  std::function<Status(size_t journal, grpc::ClientContext*)> meet;
   // The replica cannot go on (damaged bytes, a failed sync, a journal of another cluster). Called once, from the
   // applier's thread.
   std::function<void(const Status&)> on_failure;
@@ -50,14 +54,15 @@ class Applier {
   Applier(Replica* replica, ApplierOptions options) : replica_(replica), options_(std::move(options)) {}
   ~Applier() { Stop(); }
 
-  // `local`: the journal node, if it is of this process; frames then come straight from it.
-  void Start(std::shared_ptr<grpc::Channel> journal, journal::JournalNode* local = nullptr);
+  // `local`: the first of the journal nodes, if it is of this process; its frames then come straight from it.
+  void Start(const std::vector<std::shared_ptr<grpc::Channel>>& journals, journal::JournalNode* local = nullptr);
   void Stop();
 
  private:
   void Run();
-  // Whether the journal may be followed: asked before anything else is said to it.
-  Status Meet();
+  bool IsLocal(size_t journal) const { return journal == 0 && local_ != nullptr; }
+  // Whether a journal node may be spoken to: asked before anything else is said to it.
+  Status Meet(size_t journal);
   // Until the stream ends, or an error that ends the applier.
   Status Follow(TailLink* tail);
   Status ApplyWithRetry(std::string_view frames);
@@ -66,6 +71,8 @@ class Applier {
   // One slice, and a checkpoint if due.
   Status Maintain();
   void ReportLoop();
+  // To one journal node. What it knows as committed; kNoLsn if it does not answer.
+  Lsn Report(size_t journal);
   Status CheckRoom();
   // Tells and logs a change.
   void TellRoom(const Status& room, bool stuck);
@@ -78,7 +85,8 @@ class Applier {
 
   Replica* const replica_;
   const ApplierOptions options_;
-  std::unique_ptr<proto::Journal::Stub> stub_;
+  std::vector<std::unique_ptr<proto::Journal::Stub>> journals_;
+  size_t followed_ = 0;  // of the applier's thread
   journal::JournalNode* local_ = nullptr;
   bool more_maintenance_ = true;
   int64_t maintained_us_ = 0;
@@ -91,8 +99,8 @@ class Applier {
   bool scarce_ = false;
 
   std::atomic<bool> stopping_ = false;
-  bool asks_ = false;              // whose journal it is
-  std::atomic<bool> met_ = false;  // the journal of this connection is ours
+  std::vector<std::atomic<bool>> met_;  // which journal nodes are known to be ours
+  std::vector<bool> told_;              // of the reporter: that a node does not answer
   Cancellation meeting_;
   std::mutex mutex_;
   std::condition_variable wake_;

@@ -2,7 +2,7 @@
 //
 //   Open           before the gRPC server is built: recovers the environment
 //   service()      registered with the server
-//   Start          with a channel to the journal (the server's own in-process channel, or another machine's)
+//   Start          with channels to the journal nodes (the server's own in-process channel, or other machines')
 //   StopFollowing  before the server's Shutdown: leaves the journal (a call on an in-process channel of a server that
 //   is
 //                  shut down crashes in gRPC 1.51), and calls that wait for an applied LSN end
@@ -12,6 +12,7 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "sidecar/storage/applier.h"
 #include "sidecar/storage/replica.h"
@@ -36,9 +37,9 @@ class StorageRole {
 
   grpc::Service* service() { return &service_; }
   Replica* replica() { return replica_.get(); }
-  // `local`: the journal node, if it is of this process.
-  void Start(std::shared_ptr<grpc::Channel> journal, journal::JournalNode* local = nullptr) {
-    applier_.Start(std::move(journal), local);
+  // `local`: the first of the journal nodes, if it is of this process.
+  void Start(const std::vector<std::shared_ptr<grpc::Channel>>& journals, journal::JournalNode* local = nullptr) {
+    applier_.Start(journals, local);
   }
   void StopFollowing() {
     replica_->StopWaiting();

@@ -35,8 +35,10 @@ class MemoryJournal final : public proto::Journal::Service {
     return grpc::Status::OK;
   }
   grpc::Status ReportCheckpoint(grpc::ServerContext*, const proto::ReportCheckpointRequest* request,
-                                proto::ReportCheckpointReply*) override {
+                                proto::ReportCheckpointReply* reply) override {
     reported_ = request->checkpoint_lsn();
+    const std::lock_guard lock(mutex_);
+    reply->set_committed_lsn(log_.last());
     return grpc::Status::OK;
   }
 
@@ -88,7 +90,9 @@ class StorageServiceTest : public testing::Test {
     server_ = builder.BuildAndStart();
     channel_ = server_->InProcessChannel({});
     stub_ = proto::Storage::NewStub(channel_);
-    role_->Start(server_->InProcessChannel(ChannelLimits()));
+    auto journals = other_journals_;
+    journals.push_back(server_->InProcessChannel(ChannelLimits()));
+    role_->Start(journals);
   }
   void StopAll() {
     role_->StopFollowing();
@@ -135,11 +139,34 @@ class StorageServiceTest : public testing::Test {
   TemporaryDirectory directory_;
   int64_t retention_us_ = 3'600'000'000;
   MemoryJournal journal_;
+  std::vector<std::shared_ptr<grpc::Channel>> other_journals_;  // asked before it
   std::unique_ptr<StorageRole> role_;
   std::unique_ptr<grpc::Server> server_;
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<proto::Storage::Stub> stub_;
 };
+
+// One node that cannot be reached, and one that is reached and gets nothing any more.
+TEST_F(StorageServiceTest, AJournalNodeThatIsCutOffIsLeftForAnother) {
+  StopAll();
+  MemoryJournal cut_off;
+  grpc::ServerBuilder builder;
+  builder.RegisterService(&cut_off);
+  const auto server = builder.BuildAndStart();
+  other_journals_ = {Connect("unix-abstract:concord-nobody-listens"), server->InProcessChannel(ChannelLimits())};
+  Start();
+  for (const char* value : {"one", "two"}) {
+    const Lsn lsn = Put(RowKey(1, 1), value);
+    proto::GetReply reply;
+    ASSERT_TRUE(Get(lsn, {RowKey(1, 1)}, &reply, 20'000).ok());
+    EXPECT_EQ(reply.values(0).value(), value);
+  }
+  EXPECT_GT(cut_off.tails(), 0);
+  StopAll();
+  other_journals_.clear();
+  server->Shutdown(std::chrono::system_clock::now());
+  Start();
+}
 
 TEST_F(StorageServiceTest, GetWaitsForTheReadLsn) {
   proto::GetReply reply;

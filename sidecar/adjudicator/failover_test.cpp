@@ -1,0 +1,201 @@
+// Two adjudicators over three real journal nodes: which of them leads, vouches and waits.
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "sidecar/adjudicator/adjudicator_test_util.h"
+#include "sidecar/journal/journal_service.h"
+#include "sidecar/journal/journal_test_util.h"
+
+namespace concord {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+int64_t MsSince(Clock::time_point from) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - from).count();
+}
+
+// A journal node behind a socket. Down: nobody reaches it; its disk stays.
+class Node {
+ public:
+  Node() : address_("unix-abstract:concord-node-" + std::to_string(getpid()) + "-" + std::to_string(count_++)) { Up(); }
+  ~Node() { Down(); }
+
+  void Up() {
+    journal::JournalNodeOptions options;
+    options.log.directory = directory_.path();
+    ASSERT_TRUE(journal::JournalNode::Open(options, &node_).ok());
+    service_ = std::make_unique<journal::JournalService>(node_.get());
+    grpc::ServerBuilder builder;
+    SetServerLimits(&builder);
+    builder.RegisterService(service_.get());
+    builder.AddListeningPort(address_, grpc::InsecureServerCredentials());
+    server_ = builder.BuildAndStart();
+  }
+  void Down() {
+    if (server_ == nullptr) return;
+    service_->Stop();
+    server_->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(200));
+    server_.reset();
+    service_.reset();
+    node_.reset();
+  }
+  std::shared_ptr<JournalStub> stub() { return proto::Journal::NewStub(Connect(address_)); }
+  journal::JournalNode* node() { return node_.get(); }
+
+ private:
+  static inline int count_ = 0;
+  const std::string address_;
+  journal::TemporaryDirectory directory_;
+  std::unique_ptr<journal::JournalNode> node_;
+  std::unique_ptr<journal::JournalService> service_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+class FailoverTest : public ::testing::Test {
+ protected:
+  JournalEnsemble Ensemble() {
+    JournalEnsemble ensemble;
+    for (Node& node : nodes_) ensemble.nodes.push_back(node.stub());
+    ensemble.write_quorum = 2;
+    return ensemble;
+  }
+  std::unique_ptr<Process> Start(int64_t lease_ms = 500) {
+    AdjudicatorService::Options options;
+    options.standby = true;
+    options.lease_ms = lease_ms;
+    return std::make_unique<Process>(&metastore_, Ensemble(), options);
+  }
+  static bool Leads(Process* process) {
+    grpc::ClientContext context;
+    proto::ReadLsnReply reply;
+    return process->stub->ReadLsn(&context, {}, &reply).ok();
+  }
+  static bool WaitFor(const std::function<bool()>& condition, int limit_ms = 20'000) {
+    for (const auto begin = Clock::now(); MsSince(begin) < limit_ms;) {
+      if (condition()) return true;
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return false;
+  }
+
+  Node nodes_[3];
+  CountingMetastore metastore_;
+};
+
+TEST_F(FailoverTest, AStandbyLeavesALeaderAloneAndFollowsIt) {
+  const auto first = Start();
+  ASSERT_TRUE(first->service.WaitUntilLeading(20'000));
+  const auto second = Start();
+  EXPECT_FALSE(second->service.WaitUntilLeading(1000));
+  EXPECT_FALSE(Leads(second.get()));
+  EXPECT_TRUE(Leads(first.get()));
+  Gateway gateway(first.get());
+  EXPECT_EQ(gateway.Commit(MakeWriteSet(1, {})).outcome(), proto::COMMITTED);
+  // Who stands by lets nobody in.
+  grpc::ClientContext context;
+  const auto stream = second->stub->Session(&context);
+  proto::SessionReply reply;
+  EXPECT_FALSE(stream->Read(&reply));
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAVAILABLE);
+}
+
+TEST_F(FailoverTest, AStandbyTakesOverWithWhatItHasFollowed) {
+  auto first = Start();
+  ASSERT_TRUE(first->service.WaitUntilLeading(20'000));
+  const auto second = Start();
+  Lsn last = kNoLsn;
+  {
+    Gateway gateway(first.get());
+    for (uint64_t token = 1; token <= 20; token++) last = gateway.Commit(MakeWriteSet(token, {})).lsn();
+  }
+  const uint64_t epoch = first->GetStatus().epoch();
+  first.reset();
+  ASSERT_TRUE(second->service.WaitUntilLeading(20'000));
+  EXPECT_GT(second->GetStatus().epoch(), epoch);
+  Gateway gateway(second.get());
+  for (uint64_t token = 1; token <= 20; token++) {  // each is known, and none is committed twice
+    const proto::Verdict verdict = gateway.Commit(MakeWriteSet(token, {}));
+    EXPECT_EQ(verdict.outcome(), proto::COMMITTED);
+    EXPECT_LE(verdict.lsn(), last);
+  }
+  EXPECT_GT(gateway.Commit(MakeWriteSet(21, {})).lsn(), last);
+}
+
+TEST_F(FailoverTest, ANodeDownIsNoReasonToTakeOver) {
+  const auto first = Start();
+  ASSERT_TRUE(first->service.WaitUntilLeading(20'000));
+  const auto second = Start();
+  nodes_[2].Down();
+  EXPECT_FALSE(second->service.WaitUntilLeading(1000));
+  Gateway gateway(first.get());
+  EXPECT_EQ(gateway.Commit(MakeWriteSet(1, {})).outcome(), proto::COMMITTED);
+}
+
+TEST_F(FailoverTest, WithoutAQuorumNobodyVouchesAndAllGoesOnWhenItIsBack) {
+  const auto first = Start();
+  ASSERT_TRUE(first->service.WaitUntilLeading(20'000));
+  nodes_[1].Down();
+  nodes_[2].Down();
+  EXPECT_TRUE(WaitFor([&] { return !Leads(first.get()); }));
+  EXPECT_FALSE(first->service.WaitUntilLeading(500));
+  nodes_[1].Up();
+  EXPECT_TRUE(first->service.WaitUntilLeading(20'000));
+  Gateway gateway(first.get());
+  EXPECT_EQ(gateway.CommitUntilDecided(MakeWriteSet(1, {})).outcome(), proto::COMMITTED);
+}
+
+TEST_F(FailoverTest, ANodeThatComesBackCatchesUp) {
+  const auto leader = Start();
+  ASSERT_TRUE(leader->service.WaitUntilLeading(20'000));
+  Gateway gateway(leader.get());
+  uint64_t token = 0;
+  const auto commit = [&] {
+    const proto::Verdict verdict = gateway.CommitUntilDecided(MakeWriteSet(++token, {}, 1000));
+    EXPECT_EQ(verdict.outcome(), proto::COMMITTED) << verdict.message();
+    return verdict.lsn();
+  };
+  const uint64_t epoch = leader->GetStatus().epoch();
+  // Each in turn, so that no two nodes would do without the third that has come back.
+  for (int down = 0; down < 3; down++) {
+    nodes_[down].Down();
+    for (int i = 0; i < 20; i++) commit();
+    nodes_[down].Up();
+    const Lsn last = commit();
+    EXPECT_TRUE(WaitFor([&] { return nodes_[down].node()->state().last_lsn >= last; })) << down;
+  }
+  EXPECT_EQ(leader->GetStatus().epoch(), epoch);
+}
+
+// The nodes cannot tell a leader that has died from one that is cut off, so its lease is waited for.
+TEST_F(FailoverTest, ANewLeaderWaitsForTheLeaseOfTheOldOne) {
+  constexpr int64_t kLeaseMs = 900;
+  auto first = Start(kLeaseMs);
+  ASSERT_TRUE(first->service.WaitUntilLeading(20'000));
+  const auto second = Start(kLeaseMs);
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));
+  const auto ended = Clock::now();  // the last lease was asked for at most two fifths of it ago
+  first.reset();
+  ASSERT_TRUE(second->service.WaitUntilLeading(20'000));
+  EXPECT_GE(MsSince(ended), kLeaseMs / 2);
+}
+
+// What a stopped process does when it goes on: it is fenced, but has not heard of it.
+TEST_F(FailoverTest, ALeaderVouchesForNothingWhenItsLeaseIsOver) {
+  const auto first = Start();
+  ASSERT_TRUE(first->service.WaitUntilLeading(20'000));
+  LsnPageFile page;
+  ASSERT_EQ(Offer(first.get(), page.path()), grpc::StatusCode::OK);
+  ASSERT_NE(page.committed(), kNoLsn);
+  for (uint64_t epoch = 100; auto& node : nodes_) {
+    journal::JournalNode::SealResult result{};
+    ASSERT_TRUE(node.node()->Seal(epoch, &result).ok());
+    EXPECT_GT(result.lease_left_ms, 0);
+    EXPECT_EQ(result.lease_epoch, first->GetStatus().epoch());
+  }
+  EXPECT_TRUE(WaitFor([&] { return page.committed() == kNoLsn && !Leads(first.get()); }, 2000));
+}
+
+}  // namespace
+}  // namespace concord

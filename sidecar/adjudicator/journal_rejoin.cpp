@@ -1,0 +1,87 @@
+#include "sidecar/adjudicator/journal_rejoin.h"
+
+#include <chrono>
+
+#include "sidecar/lsn_text.h"
+#include "sidecar/rpc/log.h"
+#include "sidecar/rpc/status.h"
+
+namespace concord {
+
+JournalRejoin::JournalRejoin(const JournalEnsemble& ensemble, const Options& options, JournalWriter* writer)
+    : ensemble_(ensemble), options_(options), writer_(writer), told_(ensemble.nodes.size()) {
+  thread_ = std::thread([this] { Run(); });
+}
+
+JournalRejoin::~JournalRejoin() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+  }
+  cancellation_.Cancel();
+  writer_->EndJoins();
+  thread_.join();
+}
+
+void JournalRejoin::Run() {
+  const auto log = RoleLog("adjudicator");
+  std::unique_lock lock(mutex_);
+  while (!changed_.wait_for(lock, std::chrono::milliseconds(options_.retry_ms), [this] { return stopping_; })) {
+    lock.unlock();
+    for (const size_t node : writer_->Absent()) {
+      const Status status = Rejoin(node);
+      if (status.ok()) {
+        told_[node].clear();
+      } else if (status.code() != Code::kUnavailable && status.ToString() != told_[node]) {
+        log->warn("journal node cannot join node={} epoch={} reason=\"{}\"", node, options_.epoch,
+                  told_[node] = status.ToString());
+      }
+    }
+    lock.lock();
+  }
+}
+
+Status JournalRejoin::Rejoin(size_t node) {
+  JournalStub* const target = ensemble_.nodes[node].get();
+  Status status;
+  if (ensemble_.meet) {
+    CancellableContext context(&cancellation_);
+    SetDeadline(&context);
+    status = ensemble_.meet(node, context.get());
+    if (!status.ok()) return status;
+  }
+  proto::SealReply sealed;
+  {
+    CancellableContext context(&cancellation_);
+    SetDeadline(&context);
+    proto::SealRequest request;
+    request.set_epoch(options_.epoch);
+    status = FromGrpc(target->Seal(context.get(), request, &sealed));
+    if (!status.ok()) return status;
+  }
+  Lsn end = kNoLsn;
+  size_t source = 0;
+  if (!writer_->BeginJoin(node, &end, &source)) return {Code::kUnavailable, "the epoch is ending"};
+  LogEqualiser equaliser({.epoch = options_.epoch,
+                          .write_quorum = ensemble_.write_quorum,
+                          .committed_lsn = writer_->committed(),
+                          .call_timeout_ms = options_.call_timeout_ms},
+                         &cancellation_);
+  status = equaliser.Run(ensemble_.nodes[source].get(), end, target, sealed);
+  if (status.ok() && !writer_->Join(node)) status = {Code::kUnavailable, "it fell behind again"};
+  if (!status.ok()) {
+    writer_->AbandonJoin(node);
+    return status;
+  }
+  RoleLog("adjudicator")
+      ->info("journal node has caught up and is written to node={} epoch={} from_lsn={}", node, options_.epoch,
+             LsnText(end));
+  return status;
+}
+
+void JournalRejoin::SetDeadline(CancellableContext* context) const {
+  (*context)->set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(options_.call_timeout_ms));
+}
+
+}  // namespace concord

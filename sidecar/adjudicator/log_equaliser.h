@@ -1,0 +1,45 @@
+// Brings the log of one journal node to that of another (docs/adjudicator.md, "Taking over" and "A node that comes
+// back"): what they have in common is looked for, what follows it on the one is cut, what is missing is copied.
+//
+// Two logs that hold the same (epoch, LSN) are the same up to there: one leader an epoch, and each record names the one
+// before it. What a node knows as committed every later leader has, so they do not differ before that.
+//
+// Used by one thread. The caller leads the epoch, or takes over for it, and has sealed the target in it.
+#pragma once
+
+#include <cstdint>
+
+#include "core/lsn.h"
+#include "core/status.h"
+#include "proto/journal.grpc.pb.h"
+#include "sidecar/rpc/cancellation.h"
+
+namespace concord {
+
+using JournalStub = proto::Journal::StubInterface;
+
+class LogEqualiser {
+ public:
+  struct Terms {
+    uint64_t epoch = 0;
+    uint32_t write_quorum = 1;
+    Lsn committed_lsn = kNoLsn;  // known to be so
+    int call_timeout_ms = 3000;
+  };
+
+  LogEqualiser(const Terms& terms, Cancellation* cancellation) : terms_(terms), cancellation_(cancellation) {}
+
+  // Afterwards the target's log ends at `end`, a record that the source has synced. `sealed`: what the target said when
+  // it was sealed. kTooOld if the source has trimmed what the target lacks.
+  Status Run(JournalStub* source, Lsn end, JournalStub* target, const proto::SealReply& sealed);
+
+ private:
+  Status FindCommon(JournalStub* source, JournalStub* target, const proto::SealReply& sealed, Lsn* common);
+  Status Truncate(JournalStub* target, Lsn lsn);
+  Status Copy(JournalStub* source, Lsn after, Lsn end, JournalStub* target);
+
+  const Terms terms_;
+  Cancellation* const cancellation_;
+};
+
+}  // namespace concord

@@ -1,0 +1,126 @@
+#include "sidecar/adjudicator/standby.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "core/frame.h"
+#include "sidecar/lsn_text.h"
+#include "sidecar/rpc/log.h"
+#include "sidecar/rpc/status.h"
+
+namespace concord {
+namespace {
+
+constexpr int kFollowPauseMs = 100;  // before another node is followed
+
+}  // namespace
+
+Standby::Standby(const JournalEnsemble& ensemble, const Options& options)
+    : ensemble_(ensemble),
+      options_(options),
+      core_(std::make_unique<Adjudicator>(options.limits)),
+      writers_(ensemble.nodes.size(), Writer::kUnknown) {
+  for (size_t node = 0; node < writers_.size(); node++) watchers_.emplace_back([this, node] { Watch(node); });
+  follower_ = std::thread([this] { Follow(); });
+}
+
+Standby::~Standby() {
+  Cancel();
+  for (std::thread& watcher : watchers_) watcher.join();
+  if (follower_.joinable()) follower_.join();
+}
+
+void Standby::Cancel() {
+  cancellation_.Cancel();
+  const std::lock_guard lock(mutex_);
+  cancelled_ = true;
+  changed_.notify_all();
+}
+
+bool Standby::Pause(int ms) {
+  std::unique_lock lock(mutex_);
+  return !changed_.wait_for(lock, std::chrono::milliseconds(ms), [this] { return cancelled_; });
+}
+
+void Standby::Watch(size_t node) {
+  do {
+    Writer writer = Writer::kUnknown;
+    proto::JournalStatus status;
+    CancellableContext context(&cancellation_);
+    context->set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(options_.call_timeout_ms));
+    if (ensemble_.nodes[node]->GetStatus(context.get(), {}, &status).ok())
+      writer = status.writer_live() ? Writer::kLive : Writer::kGone;
+    const std::lock_guard lock(mutex_);
+    if (cancelled_) return;
+    writers_[node] = writer;
+    changed_.notify_all();
+  } while (Pause(options_.poll_ms));
+}
+
+// Needs mutex_.
+bool Standby::TurnHasCome() const {
+  const auto gone = std::count(writers_.begin(), writers_.end(), Writer::kGone);
+  return writers_.size() - static_cast<size_t>(gone) < ensemble_.write_quorum;
+}
+
+bool Standby::AwaitTurn() {
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [this] { return cancelled_ || TurnHasCome(); });
+  return !cancelled_;
+}
+
+std::unique_ptr<Adjudicator> Standby::Take() {
+  Cancel();
+  if (follower_.joinable()) follower_.join();
+  return std::move(core_);
+}
+
+void Standby::Follow() {
+  std::string told;
+  for (size_t node = 0;; node = (node + 1) % ensemble_.nodes.size()) {
+    const Status status = FollowNode(node);
+    if (!Pause(kFollowPauseMs)) return;
+    if (status.code() != Code::kTooOld && status.code() != Code::kCorruption) continue;
+    // What it has is no use any more: the journal has been trimmed beyond it, or the node's frames do not follow.
+    core_ = std::make_unique<Adjudicator>(options_.limits);
+    if (status.ToString() != told)
+      RoleLog("adjudicator")->warn("follows the journal anew reason=\"{}\"", told = status.ToString());
+  }
+}
+
+Status Standby::FollowNode(size_t node) {
+  JournalStub* const stub = ensemble_.nodes[node].get();
+  Lsn after = core_->last_lsn();
+  if (after == kNoLsn) {
+    proto::JournalStatus status;
+    CancellableContext context(&cancellation_);
+    context->set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(options_.call_timeout_ms));
+    if (!stub->GetStatus(context.get(), {}, &status).ok()) return {Code::kUnavailable, "no answer"};
+    const Lsn reach = static_cast<Lsn>(options_.replay_us) << kLsnCounterBits;
+    const Lsn end = status.committed_lsn();
+    after = std::max<Lsn>(status.base_lsn(), end > reach ? end - reach : kNoLsn);
+  }
+  CancellableContext context(&cancellation_);
+  proto::TailRequest request;
+  request.set_after_lsn(after);
+  const auto stream = stub->Tail(context.get(), request);
+  proto::TailReply reply;
+  Status status;
+  while (status.ok() && stream->Read(&reply)) {
+    for (std::string_view rest = reply.frames(); status.ok() && !rest.empty();) {
+      Frame frame;
+      size_t consumed = 0;
+      status = ParseFrame(rest, &frame, &consumed);
+      if (status.ok()) status = core_->Replay(frame);
+      rest.remove_prefix(consumed);
+    }
+  }
+  if (status.ok()) return FromGrpc(stream->Finish());
+  context->TryCancel();
+  while (stream->Read(&reply)) {
+  }
+  (void)stream->Finish();
+  return status;
+}
+
+}  // namespace concord

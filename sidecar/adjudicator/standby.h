@@ -1,0 +1,69 @@
+// What an adjudicator does while another process leads: it follows the journal with a core of its own, so that it need
+// not replay much when its turn comes, and watches for that turn.
+//
+// Whether there is a leader is asked of the journal nodes, since all that a leader can do it does through them. It is
+// gone for certain when fewer than W nodes can have heard from it: those that have, and those that do not answer. So a
+// leader that only we cannot reach is left alone, and where we cannot reach enough nodes to seal, we do not try.
+//
+// Thread-safe. One thread for each node asks for its state, one follows.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "sidecar/adjudicator/adjudicator.h"
+#include "sidecar/adjudicator/journal_takeover.h"
+#include "sidecar/rpc/cancellation.h"
+
+namespace concord {
+
+class Standby {
+ public:
+  struct Options {
+    AdjudicatorLimits limits;
+    int64_t replay_us = int64_t{120} * 1000000;  // as JournalTakeover::Options
+    int poll_ms = 50;
+    int call_timeout_ms = 200;
+  };
+
+  Standby(const JournalEnsemble& ensemble, const Options& options);
+  ~Standby();
+
+  // Waits until nobody can lead. False after Cancel.
+  bool AwaitTurn();
+  // From any thread; also ends what a later AwaitTurn would wait for.
+  void Cancel();
+  // Ends the following. The core, which has replayed the journal up to its last_lsn(); kNoLsn: nothing.
+  std::unique_ptr<Adjudicator> Take();
+
+ private:
+  enum class Writer : uint8_t { kUnknown, kLive, kGone };
+
+  void Watch(size_t node);
+  void Follow();
+  // Until the stream ends.
+  Status FollowNode(size_t node);
+  // False when cancelled.
+  bool Pause(int ms);
+  bool TurnHasCome() const;
+
+  const JournalEnsemble ensemble_;
+  const Options options_;
+  Cancellation cancellation_;
+
+  std::unique_ptr<Adjudicator> core_;  // the follower's, until it has ended
+
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
+  std::vector<Writer> writers_;  // as each node said last
+  bool cancelled_ = false;
+
+  std::vector<std::thread> watchers_;
+  std::thread follower_;
+};
+
+}  // namespace concord
