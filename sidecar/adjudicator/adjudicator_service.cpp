@@ -32,6 +32,8 @@ constexpr Decision kUnavailable{.code = Code::kUnavailable, .reason = "the adjud
 constexpr Decision kNotStaged{.code = Code::kInDoubt, .reason = "the storage replica has not got all chunks yet"};
 constexpr char kJournalFull[] = "the journal's disk is full";
 constexpr char kReplicaBehind[] = "the storage replica's disk is almost full, and it has not caught up";
+constexpr int kDrainMs = 500;
+constexpr int kReleaseMs = 100;
 constexpr size_t kFrameCost = 128;  // of a record in the journal, besides its body, at most
 
 // Nothing but drops of storage, and deletions of what the system keeps about it: it makes room where there is none.
@@ -205,7 +207,7 @@ bool AdjudicatorService::WaitForJournal(std::unique_lock<std::mutex>* lock) {
       std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.unapplied_wait_ms);
   const auto can_take_more = [&] {
     return state_ != State::kLeading || replica_full_ != nullptr ||
-           (!JournalCrowded() && (!ReplicaCrowded() || replica_late_));
+           (!handing_over_ && !JournalCrowded() && (!ReplicaCrowded() || replica_late_));
   };
   while (!can_take_more()) {
     // Nothing becomes durable that nobody has written yet.
@@ -213,8 +215,8 @@ bool AdjudicatorService::WaitForJournal(std::unique_lock<std::mutex>* lock) {
     lock->unlock();
     writer->Flush(/*more_to_come=*/false);
     lock->lock();
-    if (JournalCrowded()) {
-      progress_.wait(*lock, [&] { return !JournalCrowded() || can_take_more(); });
+    if (JournalCrowded() || handing_over_) {
+      progress_.wait(*lock, [&] { return (!JournalCrowded() && !handing_over_) || can_take_more(); });
     } else {
       replica_late_ = !progress_.wait_until(*lock, replica_deadline, can_take_more);
     }
@@ -266,10 +268,35 @@ grpc::Status AdjudicatorService::OfferPage(grpc::ServerContext*, const proto::Of
   return ToGrpc(status);
 }
 
+grpc::Status AdjudicatorService::HandOver(grpc::ServerContext*, const proto::HandOverRequest*,
+                                          proto::HandOverReply* reply) {
+  std::shared_ptr<JournalWriter> writer;
+  {
+    std::unique_lock lock(mutex_);
+    if (!options_.standby || state_ != State::kLeading || handing_over_) {
+      const Status status(Code::kStaleEpoch, options_.standby ? "this adjudicator does not lead"
+                                                              : "this adjudicator is the only one of its cluster");
+      refusals_.Note("HandOver", status);
+      return ToGrpc(status);
+    }
+    handing_over_ = true;
+    reply->set_epoch(epoch_);
+    progress_.wait_for(lock, std::chrono::milliseconds(kDrainMs),
+                       [&] { return in_flight_.empty() || state_ != State::kLeading; });
+    pages_.Withdraw();
+    vouches_ = false;
+    writer = writer_;
+  }
+  if (writer != nullptr) writer->Release(kReleaseMs);
+  StepDown({Code::kUnavailable, "the lead was handed over"});
+  return grpc::Status::OK;
+}
+
 grpc::Status AdjudicatorService::GetStatus(grpc::ServerContext*, const proto::AdjudicatorStatusRequest*,
                                            proto::AdjudicatorStatus* reply) {
   const std::lock_guard lock(mutex_);
   reply->set_epoch(epoch_);
+  reply->set_leads(state_ == State::kLeading);
   reply->set_committed_lsn(committed_);
   reply->set_commits(commits_);
   reply->set_conflicts(conflicts_);

@@ -96,6 +96,8 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
                        proto::ReadLsnReply* reply) override;
   grpc::Status OfferPage(grpc::ServerContext* context, const proto::OfferPageRequest* request,
                          proto::OfferPageReply* reply) override;
+  grpc::Status HandOver(grpc::ServerContext* context, const proto::HandOverRequest* request,
+                        proto::HandOverReply* reply) override;
   grpc::Status GetStatus(grpc::ServerContext* context, const proto::AdjudicatorStatusRequest* request,
                          proto::AdjudicatorStatus* reply) override;
 
@@ -195,6 +197,8 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   bool stopped_ = false;
   bool started_ = false;
   std::shared_ptr<Standby> standby_;  // while another process leads, and then of the takeover
+  bool handing_over_ = false;         // takes nothing more
+  bool vouches_ = true;               // false: it has given that up while it still leads
   uint64_t led_epoch_ = 0;            // the newest that this process has led
   uint64_t epoch_ = 0;
   uint64_t epoch_above_ = 0;    // what a journal node is sealed at

@@ -123,6 +123,48 @@ TEST_F(FailoverTest, AStandbyTakesOverWithWhatItHasFollowed) {
   EXPECT_GT(gateway.Commit(MakeWriteSet(21, {})).lsn(), last);
 }
 
+TEST_F(FailoverTest, ALeaderThatHandsOverIsNotWaitedFor) {
+  constexpr int64_t kLeaseMs = 1000;
+  const auto first = Start(kLeaseMs);
+  ASSERT_TRUE(first->service.WaitUntilLeading(20'000));
+  const auto second = Start(kLeaseMs);
+  LsnPageFile page;
+  ASSERT_EQ(Offer(first.get(), page.path()), grpc::StatusCode::OK);
+  Lsn last = kNoLsn;
+  {
+    Gateway gateway(first.get());
+    last = gateway.Commit(MakeWriteSet(1, {})).lsn();
+  }
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));  // the standby has asked each node
+  const auto begin = Clock::now();
+  grpc::ClientContext context;
+  proto::HandOverReply reply;
+  ASSERT_TRUE(first->stub->HandOver(&context, {}, &reply).ok());
+  EXPECT_EQ(page.committed(), kNoLsn);
+  EXPECT_FALSE(Leads(first.get()));
+  ASSERT_TRUE(second->service.WaitUntilLeading(20'000));
+  RecordProperty("pause_ms", static_cast<int>(MsSince(begin)));
+  Gateway gateway(second.get());
+  EXPECT_LE(gateway.Commit(MakeWriteSet(1, {})).lsn(), last);
+  EXPECT_FALSE(first->service.WaitUntilLeading(1500));
+  EXPECT_TRUE(Leads(second.get()));
+  // Who does not lead has nothing to hand over.
+  grpc::ClientContext again;
+  EXPECT_EQ(first->stub->HandOver(&again, {}, &reply).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+}
+
+TEST_F(FailoverTest, ALeaderWithoutAStandbyLeadsAgainAfterItHasHandedOver) {
+  const auto only = Start();
+  ASSERT_TRUE(only->service.WaitUntilLeading(20'000));
+  const uint64_t epoch = only->GetStatus().epoch();
+  grpc::ClientContext context;
+  proto::HandOverReply reply;
+  ASSERT_TRUE(only->stub->HandOver(&context, {}, &reply).ok());
+  EXPECT_EQ(reply.epoch(), epoch);
+  ASSERT_TRUE(only->service.WaitUntilLeading(20'000));
+  EXPECT_GT(only->GetStatus().epoch(), epoch);
+}
+
 TEST_F(FailoverTest, ANodeDownIsNoReasonToTakeOver) {
   const auto first = Start();
   ASSERT_TRUE(first->service.WaitUntilLeading(20'000));

@@ -89,7 +89,9 @@ void JournalWriter::WriteOne(Node* node, std::unique_lock<std::mutex>* lock) {
   request.set_committed_lsn(committed_);
   node->sent_us = BoottimeUs();
   if (options_.lease_ms > 0) {
-    request.set_lease_ms(static_cast<uint64_t>(options_.lease_ms));
+    node->released = releasing_;
+    request.set_release(releasing_);
+    request.set_lease_ms(releasing_ ? 0 : static_cast<uint64_t>(options_.lease_ms));
     request.set_sent_us(static_cast<uint64_t>(node->sent_us));
   }
   if (!node->queue.empty()) {
@@ -110,6 +112,7 @@ void JournalWriter::WriteOne(Node* node, std::unique_lock<std::mutex>* lock) {
 
 bool JournalWriter::HasWork(const Node& node) const {
   if (node.failed || lost_ || stopping_) return false;
+  if (releasing_) return !node.released || !node.queue.empty();
   // A quorum of one commits by syncing; others must be told what is committed, also when nothing more is appended.
   return !node.queue.empty() || (options_.write_quorum > 1 && node.told_committed < committed_) ||
          (options_.lease_ms > 0 && BoottimeUs() >= HeartbeatDueUs(node));
@@ -148,6 +151,7 @@ void JournalWriter::ReadLoop(Node* node) {
     if (reply.heard_us() != 0) {
       const std::lock_guard lock(mutex_);
       node->heard_us = std::max(node->heard_us, static_cast<int64_t>(reply.heard_us()));
+      if (releasing_) changed_.notify_all();
     }
     Acknowledge(node, reply.synced_lsn());
   }
@@ -258,6 +262,17 @@ void JournalWriter::EndJoins() {
 Lsn JournalWriter::committed() {
   const std::lock_guard lock(mutex_);
   return committed_;
+}
+
+void JournalWriter::Release(int wait_ms) {
+  std::unique_lock lock(mutex_);
+  releasing_ = true;
+  changed_.notify_all();
+  changed_.wait_for(lock, std::chrono::milliseconds(wait_ms), [this] {
+    return lost_ || stopping_ || std::all_of(nodes_.begin(), nodes_.end(), [](const auto& node) {
+             return node->failed || (node->released && node->heard_us >= node->sent_us);
+           });
+  });
 }
 
 int64_t JournalWriter::LeaseUntilUs() {

@@ -82,6 +82,9 @@ class JournalWriter {
   void EndJoins();
   Lsn committed();
 
+  // Gives the lease back: the caller vouches for nothing any more, and appends nothing more. Waits until the nodes have
+  // taken that, for `wait_ms` at most.
+  void Release(int wait_ms);
   // Ends the streams and the threads; no callback comes after it. Not from a callback.
   void Stop();
 
@@ -95,6 +98,7 @@ class JournalWriter {
     Lsn synced = kNoLsn;
     int64_t sent_us = 0;   // of the last request
     int64_t heard_us = 0;  // and of the last one that the node is known to have taken
+    bool released = false;
     bool writing = false;  // some thread is in link->Write
     bool failed = false;   // no stream, or an ended one
     bool ended = true;     // and its threads have nothing more to do with it
@@ -126,6 +130,7 @@ class JournalWriter {
   bool lost_ = false;  // fewer than W nodes are left
   bool stopping_ = false;
   bool joins_ended_ = false;
+  bool releasing_ = false;
 };
 
 }  // namespace concord

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <random>
+#include <utility>
 
 #include "core/pause_points.h"
 #include "sidecar/adjudicator/adjudicator_service.h"
@@ -14,6 +15,7 @@ namespace {
 
 constexpr int kDrainMs = 500;
 constexpr int64_t kRenewalsPerLease = 10;
+constexpr int kHandOverMs = 1000;
 
 // Another process was faster, in the metastore or at the journal.
 bool LostTheRace(const Status& status) {
@@ -112,7 +114,9 @@ void AdjudicatorService::LeadLoop() {
           down_reason_.message());
       changed_.wait(lock, [&] { return stopping_; });
     }
-    changed_.wait_for(lock, std::chrono::milliseconds(backoff_ms), [&] { return stopping_; });
+    // Whoever has handed over lets the others go first.
+    const int pause_ms = std::exchange(handing_over_, false) ? kHandOverMs : backoff_ms;
+    changed_.wait_for(lock, std::chrono::milliseconds(pause_ms), [&] { return stopping_; });
     if (stopping_) return;
     backoff_ms = std::min(backoff_ms * 2, options_.backoff_ms_max);
   }
@@ -228,6 +232,7 @@ Status AdjudicatorService::TakeOver() {
     state_ = State::kLeading;
     trouble_ = Code::kOk;
     led_epoch_ = epoch;
+    vouches_ = true;
     pages_.Lead(epoch, committed_, VouchUntilUs());
     changed_.notify_all();
   }
@@ -302,7 +307,7 @@ bool AdjudicatorService::TickWhileFull() {
 }
 
 bool AdjudicatorService::MayVouch() const {
-  return Vouching() || (state_ == State::kLeading && BoottimeUs() < VouchUntilUs());
+  return Vouching() || (state_ == State::kLeading && vouches_ && BoottimeUs() < VouchUntilUs());
 }
 
 int64_t AdjudicatorService::VouchUntilUs() const {

@@ -177,6 +177,7 @@ Status JournalNode::Enqueue(const AppendInput& input, BatchRef batch, uint64_t* 
     taking_over_ = false;
   }
   writer_lease_.Hear(input.epoch, input.lease_ms, BoottimeMs());
+  if (input.release) writer_lease_.Release(input.epoch);
   write_quorum_ = input.write_quorum;
   writer_committed_lsn_ = std::max(writer_committed_lsn_, input.committed_lsn);
   AdvanceCommitted();

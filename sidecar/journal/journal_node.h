@@ -44,6 +44,7 @@ struct AppendInput {
   uint32_t write_quorum = 0;
   std::string frames;  // may be empty
   int64_t lease_ms = 0;
+  bool release = false;
 };
 
 // Who has leases, of the file beside the segments. kNotFound: there is none; kInvalid: of another version.

@@ -92,9 +92,12 @@ class JournalService::AppendStream {
       epoch_ = request->epoch();
     }
     const bool heartbeat = request->frames().empty();
-    AppendInput input{request->epoch(), request->committed_lsn(), request->write_quorum(),
+    AppendInput input{request->epoch(),
+                      request->committed_lsn(),
+                      request->write_quorum(),
                       std::move(*request->mutable_frames()),
-                      static_cast<int64_t>(std::min<uint64_t>(request->lease_ms(), WriterLease::kLeaseMsMax))};
+                      static_cast<int64_t>(std::min<uint64_t>(request->lease_ms(), WriterLease::kLeaseMsMax)),
+                      request->release()};
     if (status.ok()) status = node_->Submit(std::move(input));
     if (status.ok()) {
       Hear(request->sent_us(), heartbeat);

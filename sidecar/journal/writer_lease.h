@@ -41,6 +41,10 @@ class WriterLease {
       lease_until_ms_ = std::max(lease_until_ms_, now_ms + std::min(lease_ms, kLeaseMsMax));
     }
   }
+  // The writer leads no longer, and had waited for the leases of those before it.
+  void Release(uint64_t epoch) {
+    if (epoch == epoch_) lease_until_ms_ = live_until_ms_ = 0;
+  }
   // The writer's stream has ended.
   void Leave(uint64_t epoch) {
     if (epoch == epoch_) live_until_ms_ = 0;

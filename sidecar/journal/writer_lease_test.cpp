@@ -57,6 +57,17 @@ TEST(WriterLease, NoLeaseIsLongerThanThat) {
   EXPECT_EQ(lease.LeftMs(0), WriterLease::kLeaseMsMax);
 }
 
+TEST(WriterLease, WhatIsGivenBackIsOver) {
+  WriterLease lease(1, 0);
+  lease.Seal(2, 0);
+  lease.Release(1);  // not the writer
+  EXPECT_EQ(lease.LeftMs(0), WriterLease::kLeaseMsMax);
+  lease.Hear(2, 500, 2000);
+  lease.Release(2);
+  EXPECT_EQ(lease.LeftMs(2000), 0);
+  EXPECT_FALSE(lease.Live(2000));
+}
+
 TEST(WriterLease, AWriterIsThereUntilItIsSilentOrLeaves) {
   WriterLease lease(0, 0);
   lease.Seal(1, 0);
