@@ -7,7 +7,7 @@ JOBS     ?= $(shell nproc)
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps install uninstall fuzz tsan check check-unit check-sql check-tap check-assert check-valgrind check-postgres check-long torture bench demo demo-stop format tidy clean help
+.PHONY: all deps install uninstall fuzz tsan check check-unit check-sql check-tap check-assert check-valgrind check-postgres check-long torture bench demo demo-stop cluster-demo cluster-demo-stop format tidy clean help
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -74,6 +74,12 @@ bench: install   ## compare with heap tables on one server, in one run
 
 demo:            ## install everything, start a server, show pgbench on Concord and on heap
 	@scripts/demo.sh start
+
+cluster-demo:    ## a cluster on this machine: etcd, three journal nodes, two adjudicators; some are killed under load
+	@scripts/cluster_demo.sh start
+
+cluster-demo-stop: ## stop the cluster that `make cluster-demo` left running and remove it
+	@scripts/cluster_demo.sh stop
 
 demo-stop:       ## stop the server that `make demo` left running and remove it
 	@scripts/demo.sh stop

@@ -1,0 +1,97 @@
+# A cluster of processes: etcd, three journal nodes, two adjudicators, a storage replica and a server. Whichever of them is killed
+# or stopped, commits go on where they can, and what was acknowledged is there.
+use strict;
+use warnings;
+use ConcordCluster;
+use ConcordTest;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $cluster = ConcordCluster->new(journals => 3, write_quorum => 2, adjudicators => 2);
+my $node = $cluster->start_server('main');
+$node->safe_psql('postgres', 'CREATE TABLE t (worker int, n int, PRIMARY KEY (worker, n))');
+
+# Milliseconds until the workers commit again; they are to.
+sub goes_on
+{
+	my ($what) = @_;
+	my $begin = time;
+	my $count = sub { my ($n) = eval { $node->safe_psql('postgres', 'SELECT count(*) FROM t') }; $n // -1 };
+	my $before = $count->();
+	ok(wait_until(sub { $count->() > $before + 20 }, 60), "commits go on $what");
+	note(sprintf('%s: %d ms', $what, (time - $begin) * 1000));
+}
+
+my $workers = start_workers($node, 't', 2);
+goes_on('with all there');
+my $leader = $cluster->leader;
+
+foreach my $round (1 .. 2)
+{
+	my $old = $cluster->leader;
+	$cluster->kill($old, 'KILL');
+	goes_on("after kill -9 of the leader, $old");
+	my $new = $cluster->leader;
+	isnt($new, $old, '... under another one');
+	$cluster->start($old);
+	ok(wait_until(sub { $cluster->log($old) =~ /ready address/ }), '... beside which the old one stands by');
+}
+
+foreach my $journal ('j1', 'j2', 'j3')
+{
+	my $old = $cluster->leader;
+	$cluster->kill($journal, 'KILL');
+	goes_on("after kill -9 of a journal node, $journal");
+	is($cluster->leader, $old, '... under the same leader');
+	my $joined = () = $cluster->log($old) =~ /has caught up and is written to/g;
+	$cluster->start($journal);
+	ok(wait_until(sub { (() = $cluster->log($old) =~ /has caught up and is written to/g) > $joined }), '... and it catches up');
+}
+
+# A stopped process is not dead: what it holds open stays open, and it goes on as if nothing had happened.
+{
+	my $old = $cluster->leader;
+	$cluster->signal($old, 'STOP');
+	goes_on("after SIGSTOP of the leader, $old");
+	my $new = $cluster->leader;
+	isnt($new, $old, '... under another one');
+	$cluster->signal($old, 'CONT');
+	ok(wait_until(sub { $cluster->log($old) =~ /stepping down: .*StaleEpoch/ }), '... the old one finds itself fenced');
+	goes_on('after it has gone on');
+	is($cluster->leader, $new, '... and leaves the new one alone');
+}
+
+# Without a majority nothing is committed, and it is said why; reads by the replica's LSN cannot be strong then.
+{
+	$cluster->kill($_, 'KILL') foreach 'j1', 'j2';
+	my ($status, $out, $err) = $node->psql('postgres', "SET concord.commit_timeout = '2s'; SET concord.read_timeout = '2s'; INSERT INTO t VALUES (0, 0)");
+	isnt($status, 0, 'without a majority of the journal no commit');
+	like($err, qr/ERROR/, '... but an error');
+	note($err);
+	$cluster->start($_) foreach 'j1', 'j2';
+	goes_on('by themselves when the journal is back');
+}
+
+# The metastore is needed for a change of leader only.
+{
+	$cluster->kill('etcd', 'KILL');
+	goes_on('without etcd');
+	$cluster->start('etcd');
+	my $old = $cluster->leader;
+	$cluster->kill($old, 'KILL');
+	goes_on("after kill -9 of $old when etcd is back");
+	$cluster->start($old);
+}
+
+my $acked = stop_workers($workers);
+my %there = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', "SELECT worker || ' ' || n FROM t");
+my @missing = grep { !$there{$_} } map { my $w = $_; map { "$w $_" } @{ $acked->{$w} } } sort keys %$acked;
+my @refused = grep { $there{$_} } map { my $w = $_; map { "$w $_" } @{ $workers->{refused}{$w} } } sort keys %$acked;
+cmp_ok(scalar(map { @$_ } values %$acked), '>=', 200, 'much was acknowledged');
+is("@missing", '', 'and all of it is there');
+is("@refused", '', '... and nothing that was refused');
+
+$node->stop;
+$cluster->stop;
+done_testing();

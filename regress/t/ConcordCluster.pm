@@ -1,0 +1,129 @@
+# A Concord cluster of processes on this machine, for tests: one etcd, journal nodes j1, j2, ..., adjudicators a1, a2, ..., a storage
+# replica s1; each in a directory of its own, with its log in memory of the test. Everything is killed when the test ends.
+package ConcordCluster;
+
+use strict;
+use warnings;
+use ConcordTest;
+use IPC::Run;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+
+sub new
+{
+	my ($class, %options) = @_;
+	chomp(my $bin = `pg_config --pkglibdir`);
+	my $self = bless { base => PostgreSQL::Test::Utils::tempdir_short(), bin => $bin, handles => {}, commands => {}, %options }, $class;
+	my $etcd = '127.0.0.1:' . PostgreSQL::Test::Cluster::get_free_port();
+	my $peer = 'http://127.0.0.1:' . PostgreSQL::Test::Cluster::get_free_port();
+	$self->{commands}{etcd} = [ 'etcd', '--data-dir', "$self->{base}/etcd", '--listen-client-urls', "http://$etcd",
+		'--advertise-client-urls', "http://$etcd", '--listen-peer-urls', $peer, '--initial-advertise-peer-urls', $peer,
+		'--initial-cluster', "default=$peer", '--unsafe-no-fsync' ];
+	$self->start('etcd');
+	ok(wait_until(sub { $self->log('etcd') =~ /ready to serve client requests/ }), 'etcd serves');
+
+	# A journal node is known by the name that its directory has been given.
+	my $id = join '', map { sprintf '%02x', int(rand(256)) } 1 .. 16;
+	my @journals = map { "j$_" } 1 .. $self->{journals};
+	$self->command($_, 'journal', "--join-cluster=$id") foreach @journals;
+	$self->start_all(@journals);
+	my $named = sub { (slurp_file("$self->{base}/$_[0]/node_id") =~ /^id (\w+)$/m)[0] . '=' . $self->address($_[0]) };
+	chomp(my $ctl = `pg_config --bindir`);
+	my @metastore = ("--metastore=etcd:$etcd");
+	my ($out, $err) = ('', '');
+	ok(IPC::Run::run([ "$ctl/concordctl", 'cluster', 'init', @metastore, '--cluster', $id, '--write-quorum', $self->{write_quorum},
+				'--journal', join(',', map { $named->($_) } @journals) ], '>', \$out, '2>', \$err), 'the cluster is made') or diag($err);
+	my @adjudicators = map { "a$_" } 1 .. $self->{adjudicators};
+	$self->command($_, 'adjudicator', "--join-cluster=$id", @metastore) foreach @adjudicators;
+	$self->command('s1', 'storage', "--join-cluster=$id", @metastore);
+	$self->start_all(@adjudicators, 's1');
+	return $self;
+}
+
+sub start_all
+{
+	my ($self, @members) = @_;
+	$self->start($_) foreach @members;
+	foreach my $member (@members)
+	{
+		ok(wait_until(sub { $self->log($member) =~ /ready address/ }), "$member is ready") or diag($self->log($member));
+	}
+}
+
+sub address { my ($self, $member) = @_; return "unix:$self->{base}/$member/concordd.sock"; }
+
+sub command
+{
+	my ($self, $member, $role, @options) = @_;
+	$self->{commands}{$member} = [ "$self->{bin}/concordd", '--roles', $role, '--dir', "$self->{base}/$member", '--lock-wait-ms', '10000', @options ];
+}
+
+sub start
+{
+	my ($self, $member) = @_;
+	# What an earlier process of it has said is not asked for any more.
+	unlink "$self->{base}/$member.log";
+	$self->{handles}{$member} = IPC::Run::start($self->{commands}{$member}, '<', \undef, '>>', "$self->{base}/$member.log", '2>&1');
+}
+
+sub log
+{
+	my ($self, $member) = @_;
+	return -e "$self->{base}/$member.log" ? slurp_file("$self->{base}/$member.log") : '';
+}
+
+sub signal { my ($self, $member, $signal) = @_; $self->{handles}{$member}->signal($signal); }
+
+sub kill
+{
+	my ($self, $member, $signal) = @_;
+	my $handle = delete $self->{handles}{$member};
+	$handle->signal($signal);
+	# A failed process is what is wanted of KILL.
+	eval { $handle->finish; 1 } or note($@);
+}
+
+# The adjudicator that has begun to lead last.
+sub leader
+{
+	my ($self) = @_;
+	my ($leader, $epoch) = (undef, 0);
+	foreach my $member (grep { /^a/ } keys %{ $self->{handles} })
+	{
+		foreach my $led ($self->log($member) =~ /leading: decides commits epoch=(\d+)/g)
+		{
+			($leader, $epoch) = ($member, $led) if $led > $epoch;
+		}
+	}
+	return $leader;
+}
+
+# A server with the extension that uses the cluster, reading from s1.
+sub start_server
+{
+	my ($self, $name) = @_;
+	my $addresses = join ',', map { $self->address("a$_") } 1 .. $self->{adjudicators};
+	return new_cluster($name, "concord.embedded = off\nconcord.directory = '$self->{base}/s1'\nconcord.address = '$addresses'\n"
+		  . "concord.storage_address = '" . $self->address('s1') . "'\n");
+}
+
+sub stop
+{
+	my ($self) = @_;
+	foreach my $member (sort keys %{ $self->{handles} })
+	{
+		$self->kill($member, 'TERM');
+	}
+}
+
+sub DESTROY
+{
+	my ($self) = @_;
+	foreach my $handle (values %{ $self->{handles} })
+	{
+		eval { $handle->signal('CONT'); $handle->kill_kill(grace => 1); };
+	}
+}
+
+1;
