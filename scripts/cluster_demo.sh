@@ -63,13 +63,13 @@ start() {
 
   step "pgbench, TPC-B, 8 clients: transactions in each second"
   local line second failed=0
-  "$pgbin/pgbench" -h "$dir" -U postgres -n -c 8 -j 2 -P 1 -T $((seconds * 5)) --max-tries=100 demo >"$dir/pgbench.log" 2> >(
+  "$pgbin/pgbench" -h "$dir" -U postgres -n -c 8 -j 2 -P 1 -T $((seconds * 5)) --max-tries=100 demo 2> >(
     while read -r line; do
       [[ $line =~ ^progress:\ ([0-9]+)\.[0-9]\ s,\ ([0-9]+) ]] || { echo "    $line"; continue; }
       second=${BASH_REMATCH[1]}
       printf '%4d s %8d\n' "$second" "${BASH_REMATCH[2]}"
       if [ $((second % seconds)) = 0 ]; then event $((second / seconds)); fi
-    done) || failed=1
+    done) >"$dir/pgbench.log" || failed=1
   sleep 1
   [ $failed = 0 ] || { cat "$dir/pgbench.log" >&2; die "pgbench failed"; }
 
