@@ -116,6 +116,11 @@ check_addresses(void)
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("concord.address names several adjudicators, but concord.embedded is on"),
 				 errhint("A sidecar that the server starts has one address. Turn concord.embedded off to use a cluster.")));
+	if (strchr(address, ',') != NULL && concord_storage_address[0] == '\0')
+		ereport(FATAL,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("concord.address names several adjudicators, but concord.storage_address is not set"),
+				 errhint("Set it to the address of the storage replica that serves concord.directory.")));
 	for (;;)
 	{
 		size_t		length = strcspn(address, ",");

@@ -534,8 +534,9 @@ class Concordd {
     }
     Stopwatch watch;
     const Status status = adjudicator_->Start(ensemble);
-    // "Ready" is to mean it, where that is a matter of moments; with journal nodes away it keeps trying by itself.
-    if (status.ok()) adjudicator_->WaitUntilLeading(kLeadingWaitMs);
+    // "Ready" is to mean it, where that is a matter of moments and of nobody else; with journal nodes away it keeps
+    // trying by itself.
+    if (status.ok() && !options_.metastore.etcd()) adjudicator_->WaitUntilLeading(kLeadingWaitMs);
     leading_ms_ = watch.Lap();
     return status;
   }

@@ -28,7 +28,8 @@ constexpr int kPumpSpinMinUs = 2;
 constexpr int kPumpSleepMs = 50;  // also the granularity of delayed sends
 constexpr int kPumpHoldMs = concord::Outbox::kHoldUs / 1000;
 constexpr int kCallTimeoutMs = 1000;
-constexpr int kConnectMs = 100;        // and for an answer, where another adjudicator may be asked
+constexpr int kConnectMs = 100;
+constexpr int kAskMs = 250;            // for an answer, where another adjudicator may be asked
 constexpr int kReconnectPauseMs = 20;  // doubled up to the next
 constexpr int kReconnectPauseMaxMs = 250;
 constexpr int kResendPauseMs = 20;  // after a verdict that nothing can be decided now
@@ -241,15 +242,11 @@ bool CcGateway::IsTrusted() {
 }
 
 // The channel being up is not enough: a leader must vouch for itself.
-bool CcGateway::IsLeaderThere() {
+bool CcGateway::IsLeaderThere(proto::ReadLsnReply* reply) {
   const auto deadline = std::chrono::system_clock::now() + std::chrono::milliseconds(kConnectMs);
   if (!leader().channel->WaitForConnected(deadline)) return false;
   // One of several may be a stopped process, while another leads.
-  proto::ReadLsnReply reply;
-  if (!AskReadLsn(&leader(), adjudicators_.size() > 1 ? kConnectMs : kCallTimeoutMs, &reply)) return false;
-  known_committed_ = reply.committed_lsn();
-  epoch_ = reply.epoch();
-  return true;
+  return AskReadLsn(&leader(), adjudicators_.size() > 1 ? kAskMs : kCallTimeoutMs, reply);
 }
 
 bool CcGateway::AskReadLsn(Adjudicator* adjudicator, int timeout_ms, proto::ReadLsnReply* reply) {
@@ -262,7 +259,7 @@ bool CcGateway::AskReadLsn(Adjudicator* adjudicator, int timeout_ms, proto::Read
 }
 
 bool CcGateway::IsOurCluster() {
-  if (meet_ == nullptr) return true;
+  if (meet_ == nullptr) return leader().met = true;
   const auto ask = [this](const std::shared_ptr<grpc::Channel>& channel, concord::Calls* calls, proto::Info* info) {
     return calls->Run(kCallTimeoutMs, [&](grpc::ClientContext* context) {
       return proto::Sidecar::NewStub(channel)->GetInfo(context, proto::InfoRequest(), info);
@@ -279,13 +276,22 @@ bool CcGateway::IsOurCluster() {
     log_.Add(CC_LOG_WARNING, "the sidecar at \"" + foreign + "\" serves cluster " + info.cluster_id() +
                                  ", which is not this server's; it is not used");
   foreign_ = !foreign.empty();
-  return !foreign_;
+  leader().met = !foreign_;
+  if (foreign_) return false;
+  const std::lock_guard lock(mutex_);
+  cluster_ = info.cluster_id();
+  return true;
 }
 
 void CcGateway::KeepSession() {
   int pause_ms = kReconnectPauseMs;
   while (!stopping_) {
-    if (IsTrusted() && IsLeaderThere() && IsOurCluster() && RunSession()) pause_ms = kReconnectPauseMs;
+    proto::ReadLsnReply newest;
+    if (IsTrusted() && IsLeaderThere(&newest) && IsOurCluster()) {
+      known_committed_ = newest.committed_lsn();
+      epoch_ = newest.epoch();
+      if (RunSession()) pause_ms = kReconnectPauseMs;
+    }
     leader_ = (leader_ + 1) % adjudicators_.size();
     if (!Pause(pause_ms)) return;
     // Of several, one is about to lead: who takes over needs no longer than a second.
@@ -400,7 +406,8 @@ void CcGateway::AnswerReadLsn() {
       read_lsn_waiters_.clear();
     }
     proto::ReadLsnReply reply;
-    if (AskReadLsn(&leader(), adjudicators_.size() > 1 ? kConnectMs : kCallTimeoutMs, &reply)) {
+    Adjudicator& from = leader();
+    if (from.met && AskReadLsn(&from, adjudicators_.size() > 1 ? kAskMs : kCallTimeoutMs, &reply)) {
       CcAnswer answer = {};
       answer.outcome = CC_COMMITTED;
       answer.lsn = reply.committed_lsn();
@@ -470,14 +477,24 @@ void CcGateway::ReportReaders() {
 void CcGateway::LookForNewLeader() {
   const size_t present = leader_;
   for (size_t i = 0; i < adjudicators_.size(); i++) {
-    Adjudicator* const other = adjudicators_[i].get();
-    proto::ReadLsnReply reply;
-    if (i == present || other->channel->GetState(/*try_to_connect=*/true) != GRPC_CHANNEL_READY ||
-        !AskReadLsn(other, kConnectMs, &reply) || reply.epoch() <= epoch_)
-      continue;
+    if (i == present || !MayBeNewLeader(adjudicators_[i].get())) continue;
     const std::lock_guard lock(mutex_);
     if (session_ != nullptr) session_->context.TryCancel();
   }
+}
+
+bool CcGateway::MayBeNewLeader(Adjudicator* other) {
+  if (!other->calls.Distrust().empty() || other->channel->GetState(/*try_to_connect=*/true) != GRPC_CHANNEL_READY)
+    return false;
+  proto::ReadLsnReply reply;
+  if (!AskReadLsn(other, kConnectMs, &reply) || reply.epoch() <= epoch_) return false;
+  if (meet_ == nullptr) return true;
+  proto::Info info;
+  const grpc::Status status = other->calls.Run(kConnectMs, [&](grpc::ClientContext* context) {
+    return proto::Sidecar::NewStub(other->channel)->GetInfo(context, proto::InfoRequest(), &info);
+  });
+  const std::lock_guard lock(mutex_);
+  return status.ok() && info.cluster_id() == cluster_;
 }
 
 void CcGateway::OfferPage() {

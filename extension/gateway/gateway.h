@@ -61,7 +61,8 @@ struct CcGateway {
     concord::Calls calls;
     const std::shared_ptr<grpc::Channel> channel;
     const std::unique_ptr<concord::proto::Adjudicator::Stub> stub;
-    std::string distrust;  // session only: why the address is not connected to
+    std::atomic<bool> met = false;  // it has been of our cluster when a session was begun with it
+    std::string distrust;           // session only: why the address is not connected to
   };
   struct Waiter {
     int slot;
@@ -78,9 +79,10 @@ struct CcGateway {
   // The one that the session is with, or is sought at.
   Adjudicator& leader() { return *adjudicators_[leader_]; }
   bool IsTrusted();
-  bool IsLeaderThere();
+  bool IsLeaderThere(concord::proto::ReadLsnReply* reply);
   bool AskReadLsn(Adjudicator* adjudicator, int timeout_ms, concord::proto::ReadLsnReply* reply);
   bool IsOurCluster();
+  bool MayBeNewLeader(Adjudicator* other);
   bool RunSession();  // true if the adjudicator has let it in
   void OnVerdict(const concord::proto::Verdict& verdict);
   void OnDropVerdict(const concord::OutRequestPtr& request, const concord::proto::Verdict& verdict);
@@ -129,7 +131,8 @@ struct CcGateway {
   std::atomic<bool> stopping_ = false;      // stop_, for the pump
   std::atomic<bool> page_refused_ = false;  // by this session's leader
   std::atomic<uint64_t> known_committed_ = 0;
-  std::atomic<uint64_t> epoch_ = 0;  // of the leader that was found last
+  std::atomic<uint64_t> epoch_ = 0;  // of the leader that the last session was begun with
+  std::string cluster_;              // that one's; under mutex_
   std::atomic<bool> drops_in_flight_ = false;
   int64_t page_offered_us_ = 0;                  // keeper only
   uint64_t drop_sequence_ = 0;                   // of who set drops_in_flight_

@@ -32,7 +32,7 @@ constexpr Decision kUnavailable{.code = Code::kUnavailable, .reason = "the adjud
 constexpr Decision kNotStaged{.code = Code::kInDoubt, .reason = "the storage replica has not got all chunks yet"};
 constexpr char kJournalFull[] = "the journal's disk is full";
 constexpr char kReplicaBehind[] = "the storage replica's disk is almost full, and it has not caught up";
-constexpr int kDrainMs = 500;
+constexpr int kHandOverDrainMs = 500;
 constexpr int kReleaseMs = 100;
 constexpr size_t kFrameCost = 128;  // of a record in the journal, besides its body, at most
 
@@ -206,8 +206,9 @@ bool AdjudicatorService::WaitForJournal(std::unique_lock<std::mutex>* lock) {
   const auto replica_deadline =
       std::chrono::steady_clock::now() + std::chrono::milliseconds(options_.unapplied_wait_ms);
   const auto can_take_more = [&] {
-    return state_ != State::kLeading || replica_full_ != nullptr ||
-           (!handing_over_ && !JournalCrowded() && (!ReplicaCrowded() || replica_late_));
+    return state_ != State::kLeading ||
+           (!handing_over_ &&
+            (replica_full_ != nullptr || (!JournalCrowded() && (!ReplicaCrowded() || replica_late_))));
   };
   while (!can_take_more()) {
     // Nothing becomes durable that nobody has written yet.
@@ -281,13 +282,15 @@ grpc::Status AdjudicatorService::HandOver(grpc::ServerContext*, const proto::Han
     }
     handing_over_ = true;
     reply->set_epoch(epoch_);
-    progress_.wait_for(lock, std::chrono::milliseconds(kDrainMs),
+    progress_.wait_for(lock, std::chrono::milliseconds(kHandOverDrainMs),
                        [&] { return in_flight_.empty() || state_ != State::kLeading; });
+    if (state_ != State::kLeading || epoch_ != reply->epoch())
+      return ToGrpc({Code::kUnavailable, "the term has ended by itself"});
     pages_.Withdraw();
     vouches_ = false;
     writer = writer_;
   }
-  if (writer != nullptr) writer->Release(kReleaseMs);
+  writer->Release(kReleaseMs);
   StepDown({Code::kUnavailable, "the lead was handed over"});
   return grpc::Status::OK;
 }

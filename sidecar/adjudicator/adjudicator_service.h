@@ -199,7 +199,7 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   std::shared_ptr<Standby> standby_;  // while another process leads, and then of the takeover
   bool handing_over_ = false;         // takes nothing more
   bool vouches_ = true;               // false: it has given that up while it still leads
-  uint64_t led_epoch_ = 0;            // the newest that this process has led
+  uint64_t led_epoch_ = 0;            // the newest that this process has led, or begun to
   uint64_t epoch_ = 0;
   uint64_t epoch_above_ = 0;    // what a journal node is sealed at
   Lsn committed_ = kNoLsn;      // released: published, verdicts up to it are queued

@@ -63,11 +63,13 @@ Status JournalRejoin::Rejoin(size_t node) {
   Lsn end = kNoLsn;
   size_t source = 0;
   if (!writer_->BeginJoin(node, &end, &source)) return {Code::kUnavailable, "the epoch is ending"};
+  Cancellation calls(&cancellation_);
+  StallGuard stall(&calls, options_.call_timeout_ms);
   LogEqualiser equaliser({.epoch = options_.epoch,
                           .write_quorum = ensemble_.write_quorum,
                           .committed_lsn = writer_->committed(),
                           .call_timeout_ms = options_.call_timeout_ms},
-                         &cancellation_);
+                         &calls, &stall);
   status = equaliser.Run(ensemble_.nodes[source].get(), end, target, sealed);
   if (status.ok() && !writer_->Join(node)) status = {Code::kUnavailable, "it fell behind again"};
   if (!status.ok()) {

@@ -1,6 +1,9 @@
 // How a new leader takes the journal over (docs/adjudicator.md, "Taking over"): seal, choose, bring a write quorum to
 // one log, replay its tail. Written for any ensemble of N nodes and write quorum W > N/2.
 //
+// A node that hangs holds nobody up: when enough nodes have answered, or hold the log, the others are left to
+// JournalRejoin, and what makes no progress for Options::call_timeout_ms fails.
+//
 // Used by one thread, once. Invariants:
 //  - No record that an earlier leader may have called committed is cut or left out.
 //  - When Run returns Ok, at least W members hold the same log, and nothing below this epoch can be appended to them.
@@ -10,6 +13,7 @@
 #include <chrono>
 #include <functional>
 #include <memory>
+#include <thread>
 #include <vector>
 
 #include "core/frame.h"
@@ -69,9 +73,12 @@ class JournalTakeover {
   };
 
   Status Seal();
-  Status Equalise(const Node& source, Node* node);
-  // What follows `after`, or of the whole tail.
-  Status Replay(const Node& source, Lsn after, const std::function<Status(const Frame&)>& replay);
+  // Until the stop, so that no standby takes the nodes for deserted.
+  void SealAgain(const std::stop_token& stop);
+  Status Equalise(const Node& source, Node* node, Cancellation* calls, StallGuard* stall);
+  // Replays what follows `after`; kNoLsn: as much of the tail as Options::replay_us says.
+  Status Replay(const Node& source, Lsn after, const std::function<Status(const Frame&)>& replay, Cancellation* calls,
+                StallGuard* stall);
   void SetDeadline(CancellableContext* context) const;
 
   const JournalEnsemble ensemble_;

@@ -26,6 +26,9 @@ JournalWriter::JournalWriter(const std::vector<std::shared_ptr<proto::Journal::S
       appended_(options.last_lsn),
       committed_(options.committed_lsn) {
   assert(members.size() >= options.write_quorum);
+  // Nodes grant no longer one, and take a writer for lost that is silent for long.
+  assert(options.lease_ms <= journal::WriterLease::kLeaseMsMax &&
+         2 * options.lease_ms / kHeartbeatsPerLease <= journal::WriterLease::kSilenceMs);
   for (const auto& stub : nodes) {
     nodes_.push_back(std::make_unique<Node>());
     nodes_.back()->stub = stub;
@@ -37,17 +40,24 @@ JournalWriter::JournalWriter(const std::vector<std::shared_ptr<proto::Journal::S
 JournalWriter::~JournalWriter() { Stop(); }
 
 void JournalWriter::Start() {
+  // Opening one may wait for a connection.
+  std::vector<std::unique_ptr<AppendLink>> links;
+  for (const auto& node : nodes_) links.push_back(node->failed ? nullptr : OpenLink(*node));
   const std::lock_guard lock(mutex_);
-  for (const auto& node : nodes_) {
-    if (!node->failed) Open(node.get());
+  for (size_t i = 0; i < nodes_.size(); i++) {
+    if (links[i] != nullptr) Serve(nodes_[i].get(), std::move(links[i]));
   }
 }
 
+std::unique_ptr<AppendLink> JournalWriter::OpenLink(const Node& node) const {
+  return options_.local_node != nullptr && nodes_.size() == 1 ? OpenLocalAppend(options_.local_node)
+                                                              : OpenRemoteAppend(node.stub);
+}
+
 // Needs mutex_.
-void JournalWriter::Open(Node* node) {
+void JournalWriter::Serve(Node* node, std::unique_ptr<AppendLink> link) {
+  node->link = std::move(link);
   node->ended = false;
-  node->link = options_.local_node != nullptr && nodes_.size() == 1 ? OpenLocalAppend(options_.local_node)
-                                                                    : OpenRemoteAppend(node->stub);
   node->reader = std::thread([this, node] { ReadLoop(node); });
   node->writer = std::thread([this, node] { WriteLoop(node); });
 }
@@ -126,7 +136,7 @@ void JournalWriter::WriteLoop(Node* node) {
   std::unique_lock lock(mutex_);
   for (;;) {
     const auto ready = [&] { return (HasWork(*node) && !node->writing) || node->failed || lost_ || stopping_; };
-    if (options_.lease_ms == 0) {
+    if (options_.lease_ms == 0 || node->writing || releasing_) {
       changed_.wait(lock, ready);
     } else if (!changed_.wait_for(lock, std::chrono::microseconds(HeartbeatDueUs(*node) - BoottimeUs()), ready)) {
       continue;
@@ -168,8 +178,7 @@ void JournalWriter::ReadLoop(Node* node) {
     alive_--;
     node->ended = true;
     if (!stopping_)
-      RoleLog("adjudicator")
-          ->warn("journal node lost, until it answers again epoch={} reason=\"{}\"", options_.epoch, status.ToString());
+      RoleLog("adjudicator")->warn("journal node lost epoch={} reason=\"{}\"", options_.epoch, status.ToString());
     // A fence is final even if a quorum seems to be left: another leader is taking over.
     if (!lost_ && (alive_ < options_.write_quorum || status.code() == Code::kStaleEpoch)) lost_ = lost = true;
     lost = lost && !stopping_;
@@ -182,7 +191,11 @@ void JournalWriter::Acknowledge(Node* node, Lsn synced) {
   Lsn news = kNoLsn;
   {
     const std::lock_guard lock(mutex_);
-    node->synced = std::max(node->synced, synced);
+    if (synced > node->synced) {
+      node->synced = synced;
+      if (std::any_of(nodes_.begin(), nodes_.end(), [](const auto& other) { return other->joining; }))
+        changed_.notify_all();
+    }
     const Lsn committed = Committed();
     if (committed > committed_ && !lost_ && !stopping_) {
       committed_ = news = committed;
@@ -224,28 +237,43 @@ bool JournalWriter::BeginJoin(size_t node, Lsn* end, size_t* source) {
   if (joining->writer.joinable()) joining->writer.join();
   std::unique_lock lock(mutex_);
   joining->joining = true;
-  *end = appended_;
+  joining->join_end = *end = appended_;
+  // One is enough: this one may be what is missing for a quorum.
+  const auto found = [&] {
+    return std::find_if(nodes_.begin(), nodes_.end(),
+                        [&](const auto& member) { return !member->failed && member->synced >= *end; });
+  };
   const auto over = [&] { return !joining->joining || joins_ended_ || lost_ || stopping_; };
-  changed_.wait(lock, [&] { return committed_ >= *end || over(); });
-  const auto found = std::find_if(nodes_.begin(), nodes_.end(),
-                                  [&](const auto& member) { return !member->failed && member->synced >= *end; });
-  if (found == nodes_.end() || over()) {
+  changed_.wait(lock, [&] { return found() != nodes_.end() || over(); });
+  if (over()) {
     Fail(joining);
     return false;
   }
-  *source = static_cast<size_t>(found - nodes_.begin());
+  *source = static_cast<size_t>(found() - nodes_.begin());
   return true;
 }
 
 bool JournalWriter::Join(size_t node) {
-  const std::lock_guard lock(mutex_);
   Node* const joining = nodes_[node].get();
-  if (!joining->joining || lost_ || stopping_) return false;
-  joining->joining = joining->failed = false;
-  joining->told_committed = kNoLsn;
-  alive_++;
-  Open(joining);
-  return true;
+  auto link = OpenLink(*joining);  // not under the lock: it may wait for a connection
+  {
+    const std::lock_guard lock(mutex_);
+    if (joining->joining && !lost_ && !stopping_) {
+      joining->joining = joining->failed = false;
+      joining->told_committed = kNoLsn;
+      alive_++;
+      Serve(joining, std::move(link));
+    }
+  }
+  if (link == nullptr) {
+    Acknowledge(joining, joining->join_end);
+    return true;
+  }
+  link->Cancel();
+  for (proto::AppendReply reply; link->Read(&reply);) {
+  }
+  (void)link->Finish();
+  return false;
 }
 
 void JournalWriter::AbandonJoin(size_t node) {
@@ -278,7 +306,7 @@ void JournalWriter::Release(int wait_ms) {
 int64_t JournalWriter::LeaseUntilUs() {
   if (options_.lease_ms == 0) return std::numeric_limits<int64_t>::max();
   const std::lock_guard lock(mutex_);
-  if (lost_ || stopping_ || alive_ < options_.write_quorum) return 0;
+  if (lost_ || stopping_ || releasing_ || alive_ < options_.write_quorum) return 0;
   std::vector<int64_t> heard;
   for (const auto& node : nodes_) heard.push_back(node->heard_us);
   std::nth_element(heard.begin(), heard.begin() + (options_.write_quorum - 1), heard.end(), std::greater<>());

@@ -99,15 +99,17 @@ class JournalWriter {
     int64_t sent_us = 0;   // of the last request
     int64_t heard_us = 0;  // and of the last one that the node is known to have taken
     bool released = false;
-    bool writing = false;  // some thread is in link->Write
-    bool failed = false;   // no stream, or an ended one
-    bool ended = true;     // and its threads have nothing more to do with it
-    bool joining = false;  // then: its frames are queued
+    bool writing = false;   // some thread is in link->Write
+    bool failed = false;    // no stream, or an ended one
+    bool ended = true;      // and its threads have nothing more to do with it
+    bool joining = false;   // then: its frames are queued,
+    Lsn join_end = kNoLsn;  // from this one on
     std::thread reader;
     std::thread writer;
   };
 
-  void Open(Node* node);
+  std::unique_ptr<AppendLink> OpenLink(const Node& node) const;
+  void Serve(Node* node, std::unique_ptr<AppendLink> link);
   void WriteOne(Node* node, std::unique_lock<std::mutex>* lock);
   void WriteLoop(Node* node);
   void ReadLoop(Node* node);

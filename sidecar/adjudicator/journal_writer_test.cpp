@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <thread>
 
 #include "sidecar/adjudicator/test_journal.h"
 
@@ -42,6 +43,54 @@ TEST(JournalWriter, ANodeTooFarBehindIsGivenUpAndTheOthersGoOn) {
   EXPECT_EQ(first.log().size(), kEnd);
   EXPECT_EQ(second.log().size(), kEnd);
   EXPECT_FALSE(failed);
+  writer.Stop();
+}
+
+// One node has the record and another one hangs, so that it is not committed: a third that comes back makes it so.
+TEST(JournalWriter, ANodeThatJoinsMayBeTheOneThatIsMissingForAQuorum) {
+  TestJournal first, hanging, absent;
+  std::atomic<Lsn> committed = kNoLsn;
+  JournalWriter writer(
+      {first.stub(), hanging.stub(), absent.stub()}, {0, 1}, {.epoch = 1, .write_quorum = 2},
+      [&](Lsn lsn) { committed = lsn; }, [](const Status&) {});
+  writer.Start();
+  hanging.Hold(true);
+  writer.Append(1, kNoLsn, "r", {});
+  writer.Flush(/*more_to_come=*/false);
+  EXPECT_EQ(writer.Absent(), std::vector<size_t>{2});
+  Lsn end = kNoLsn;
+  size_t source = 9;
+  ASSERT_TRUE(writer.BeginJoin(2, &end, &source));
+  EXPECT_EQ(end, 1u);
+  EXPECT_EQ(source, 0u);
+  EXPECT_EQ(committed, kNoLsn);
+  absent.Put(1, 1);  // as the caller copies it
+  writer.Append(2, 1, "r", {});
+  ASSERT_TRUE(writer.Join(2));
+  EXPECT_TRUE(WaitFor([&] { return committed == 2; }));
+  EXPECT_EQ(absent.log().size(), 2u);
+  EXPECT_TRUE(writer.Absent().empty());
+  hanging.Hold(false);
+  writer.Stop();
+}
+
+TEST(JournalWriter, NobodyJoinsWhenThatHasEnded) {
+  TestJournal hanging, absent;
+  JournalWriter writer(
+      {hanging.stub(), absent.stub()}, {0}, {.epoch = 1}, [](Lsn) {}, [](const Status&) {});
+  writer.Start();
+  hanging.Hold(true);
+  writer.Append(1, kNoLsn, "r", {});
+  writer.Flush(/*more_to_come=*/false);
+  std::thread ends([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    writer.EndJoins();
+  });
+  Lsn end = kNoLsn;
+  size_t source = 9;
+  EXPECT_FALSE(writer.BeginJoin(1, &end, &source));
+  ends.join();
+  hanging.Hold(false);
   writer.Stop();
 }
 

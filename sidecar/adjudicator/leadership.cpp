@@ -57,6 +57,7 @@ void AdjudicatorService::Stop() {
   }
   for (const SessionPtr& session : sessions) session->Cancel();
   if (leader_.joinable()) leader_.join();
+  standby_.reset();
   {
     const std::lock_guard lock(mutex_);
     stopped_ = true;
@@ -216,7 +217,7 @@ Status AdjudicatorService::TakeOver() {
   if (ensemble_.nodes.size() > 1)
     rejoin_ = std::make_unique<JournalRejoin>(ensemble_, JournalRejoin::Options{.epoch = epoch}, writer.get());
   core_ = std::move(core);
-  epoch_ = epoch;
+  epoch_ = led_epoch_ = epoch;  // the leases before it are over
   state_ = State::kStarting;
   committed_ = durable_ = overdue_ = takeover.committed_lsn();
   // The log as found counts as committed once this record is: only then may its tokens be answered.
@@ -231,7 +232,6 @@ Status AdjudicatorService::TakeOver() {
   if (leading) {
     state_ = State::kLeading;
     trouble_ = Code::kOk;
-    led_epoch_ = epoch;
     vouches_ = true;
     pages_.Lead(epoch, committed_, VouchUntilUs());
     changed_.notify_all();
@@ -293,7 +293,8 @@ void AdjudicatorService::OnLocalRoom(const char* full_reason, bool stuck, bool s
 
 bool AdjudicatorService::TickWhileFull() {
   const int64_t now_us = NowUnixUs();
-  if (replica_full_ == nullptr || now_us - full_tick_us_ < int64_t{options_.full_tick_ms} * 1000) return false;
+  if (handing_over_ || replica_full_ == nullptr || now_us - full_tick_us_ < int64_t{options_.full_tick_ms} * 1000)
+    return false;
   full_tick_us_ = now_us;
   if (NoRoomFor(sizeof(Token), /*frees_space=*/true) != nullptr) return false;
   Token nobody;

@@ -32,6 +32,7 @@ Status LogEqualiser::FindCommon(JournalStub* source, JournalStub* target, const 
     if (status.ok()) status = ours.Next(&our_frame);
     if (status.code() == Code::kNotFound) return Status::Ok();
     if (!status.ok()) return status;
+    stall_->Progress();
     if (our_frame.epoch != their_frame.epoch || our_frame.lsn != their_frame.lsn) return Status::Ok();
     *common = our_frame.lsn;
   }
@@ -70,6 +71,7 @@ Status LogEqualiser::Copy(JournalStub* source, Lsn after, Lsn end, JournalStub* 
       return status;
     }
     if (last == after) break;
+    stall_->Progress();
     (void)stream->Write(request);  // if it is broken, Read tells
     // One batch at a time: this is the rare path, and so nothing piles up.
     proto::AppendReply reply;
@@ -77,6 +79,7 @@ Status LogEqualiser::Copy(JournalStub* source, Lsn after, Lsn end, JournalStub* 
       alive = stream->Read(&reply);
     } while (alive && !reply.failed() && reply.synced_lsn() < last);
     if (reply.synced_lsn() < last) break;  // the node has failed: Finish tells why
+    stall_->Progress();
     after = last;
   }
   stream->WritesDone();

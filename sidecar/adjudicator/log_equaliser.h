@@ -13,6 +13,7 @@
 #include "core/status.h"
 #include "proto/journal.grpc.pb.h"
 #include "sidecar/rpc/cancellation.h"
+#include "sidecar/rpc/stall_guard.h"
 
 namespace concord {
 
@@ -27,7 +28,9 @@ class LogEqualiser {
     int call_timeout_ms = 3000;
   };
 
-  LogEqualiser(const Terms& terms, Cancellation* cancellation) : terms_(terms), cancellation_(cancellation) {}
+  // `calls`: what ends its calls; `stall` ends them too when they make no progress.
+  LogEqualiser(const Terms& terms, Cancellation* calls, StallGuard* stall)
+      : terms_(terms), cancellation_(calls), stall_(stall) {}
 
   // Afterwards the target's log ends at `end`, a record that the source has synced. `sealed`: what the target said when
   // it was sealed. kTooOld if the source has trimmed what the target lacks.
@@ -40,6 +43,7 @@ class LogEqualiser {
 
   const Terms terms_;
   Cancellation* const cancellation_;
+  StallGuard* const stall_;
 };
 
 }  // namespace concord

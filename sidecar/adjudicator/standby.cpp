@@ -43,6 +43,9 @@ bool Standby::Pause(int ms) {
 }
 
 void Standby::Watch(size_t node) {
+  using Clock = std::chrono::steady_clock;
+  Lsn followed = kNoLsn;
+  Clock::time_point since = Clock::now();  // when it was not behind, or moved last
   do {
     Writer writer = Writer::kUnknown;
     proto::JournalStatus status;
@@ -50,11 +53,23 @@ void Standby::Watch(size_t node) {
     context->set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(options_.call_timeout_ms));
     if (ensemble_.nodes[node]->GetStatus(context.get(), {}, &status).ok())
       writer = status.writer_live() ? Writer::kLive : Writer::kGone;
+    if (const Lsn now = followed_; status.committed_lsn() <= now || now != followed) {
+      followed = now;
+      since = Clock::now();
+    } else if (Clock::now() - since > std::chrono::milliseconds(options_.silence_ms)) {
+      LeaveNode();
+      since = Clock::now();
+    }
     const std::lock_guard lock(mutex_);
     if (cancelled_) return;
     writers_[node] = writer;
     changed_.notify_all();
   } while (Pause(options_.poll_ms));
+}
+
+void Standby::LeaveNode() {
+  const std::lock_guard lock(mutex_);
+  if (tail_ != nullptr) tail_->TryCancel();
 }
 
 // Needs mutex_.
@@ -83,6 +98,7 @@ void Standby::Follow() {
     if (status.code() != Code::kTooOld && status.code() != Code::kCorruption) continue;
     // What it has is no use any more: the journal has been trimmed beyond it, or the node's frames do not follow.
     core_ = std::make_unique<Adjudicator>(options_.limits);
+    followed_ = kNoLsn;
     if (status.ToString() != told)
       RoleLog("adjudicator")->warn("follows the journal anew reason=\"{}\"", told = status.ToString());
   }
@@ -103,6 +119,10 @@ Status Standby::FollowNode(size_t node) {
   CancellableContext context(&cancellation_);
   proto::TailRequest request;
   request.set_after_lsn(after);
+  {
+    const std::lock_guard lock(mutex_);
+    tail_ = context.get();
+  }
   const auto stream = stub->Tail(context.get(), request);
   proto::TailReply reply;
   Status status;
@@ -114,6 +134,13 @@ Status Standby::FollowNode(size_t node) {
       if (status.ok()) status = core_->Replay(frame);
       rest.remove_prefix(consumed);
     }
+    // What a tail brings is committed; what is not settled is never forgotten.
+    core_->Settle(core_->last_lsn());
+    followed_ = core_->last_lsn();
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    tail_ = nullptr;
   }
   if (status.ok()) return FromGrpc(stream->Finish());
   context->TryCancel();

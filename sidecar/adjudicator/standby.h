@@ -8,6 +8,7 @@
 // Thread-safe. One thread for each node asks for its state, one follows.
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <memory>
 #include <mutex>
@@ -28,6 +29,7 @@ class Standby {
     int64_t replay_us = int64_t{120} * 1000000;  // as JournalTakeover::Options
     int poll_ms = 50;
     int call_timeout_ms = 200;
+    int silence_ms = 1000;  // of the node that is followed, while another one knows of more
   };
 
   Standby(const JournalEnsemble& ensemble, const Options& options);
@@ -47,6 +49,8 @@ class Standby {
   void Follow();
   // Until the stream ends.
   Status FollowNode(size_t node);
+  // The node that is followed has nothing more to say, while others have.
+  void LeaveNode();
   // False when cancelled.
   bool Pause(int ms);
   bool TurnHasCome() const;
@@ -55,12 +59,14 @@ class Standby {
   const Options options_;
   Cancellation cancellation_;
 
-  std::unique_ptr<Adjudicator> core_;  // the follower's, until it has ended
+  std::unique_ptr<Adjudicator> core_;   // the follower's, until it has ended
+  std::atomic<Lsn> followed_ = kNoLsn;  // its last_lsn
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;
   std::vector<Writer> writers_;  // as each node said last
   bool cancelled_ = false;
+  grpc::ClientContext* tail_ = nullptr;  // of the follower's stream
 
   std::vector<std::thread> watchers_;
   std::thread follower_;

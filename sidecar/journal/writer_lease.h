@@ -22,8 +22,8 @@ class WriterLease {
   static constexpr int64_t kLeaseMsMax = 1000;
   // A leader writes several times in this time, also when it has nothing to say.
   static constexpr int64_t kSilenceMs = 400;
-  // Whoever has sealed is given so long to begin.
-  static constexpr int64_t kTakeoverMs = 1500;
+  // Whoever has sealed is given so long to begin, or to seal again.
+  static constexpr int64_t kTakeoverMs = 2500;
 
   WriterLease(uint64_t epoch, int64_t now_ms) : epoch_(epoch), lease_until_ms_(epoch == 0 ? 0 : now_ms + kLeaseMsMax) {}
 

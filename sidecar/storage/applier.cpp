@@ -30,7 +30,9 @@ void Applier::Start(const std::vector<std::shared_ptr<grpc::Channel>>& journals,
   local_ = local;
   for (const auto& journal : journals) journals_.push_back(proto::Journal::NewStub(journal));
   met_ = std::vector<std::atomic<bool>>(journals.size());
+  for (size_t i = 0; i < met_.size(); i++) met_[i] = !options_.meet || IsLocal(i);
   told_.resize(journals.size());
+  strange_.resize(journals.size());
   started_us_ = SteadyUs();
   started_at_ = replica_->applied();
   if (local_ != nullptr) replay_to_ = local_->state().last_lsn;
@@ -85,11 +87,17 @@ Status Applier::Meet(size_t journal) {
 
 void Applier::Run() {
   int64_t backoff_us = kBackoffMinUs;
-  size_t trimmed = 0;  // nodes in a row that no longer have what is needed
+  size_t in_vain = 0;    // nodes in a row that brought nothing,
+  bool trimmed = false;  // and one of them no longer has what is needed
   while (!stopping()) {
     const Lsn before = replica_->applied();
     Status ended = Meet(followed_);
-    Status status = ended.code() == Code::kInvalid ? ended : Status::Ok();
+    // One of several that is not what it should be is left out, as by a leader.
+    Status status = ended.code() == Code::kInvalid && journals_.size() == 1 ? ended : Status::Ok();
+    if (ended.code() == Code::kInvalid && status.ok() && !strange_[followed_]) {
+      strange_[followed_] = true;
+      RoleLog("storage")->error("a journal node is not followed reason=\"{}\"", ended.message());
+    }
     if (ended.ok()) {
       const auto tail = OpenTail(replica_->resume_from());
       if (tail == nullptr) return;
@@ -105,15 +113,21 @@ void Applier::Run() {
       if (options_.on_failure) options_.on_failure(status);
       return;
     }
-    if (replica_->applied() != before) backoff_us = kBackoffMinUs;
-    trimmed = ended.code() == Code::kTooOld ? trimmed + 1 : 0;
-    if (trimmed == journals_.size()) {
+    if (replica_->applied() != before) {
+      backoff_us = kBackoffMinUs;
+      in_vain = 0;
+      trimmed = false;
+    }
+    in_vain++;
+    trimmed = trimmed || ended.code() == Code::kTooOld;
+    if (trimmed && in_vain >= journals_.size()) {
       RoleLog("storage")->error(
           "storage replica {} is at LSN {}, and the journal has trimmed what follows; stop the server, restore a "
           "backup of the whole Concord directory, and start again ({})",
           replica_->directory(), LsnText(replica_->applied()), ended.message());
       backoff_us = kTrimmedRetryUs;
-      trimmed = 0;
+      in_vain = 0;
+      trimmed = false;
     } else {
       RoleLog("storage")->debug("tail of the journal ended: {}", ended.ToString());
     }

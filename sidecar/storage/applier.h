@@ -101,6 +101,7 @@ class Applier {
   std::atomic<bool> stopping_ = false;
   std::vector<std::atomic<bool>> met_;  // which journal nodes are known to be ours
   std::vector<bool> told_;              // of the reporter: that a node does not answer
+  std::vector<bool> strange_;           // of the applier's thread, logged: that a node is not what it should be
   Cancellation meeting_;
   std::mutex mutex_;
   std::condition_variable wake_;

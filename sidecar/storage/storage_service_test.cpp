@@ -82,6 +82,12 @@ class StorageServiceTest : public testing::Test {
     options.replica.checkpoint_interval_us = 20'000;
     options.applier.replica_id = "r1";
     options.applier.report_interval_us = 10'000;
+    if (!other_journals_.empty()) {
+      options.applier.meet = [](size_t journal, grpc::ClientContext*) {
+        return journal == 0 ? Status(Code::kInvalid, "a strange node") : Status::Ok();
+      };
+      options.applier.on_failure = [](const Status& failure) { ADD_FAILURE() << failure.ToString(); };
+    }
     Status s = StorageRole::Open(options, &role_);
     ASSERT_TRUE(s.ok()) << s.ToString();
     grpc::ServerBuilder builder;
@@ -146,14 +152,19 @@ class StorageServiceTest : public testing::Test {
   std::unique_ptr<proto::Storage::Stub> stub_;
 };
 
-// One node that cannot be reached, and one that is reached and gets nothing any more.
+// One node that is not what it should be, one that cannot be reached, and one that is reached and gets nothing any
+// more.
 TEST_F(StorageServiceTest, AJournalNodeThatIsCutOffIsLeftForAnother) {
   StopAll();
-  MemoryJournal cut_off;
-  grpc::ServerBuilder builder;
-  builder.RegisterService(&cut_off);
-  const auto server = builder.BuildAndStart();
-  other_journals_ = {Connect("unix-abstract:concord-nobody-listens"), server->InProcessChannel(ChannelLimits())};
+  MemoryJournal strange, cut_off;
+  const auto serve = [](MemoryJournal* journal) {
+    grpc::ServerBuilder builder;
+    builder.RegisterService(journal);
+    return builder.BuildAndStart();
+  };
+  const auto strange_server = serve(&strange), server = serve(&cut_off);
+  other_journals_ = {strange_server->InProcessChannel(ChannelLimits()), Connect("unix-abstract:concord-nobody-listens"),
+                     server->InProcessChannel(ChannelLimits())};
   Start();
   for (const char* value : {"one", "two"}) {
     const Lsn lsn = Put(RowKey(1, 1), value);
@@ -162,9 +173,11 @@ TEST_F(StorageServiceTest, AJournalNodeThatIsCutOffIsLeftForAnother) {
     EXPECT_EQ(reply.values(0).value(), value);
   }
   EXPECT_GT(cut_off.tails(), 0);
+  EXPECT_EQ(strange.tails(), 0);
   StopAll();
   other_journals_.clear();
   server->Shutdown(std::chrono::system_clock::now());
+  strange_server->Shutdown(std::chrono::system_clock::now());
   Start();
 }
 
