@@ -271,6 +271,7 @@ class Concordd {
     }
     status = StartRoles();
     if (status.code() == Code::kShutdown) return kExitOk;
+    ready_ = status.ok();
     if (!status.ok()) {
       end_->Send(status);
       log_->critical("cannot start reason=\"{}\"", status.ToString());
@@ -279,6 +280,8 @@ class Concordd {
     return kExitOk;
   }
 
+  // False also after a Start that was told to end while it waited.
+  bool ready() const { return ready_; }
   // What the start took; the storage replica tells by itself when it has caught up.
   std::string StartTimes() const {
     return "journal_ms=" + std::to_string(journal_ms_) + " storage_ms=" + std::to_string(storage_ms_) +
@@ -558,6 +561,7 @@ class Concordd {
   std::unique_ptr<AdjudicatorService> adjudicator_;
   std::unique_ptr<grpc::Server> server_;
   int64_t journal_ms_ = 0, storage_ms_ = 0, leading_ms_ = 0;
+  bool ready_ = false;
 };
 
 int Run(int argc, char** argv) {
@@ -616,12 +620,10 @@ int Run(int argc, char** argv) {
   Concordd concordd(options, cluster_id, node_id, &shutdown, &end);
   ExitCode code = concordd.Start();
   if (code == kExitOk) {
-    std::string reason = shutdown.Wait(0);
-    if (reason.empty()) {
+    if (concordd.ready())
       log->info("ready address={} dir=\"{}\" pid={} lock_ms={} {}", options.listen, options.directory, getpid(),
                 lock_ms, concordd.StartTimes());
-      reason = shutdown.Wait(-1);
-    }
+    const std::string reason = shutdown.Wait(-1);
     if (shutdown.failed()) {
       end.Send(shutdown.failure());
       log->critical("stopping reason=\"{}\"", reason);

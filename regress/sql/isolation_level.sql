@@ -26,7 +26,9 @@ ROLLBACK;
 -- All that a transaction can do, in SERIALIZABLE.
 SET default_transaction_isolation = 'serializable';
 CREATE TABLE il_parent (id int PRIMARY KEY, name text);
-CREATE TABLE il_child (id int PRIMARY KEY, parent int REFERENCES il_parent ON DELETE CASCADE, tag text UNIQUE DEFERRABLE);
+-- An ANALYZE of autovacuum's would have a cached plan made anew.
+CREATE TABLE il_child (id int PRIMARY KEY, parent int REFERENCES il_parent ON DELETE CASCADE, tag text UNIQUE DEFERRABLE)
+  WITH (autovacuum_enabled = off);
 INSERT INTO il_parent SELECT i, 'parent ' || i FROM generate_series(1, 1000) i;
 INSERT INTO il_child SELECT i, i % 1000 + 1, 'tag ' || i FROM generate_series(1, 3000) i;
 BEGIN;

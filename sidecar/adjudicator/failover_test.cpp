@@ -326,6 +326,8 @@ TEST_F(LeaseTest, ALeaderVouchesForNothingWhenItsLeaseIsOver) {
     return false;
   };
   EXPECT_TRUE(become(true));
+  std::this_thread::sleep_for(std::chrono::milliseconds(1500));  // it is renewed without any commit
+  EXPECT_TRUE(vouches());
   journal_.Hold(true);
   EXPECT_TRUE(become(false));
   EXPECT_TRUE(process.GetStatus().leads());

@@ -117,7 +117,8 @@ void JournalWriter::WriteOne(Node* node, std::unique_lock<std::mutex>* lock) {
   lock->lock();
   node->writing = false;
   if (!written) Fail(node);  // the stream is broken: the reader ends too, and learns why
-  if (node->failed || stopping_) changed_.notify_all();
+  // Its own thread waits for the end of what another one writes, and then for the next heartbeat.
+  if (node->failed || stopping_ || options_.lease_ms > 0) changed_.notify_all();
 }
 
 bool JournalWriter::HasWork(const Node& node) const {
