@@ -41,7 +41,8 @@ run_unit() {
       ok=$(sed -n 's/^\[  PASSED  \] \([0-9]*\) test.*/\1/p' "$out/$shard"); ok=${ok:-0}
       bad=$(sed -n 's/^ *\([0-9]*\) FAILED TEST.*/\1/p' "$out/$shard"); bad=${bad:-0}
       if [ "$status" != 0 ] && [ "$bad" = 0 ]; then bad=1; fi
-      [ "$bad" = 0 ] || tail -60 "$out/$shard"
+      # Logs of what passed may come after it.
+      [ "$bad" = 0 ] || { grep -E -A12 'Failure$|FAILED  |SUMMARY: |ERROR: |runtime error' "$out/$shard" | head -100; tail -20 "$out/$shard"; }
       count "$ok" "$bad"
     done
     rm -rf "$out"

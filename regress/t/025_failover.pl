@@ -4,6 +4,7 @@ use strict;
 use warnings;
 use ConcordCluster;
 use ConcordTest;
+use JSON::PP;
 use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
@@ -25,7 +26,9 @@ sub goes_on
 
 my $workers = start_workers($node, 't', 2);
 goes_on('with all there');
-my $leader = $cluster->leader;
+my ($code, $out, $err) = $cluster->ctl('cluster', 'status');
+is($code, 0, 'concordctl finds nothing wrong') or diag($out, $err);
+like($out, qr/^cluster \w{32}: all is well$/m, '... and says so');
 
 foreach my $round (1 .. 2)
 {
@@ -38,12 +41,28 @@ foreach my $round (1 .. 2)
 	ok(wait_until(sub { $cluster->log($old) =~ /ready address/ }), '... beside which the old one stands by');
 }
 
+# As planned: nobody waits for a lease.
+{
+	my $old = $cluster->leader;
+	($code, $out, $err) = $cluster->ctl('leader', 'transfer', '--json');
+	is($code, 0, 'the lead is transferred') or diag($out, $err);
+	my $transfer = decode_json($out)->{transfer};
+	note("transfer: $transfer->{took_ms} ms");
+	isnt($transfer->{from}, $transfer->{to}, '... to another one');
+	goes_on('after the transfer');
+	is($cluster->address($cluster->leader), $transfer->{to}, '... which leads');
+	unlike($cluster->log($old), qr/in doubt|IN_DOUBT/, '... and nothing was in doubt');
+}
+
 foreach my $journal ('j1', 'j2', 'j3')
 {
 	my $old = $cluster->leader;
 	$cluster->kill($journal, 'KILL');
 	goes_on("after kill -9 of a journal node, $journal");
 	is($cluster->leader, $old, '... under the same leader');
+	($code, $out) = $cluster->ctl('cluster', 'status', '--json');
+	is($code, 1, '... concordctl sees it');
+	like(join("\n", @{ decode_json($out)->{problems} }), qr/the journal node at \S*$journal\S* does not answer/, '... and says which');
 	my $joined = () = $cluster->log($old) =~ /has caught up and is written to/g;
 	$cluster->start($journal);
 	ok(wait_until(sub { (() = $cluster->log($old) =~ /has caught up and is written to/g) > $joined }), '... and it catches up');
@@ -60,6 +79,19 @@ foreach my $journal ('j1', 'j2', 'j3')
 	ok(wait_until(sub { $cluster->log($old) =~ /stepping down: decides no commits/ }), '... the old one finds itself fenced');
 	goes_on('after it has gone on');
 	is($cluster->leader, $new, '... and leaves the new one alone');
+}
+
+# Nobody waits for a journal node that hangs, not even who takes over.
+{
+	my $old = $cluster->leader;
+	$cluster->signal('j2', 'STOP');
+	$cluster->kill($old, 'KILL');
+	goes_on("after kill -9 of the leader, $old, while j2 hangs");
+	$cluster->signal('j2', 'CONT');
+	my $new = $cluster->leader;
+	ok(wait_until(sub { $cluster->log($new) =~ /has caught up and is written to/ }), '... which then catches up');
+	$cluster->start($old);
+	ok(wait_until(sub { $cluster->log($old) =~ /ready address/ }), '... and the old one stands by');
 }
 
 # Without a majority nothing is committed, and it is said why; reads by the replica's LSN cannot be strong then.

@@ -29,11 +29,11 @@ sub new
 	$self->command($_, 'journal', "--join-cluster=$id") foreach @journals;
 	$self->start_all(@journals);
 	my $named = sub { (slurp_file("$self->{base}/$_[0]/node_id") =~ /^id (\w+)$/m)[0] . '=' . $self->address($_[0]) };
-	chomp(my $ctl = `pg_config --bindir`);
+	chomp($self->{ctl} = `pg_config --bindir`);
 	my @metastore = ("--metastore=etcd:$etcd");
-	my ($out, $err) = ('', '');
-	ok(IPC::Run::run([ "$ctl/concordctl", 'cluster', 'init', @metastore, '--cluster', $id, '--write-quorum', $self->{write_quorum},
-				'--journal', join(',', map { $named->($_) } @journals) ], '>', \$out, '2>', \$err), 'the cluster is made') or diag($err);
+	@$self{qw(id metastore)} = ($id, \@metastore);
+	my ($code, undef, $err) = $self->ctl('cluster', 'init', '--write-quorum', $self->{write_quorum}, '--journal', join(',', map { $named->($_) } @journals));
+	is($code, 0, 'the cluster is made') or diag($err);
 	my @adjudicators = map { "a$_" } 1 .. $self->{adjudicators};
 	$self->command($_, 'adjudicator', "--join-cluster=$id", @metastore) foreach @adjudicators;
 	$self->command('s1', 'storage', "--join-cluster=$id", @metastore);
@@ -82,6 +82,16 @@ sub kill
 	$handle->signal($signal);
 	# A failed process is what is wanted of KILL.
 	eval { $handle->finish; 1 } or note($@);
+}
+
+# concordctl with the cluster's metastore: exit code, what it printed, what it complained of.
+sub ctl
+{
+	my ($self, @command) = @_;
+	my ($out, $err) = ('', '');
+	IPC::Run::run([ "$self->{ctl}/concordctl", @command, @{ $self->{metastore} }, '--cluster', $self->{id} ],
+		'<', \undef, '>', \$out, '2>', \$err, IPC::Run::timeout(60));
+	return ($? >> 8, $out, $err);
 }
 
 # The adjudicator that has begun to lead last.

@@ -137,9 +137,13 @@ void JournalWriter::WriteLoop(Node* node) {
   std::unique_lock lock(mutex_);
   for (;;) {
     const auto ready = [&] { return (HasWork(*node) && !node->writing) || node->failed || lost_ || stopping_; };
-    if (options_.lease_ms == 0 || node->writing || releasing_) {
-      changed_.wait(lock, ready);
-    } else if (!changed_.wait_for(lock, std::chrono::microseconds(HeartbeatDueUs(*node) - BoottimeUs()), ready)) {
+    if (!ready()) {
+      // A heartbeat is due only when nobody is writing, and no more once the lease is given back.
+      if (options_.lease_ms == 0 || node->writing || releasing_) {
+        changed_.wait(lock);
+      } else {
+        changed_.wait_for(lock, std::chrono::microseconds(HeartbeatDueUs(*node) - BoottimeUs()));
+      }
       continue;
     }
     if (node->failed || lost_ || stopping_) return;

@@ -21,29 +21,6 @@ Status Parse(const std::vector<std::string>& journal, uint32_t write_quorum, Mem
   return CheckMembership(*first);
 }
 
-Status Open(const MetastoreOptions& where, const std::string& cluster_id, std::unique_ptr<Metastore>* store) {
-  Status status = where.Check();
-  if (!status.ok()) return status;
-  if (!where.etcd()) return {Code::kInvalid, "--metastore has to name an etcd: a file keeps no members"};
-  if (!IsId(cluster_id))
-    return {Code::kInvalid, "--cluster: \"" + cluster_id + "\" is not an id of 32 hexadecimal digits"};
-  EtcdClient::Options client;
-  status = where.Read(&client);
-  if (status.ok()) *store = std::make_unique<EtcdMetastore>(client, cluster_id);
-  return status;
-}
-
-// On standard error.
-ExitCode Failed(const Status& status) {
-  fprintf(stderr, "concordctl: %s\n", status.message().c_str());
-  switch (status.code()) {
-    case Code::kNotFound:
-    case Code::kConflict: return kExitProblem;
-    case Code::kInvalid: return kExitUsage;
-    default: return kExitUnreadable;
-  }
-}
-
 Status Init(Metastore* store, const std::string& cluster_id, const Membership& first) {
   Membership present;
   const Status status = store->ReadMembership(&present);
@@ -55,12 +32,34 @@ Status Init(Metastore* store, const std::string& cluster_id, const Membership& f
 
 }  // namespace
 
+Status OpenCluster(const MetastoreOptions& where, const std::string& cluster_id, std::unique_ptr<Metastore>* store) {
+  Status status = where.Check();
+  if (!status.ok()) return status;
+  if (!where.etcd()) return {Code::kInvalid, "--metastore has to name an etcd: a file keeps no members"};
+  if (!IsId(cluster_id))
+    return {Code::kInvalid, "--cluster: \"" + cluster_id + "\" is not an id of 32 hexadecimal digits"};
+  EtcdClient::Options client;
+  status = where.Read(&client);
+  if (status.ok()) *store = std::make_unique<EtcdMetastore>(client, cluster_id);
+  return status;
+}
+
+ExitCode Failed(const Status& status) {
+  fprintf(stderr, "concordctl: %s\n", status.message().c_str());
+  switch (status.code()) {
+    case Code::kNotFound:
+    case Code::kConflict: return kExitProblem;
+    case Code::kInvalid: return kExitUsage;
+    default: return kExitUnreadable;
+  }
+}
+
 ExitCode InitCluster(const MetastoreOptions& where, const std::string& cluster_id,
                      const std::vector<std::string>& journal, uint32_t write_quorum) {
   Membership first;
   std::unique_ptr<Metastore> store;
   Status status = Parse(journal, write_quorum, &first);
-  if (status.ok()) status = Open(where, cluster_id, &store);
+  if (status.ok()) status = OpenCluster(where, cluster_id, &store);
   if (status.ok()) status = Init(store.get(), cluster_id, first);
   return status.ok() ? kExitOk : Failed(status);
 }
@@ -69,7 +68,7 @@ ExitCode ShowMembers(const MetastoreOptions& where, const std::string& cluster_i
   std::unique_ptr<Metastore> store;
   Membership membership;
   Leader leader;
-  Status status = Open(where, cluster_id, &store);
+  Status status = OpenCluster(where, cluster_id, &store);
   if (status.ok()) status = store->ReadMembership(&membership);
   if (status.ok()) status = store->ReadLeader(&leader);
   if (!status.ok()) return Failed(status);

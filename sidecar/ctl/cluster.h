@@ -1,13 +1,19 @@
-// concordctl cluster: the members of a cluster, in its metastore.
+// concordctl cluster: the members of a cluster, in its metastore; concordctl leader: who of them leads.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "sidecar/ctl/check.h"
+#include "sidecar/metastore/metastore.h"
 #include "sidecar/metastore/metastore_options.h"
 
 namespace concord::ctl {
+
+// What both need: the metastore of a cluster, and what to say (on standard error) and return when something failed.
+Status OpenCluster(const MetastoreOptions& where, const std::string& cluster_id, std::unique_ptr<Metastore>* store);
+ExitCode Failed(const Status& status);
 
 // Writes the first membership of a cluster; refused if there is one. `journal`: each ID=ADDRESS. `write_quorum` 0: more
 // than half.
@@ -16,5 +22,11 @@ ExitCode InitCluster(const MetastoreOptions& where, const std::string& cluster_i
 
 // Prints the membership, and who leads or was the last to.
 ExitCode ShowMembers(const MetastoreOptions& where, const std::string& cluster_id, bool json);
+
+// Asks the leader and every journal node, and says what is wrong.
+ExitCode ShowCluster(const MetastoreOptions& where, const std::string& cluster_id, bool json);
+
+// Has the leader hand over to a standby, waits until another one leads, and prints for how long nobody did.
+ExitCode TransferLead(const MetastoreOptions& where, const std::string& cluster_id, bool json);
 
 }  // namespace concord::ctl

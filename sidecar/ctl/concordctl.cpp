@@ -23,9 +23,9 @@ constexpr char kFooter[] =
     "of another format, or unreadable.\n"
     "Exit codes of check: 0 all is well; 1 damaged; 3 in use; 4 not a Concord directory, of another format, or "
     "unreadable.\n"
-    "Exit codes of cluster: 0 done; 1 there are members already, or none; 4 etcd does not answer, or what it has is "
-    "not\n"
-    "understood.\n"
+    "Exit codes of cluster and leader: 0 done, or all is well; 1 there are members already, or none, or something is "
+    "wrong;\n"
+    "4 etcd does not answer, or what it has is not understood.\n"
     "All: 2 wrong usage.";
 
 int Run(int argc, char** argv) {
@@ -51,7 +51,12 @@ int Run(int argc, char** argv) {
   cluster->footer(kFooter);
   CLI::App* init = cluster->add_subcommand("init", "write down the journal nodes of a new cluster");
   CLI::App* members = cluster->add_subcommand("members", "the journal nodes, and who leads or was the last to");
-  for (CLI::App* command : {init, members}) {
+  CLI::App* cluster_status = cluster->add_subcommand("status", "the leader and the journal nodes, and what is wrong");
+  CLI::App* leader = app.add_subcommand("leader", "who leads a cluster");
+  leader->require_subcommand(1);
+  leader->footer(kFooter);
+  CLI::App* transfer = leader->add_subcommand("transfer", "have the leader hand over to a standby");
+  for (CLI::App* command : {init, members, cluster_status, transfer}) {
     command->add_option("--cluster", cluster_id, "its id")->required();
     metastore.AddTo(command);
   }
@@ -60,16 +65,18 @@ int Run(int argc, char** argv) {
       ->delimiter(',')
       ->required();
   init->add_option("--write-quorum", write_quorum, "of the journal nodes (default: more than half)");
-  for (CLI::App* command : {status, check, members}) command->add_flag("--json", json, "print one JSON object");
+  for (CLI::App* command : {status, check, members, cluster_status, transfer})
+    command->add_flag("--json", json, "print one JSON object");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
   }
-  if (cluster->parsed()) {
+  if (cluster->parsed() || leader->parsed()) {
     grpc_init();  // never undone: its end may take seconds
-    return init->parsed() ? InitCluster(metastore, cluster_id, journal, write_quorum)
-                          : ShowMembers(metastore, cluster_id, json);
+    if (init->parsed()) return InitCluster(metastore, cluster_id, journal, write_quorum);
+    if (transfer->parsed()) return TransferLead(metastore, cluster_id, json);
+    return (members->parsed() ? ShowMembers : ShowCluster)(metastore, cluster_id, json);
   }
   directory = std::filesystem::absolute(directory).lexically_normal().string();
   while (directory.size() > 1 && directory.back() == '/') directory.pop_back();

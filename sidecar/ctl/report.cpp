@@ -67,7 +67,7 @@ Fields& Report::Section(const std::string& name) {
 void Report::AddRow(const std::string& name, Fields fields) { Find(name, true)->rows.push_back(std::move(fields)); }
 
 std::string Report::Text() const {
-  std::string out = directory_ + ": " + state_ + "\n";
+  std::string out = (kind_ == "directory" ? "" : kind_ + " ") + name_ + ": " + state_ + "\n";
   for (const Part& part : parts_) {
     out += part.name + "\n";
     for (const Fields& row : part.rows) {
@@ -90,7 +90,7 @@ std::string Report::Text() const {
 }
 
 std::string Report::Json() const {
-  std::string out = "{\"directory\":" + Quoted(directory_) + ",\"state\":" + Quoted(state_);
+  std::string out = "{" + Quoted(kind_) + ":" + Quoted(name_) + ",\"state\":" + Quoted(state_);
   for (const Part& part : parts_) {
     out += "," + Quoted(part.name) + ":";
     if (!part.is_list) {

@@ -19,7 +19,9 @@ using Fields = std::vector<std::pair<std::string, Value>>;
 
 class Report {
  public:
-  Report(std::string directory, std::string state) : directory_(std::move(directory)), state_(std::move(state)) {}
+  // Of a directory, or of what else `kind` says.
+  Report(std::string name, std::string state, std::string kind = "directory")
+      : kind_(std::move(kind)), name_(std::move(name)), state_(std::move(state)) {}
 
   void set_state(std::string state) { state_ = std::move(state); }
   const std::string& state() const { return state_; }
@@ -43,7 +45,8 @@ class Report {
   };
   Part* Find(const std::string& name, bool is_list);
 
-  std::string directory_;
+  const std::string kind_;
+  const std::string name_;
   std::string state_;
   std::vector<Part> parts_;
   std::vector<std::string> problems_;
