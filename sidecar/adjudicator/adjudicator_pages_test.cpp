@@ -66,6 +66,7 @@ class LocalReplicaTest : public AdjudicatorServiceTest {
     options.max_unapplied_bytes = max_unapplied_bytes;
     options.unapplied_wait_ms = unapplied_wait_ms;
     options.full_tick_ms = 30;
+    options.lease_ms = 0;  // as of the journal beside it
     process_ = std::make_unique<Process>(&metastore_, One(), options);
     ASSERT_TRUE(process_->service.WaitUntilLeading(60000));
     ASSERT_EQ(Offer(process_.get(), page_.path()), grpc::StatusCode::OK);

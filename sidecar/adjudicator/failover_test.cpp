@@ -124,6 +124,13 @@ class FailoverTest : public ::testing::Test {
     return false;
   }
 
+  // A node that is slow to be sealed joins a moment later.
+  void AwaitAllNodes(Process* leader) {
+    Gateway gateway(leader);
+    const Lsn lsn = gateway.CommitUntilDecided(MakeWriteSet(99, {})).lsn();
+    for (Node& node : nodes_) ASSERT_TRUE(WaitFor([&] { return node.node()->state().last_lsn >= lsn; }));
+  }
+
   Node nodes_[3];
   CountingMetastore metastore_;
 };
@@ -235,6 +242,7 @@ TEST_F(FailoverTest, ANodeDownIsNoReasonToTakeOver) {
   const auto first = Start();
   ASSERT_TRUE(first->service.WaitUntilLeading(20'000));
   const auto second = Start();
+  AwaitAllNodes(first.get());
   nodes_[2].Down();
   EXPECT_FALSE(second->service.WaitUntilLeading(1000));
   Gateway gateway(first.get());
@@ -265,6 +273,7 @@ TEST_F(FailoverTest, ANodeThatComesBackCatchesUp) {
     return verdict.lsn();
   };
   const uint64_t epoch = leader->GetStatus().epoch();
+  AwaitAllNodes(leader.get());
   // Each in turn, so that no two nodes would do without the third that has come back.
   for (int down = 0; down < 3; down++) {
     nodes_[down].Down();

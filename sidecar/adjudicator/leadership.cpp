@@ -125,7 +125,7 @@ void AdjudicatorService::LeadLoop() {
 
 void AdjudicatorService::WatchLoop() {
   std::unique_lock lock(mutex_);
-  const int64_t renew_ms = ensemble_.local_node != nullptr
+  const int64_t renew_ms = ensemble_.local_node != nullptr || options_.lease_ms == 0
                                ? LsnPages::kRenewMs
                                : std::min<int64_t>(options_.lease_ms / kRenewalsPerLease, LsnPages::kRenewMs);
   while (!watch_.wait_for(lock, std::chrono::milliseconds(renew_ms), [&] { return stopped_; })) {
