@@ -95,6 +95,10 @@ void		concord_spoof_attached_index(ConcordSpoof *spoof, Oid indexid, Oid parenti
 void		concord_spoof_table(ConcordSpoof *spoof, Oid relid, bool unique_only);
 /* The same of a table and all that inherit from it, which are locked first. */
 void		concord_spoof_tree(ConcordSpoof *spoof, Oid relid, LOCKMODE lockmode, bool unique_only);
+/* An index of that name that the table gets while the level lasts is spoofed too, and no longer than until it has its constraint. */
+void		concord_spoof_until_constraint(ConcordSpoof *spoof, Oid relid, const char *name);
+void		concord_spoof_index_created(Oid indexid, Oid relid, const char *name);
+void		concord_spoof_constraint_created(Oid constraintid);
 void		concord_spoof_end(ConcordSpoof *spoof);
 /* Shows all indexes as they are (the planner would read a btree's metapage), and as spoofed again. These nest. */
 void		concord_spoof_suspend(void);

@@ -346,6 +346,7 @@ flip_index(Relation pg_class, HeapTuple class_row)
 		ObjectAddressSet(index, RelationRelationId, indexid);
 		ObjectAddressSet(method, AccessMethodRelationId, concord_index_am_oid());
 		recordDependencyOn(&index, &method, DEPENDENCY_NORMAL);
+		concord_spoof_index_created(indexid, ((Form_pg_index) GETSTRUCT(index_row))->indrelid, NameStr(form->relname));
 	}
 	table_close(pg_index, RowExclusiveLock);
 }
@@ -435,7 +436,10 @@ concord_object_access(ObjectAccessType access, Oid class_id, Oid object_id, int 
 	else if (class_id == RelationRelationId)
 		relation_created(object_id, arg != NULL && ((ObjectAccessPostCreate *) arg)->is_internal);
 	else if (class_id == ConstraintRelationId)
+	{
 		concord_constraint_created(object_id);
+		concord_spoof_constraint_created(object_id);
+	}
 }
 
 void

@@ -18,8 +18,10 @@
  */
 #include "concord.h"
 
+#include "access/table.h"
 #include "catalog/pg_am.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_constraint.h"
 #include "catalog/pg_index.h"
 #include "catalog/pg_inherits.h"
 #include "ddl/ddl.h"
@@ -46,6 +48,8 @@ struct ConcordSpoof
 	SpoofedIndex *indexes;
 	int			count;
 	int			capacity;
+	Oid			table;			/* whose indexes of these names get a constraint */
+	List	   *names;
 };
 
 static ConcordSpoof *innermost = NULL;
@@ -212,6 +216,7 @@ concord_spoof_end(ConcordSpoof *spoof)
 			release(&spoof->indexes[i]);
 	if (spoof->indexes != NULL)
 		pfree(spoof->indexes);
+	list_free_deep(spoof->names);
 	pfree(spoof);
 }
 
@@ -243,6 +248,48 @@ bool
 concord_spoof_any(void)
 {
 	return innermost != NULL;
+}
+
+/*
+ * ADD CONSTRAINT USING INDEX in one ALTER TABLE with ALTER TYPE or a rewrite: the index is made anew first, and after the constraint has been
+ * made it may be built anew, when a pin would count as somebody's use.
+ */
+void
+concord_spoof_until_constraint(ConcordSpoof *spoof, Oid relid, const char *name)
+{
+	MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
+
+	spoof->table = relid;
+	spoof->names = lappend(spoof->names, pstrdup(name));
+	MemoryContextSwitchTo(before);
+}
+
+void
+concord_spoof_index_created(Oid indexid, Oid relid, const char *name)
+{
+	for (ConcordSpoof *spoof = innermost; spoof != NULL; spoof = spoof->outer)
+	{
+		ListCell   *cell;
+
+		foreach(cell, spoof->table == relid ? spoof->names : NIL)
+			if (strcmp(lfirst(cell), name) == 0)
+				concord_spoof_index(spoof, indexid);
+	}
+}
+
+void
+concord_spoof_constraint_created(Oid constraintid)
+{
+	Relation	catalog;
+	HeapTuple	row;
+
+	if (innermost == NULL || innermost->names == NIL)
+		return;
+	catalog = table_open(ConstraintRelationId, AccessShareLock);
+	row = concord_own_row(catalog, ConstraintOidIndexId, Anum_pg_constraint_oid, constraintid);
+	if (HeapTupleIsValid(row) && ((Form_pg_constraint) GETSTRUCT(row))->conrelid == innermost->table)
+		concord_spoof_forget(((Form_pg_constraint) GETSTRUCT(row))->conindid);
+	table_close(catalog, AccessShareLock);
 }
 
 static void

@@ -229,7 +229,10 @@ spoof_for_add_constraint(ConcordSpoof *spoof, AlterTableStmt *stmt, Constraint *
 		Oid			indexid = get_relname_relid(constraint->indexname, get_rel_namespace(relid));
 
 		if (OidIsValid(indexid) && concord_is_table_oid(relid))
+		{
+			concord_spoof_until_constraint(spoof, relid, constraint->indexname);
 			concord_spoof_index(spoof, indexid);
+		}
 	}
 	else if (get_rel_relkind(relid) == RELKIND_PARTITIONED_TABLE)
 		concord_spoof_tree(spoof, relid, lockmode, false);
