@@ -152,7 +152,9 @@ for part in "${parts[@]}"; do
       run_suite isolation $pgtest/isolation/pg_isolation_regress isolation_schedule ;;
     tap) run_tap ;;
     demo) say "demo"
-      if scripts/demo_test.sh; then count 1 0; else count 0 1; fi ;;
+      if scripts/demo_test.sh; then count 1 0; else count 0 1; fi
+      say "cluster-demo"
+      if scripts/cluster_demo_test.sh; then count 1 0; else count 0 1; fi ;;
     *) die "unknown part $part" ;;
   esac
 done
