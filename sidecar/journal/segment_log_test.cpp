@@ -47,14 +47,18 @@ class SegmentLogTest : public testing::Test {
     log_.reset();
     return SegmentLog::Open(options_, &log_);
   }
-  // The process dies: no mark is written. Files are those of that moment.
-  void Crash() {
-    const std::string image = root_ + "/image";
+  // The files of this moment.
+  void CopyTo(const std::string& image) {
     std::error_code error;
     do {  // again if the pool renamed a file meanwhile
       fs::remove_all(image);
       fs::copy(options_.directory, image, error);
     } while (error);
+  }
+  // The process dies: no mark is written. Files are those of that moment.
+  void Crash() {
+    const std::string image = root_ + "/image";
+    CopyTo(image);
     log_.reset();
     fs::remove_all(options_.directory);
     fs::rename(image, options_.directory);
@@ -220,11 +224,8 @@ TEST_F(SegmentLogTest, TornTailIsCutAtEveryByteOfTheLastGroup) {
     ASSERT_TRUE(Append(4, 30).ok());
     Crash();
     const std::string before = root_ + "/before", after = root_ + "/after";
-    fs::remove_all(before);
-    fs::copy(options_.directory, before);
     ASSERT_TRUE(Open().ok());  // writes a mark
-    fs::remove_all(before);
-    fs::copy(options_.directory, before);
+    CopyTo(before);
     ASSERT_TRUE(Append(frames, 30).ok());
     Crash();
     fs::remove_all(after);
