@@ -8,23 +8,10 @@ cd "$(dirname "$0")/.."
 . scripts/server.sh
 . scripts/cluster.sh
 scale=${CONCORD_DEMO_SCALE:-10} seconds=${CONCORD_DEMO_SECONDS:-6}
-state=${XDG_RUNTIME_DIR:-/tmp}/concord-cluster-demo-$(id -u)
-die() { echo "cluster_demo.sh: $*" >&2; exit 1; }
+kind=cluster
+. scripts/demo_steps.sh
 
-# What is removed is named in a file, which in /tmp anybody could have put there.
-stop() {
-  [ -e "$state" ] || [ -L "$state" ] || { echo "no demo cluster is running"; return 0; }
-  [ -f "$state" ] && [ ! -L "$state" ] && [ -O "$state" ] || die "$state is not a file of yours; nothing is stopped"
-  local dir; dir=$(<"$state")
-  [[ $dir =~ ^/.*/concord-cluster\.[A-Za-z0-9]+$ ]] || die "$state names no directory of a demo; nothing is stopped"
-  if [ -d "$dir" ]; then
-    server_stop "$dir"
-    cluster_stop "$dir"
-    rm -rf "$dir"
-  fi
-  rm -f "$state"
-  echo "demo cluster stopped and removed"
-}
+stop_all() { server_stop "$1"; cluster_stop "$1"; }
 
 # What happens at the end of the nth phase.
 event() {
@@ -37,19 +24,8 @@ event() {
 }
 
 start() {
-  local started; started=$(date +%s)
-  step() { printf '\n[%3ds] %s\n' $(($(date +%s) - started)) "$*"; }
-  if [ -e "$state" ] || [ -L "$state" ]; then stop; fi
-
-  step "installing Debian packages (only what is missing)"
-  scripts/deps.sh
-  step "building (a few minutes the first time)"
-  make --no-print-directory all
-  step "installing the extension"
-  make --no-print-directory install
-
-  dir=$(scratch_directory cluster)
-  (set -C; echo "$dir" >"$state") || { rm -rf "$dir"; die "$state cannot be written"; }
+  if [ -e "$state" ] || [ -L "$state" ]; then demo_stop stop_all; fi
+  demo_prepare
   step "starting etcd (3), journal nodes (3), adjudicators (2) and storage replicas (3) in $dir"
   cluster_init "$dir" 3 3 2 3
   step "starting a PostgreSQL server that uses them"
@@ -93,4 +69,4 @@ and end it with
 TEXT
 }
 
-case ${1:-} in start) start ;; stop) stop ;; *) echo "usage: cluster_demo.sh start|stop" >&2; exit 2 ;; esac
+case ${1:-} in start) start ;; stop) demo_stop stop_all ;; *) echo "usage: cluster_demo.sh start|stop" >&2; exit 2 ;; esac

@@ -5,34 +5,12 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 . scripts/server.sh
 scale=${CONCORD_DEMO_SCALE:-10} seconds=${CONCORD_DEMO_SECONDS:-5}
-state=${XDG_RUNTIME_DIR:-/tmp}/concord-demo-$(id -u)
-die() { echo "demo.sh: $*" >&2; exit 1; }
-
-# What is removed is named in a file, which in /tmp anybody could have put there.
-stop() {
-  [ -e "$state" ] || [ -L "$state" ] || { echo "no demo server is running"; return 0; }
-  [ -f "$state" ] && [ ! -L "$state" ] && [ -O "$state" ] || die "$state is not a file of yours; nothing is stopped"
-  local dir; dir=$(<"$state")
-  [[ $dir =~ ^/.*/concord-demo\.[A-Za-z0-9]+$ ]] || die "$state names no directory of a demo; nothing is stopped"
-  [ ! -d "$dir" ] || { server_stop "$dir"; rm -rf "$dir"; }
-  rm -f "$state"
-  echo "demo server stopped and removed"
-}
+kind=demo
+. scripts/demo_steps.sh
 
 start() {
-  local started; started=$(date +%s)
-  step() { printf '\n[%3ds] %s\n' $(($(date +%s) - started)) "$*"; }
-  if [ -e "$state" ] || [ -L "$state" ]; then stop; fi
-
-  step "installing Debian packages (only what is missing)"
-  scripts/deps.sh
-  step "building (a few minutes the first time)"
-  make --no-print-directory all
-  step "installing the extension"
-  make --no-print-directory install
-
-  local dir; dir=$(scratch_directory demo)
-  (set -C; echo "$dir" >"$state") || { rm -rf "$dir"; die "$state cannot be written"; }
+  if [ -e "$state" ] || [ -L "$state" ]; then demo_stop server_stop; fi
+  demo_prepare
   step "starting a PostgreSQL server on a unix socket in $dir"
   server_init "$dir"
   server_start "$dir"
@@ -75,4 +53,4 @@ and end it with
 TEXT
 }
 
-case ${1:-} in start) start ;; stop) stop ;; *) echo "usage: demo.sh start|stop" >&2; exit 2 ;; esac
+case ${1:-} in start) start ;; stop) demo_stop server_stop ;; *) echo "usage: demo.sh start|stop" >&2; exit 2 ;; esac

@@ -44,6 +44,15 @@ Status OpenCluster(const MetastoreOptions& where, const std::string& cluster_id,
   return status;
 }
 
+Status ReadCluster(const MetastoreOptions& where, const std::string& cluster_id, Membership* membership,
+                   Leader* leader) {
+  std::unique_ptr<Metastore> store;
+  Status status = OpenCluster(where, cluster_id, &store);
+  if (status.ok()) status = store->ReadMembership(membership);
+  if (status.ok()) status = store->ReadLeader(leader);
+  return status;
+}
+
 ExitCode Failed(const Status& status) {
   fprintf(stderr, "concordctl: %s\n", status.message().c_str());
   switch (status.code()) {
@@ -65,12 +74,9 @@ ExitCode InitCluster(const MetastoreOptions& where, const std::string& cluster_i
 }
 
 ExitCode ShowMembers(const MetastoreOptions& where, const std::string& cluster_id, bool json) {
-  std::unique_ptr<Metastore> store;
   Membership membership;
   Leader leader;
-  Status status = OpenCluster(where, cluster_id, &store);
-  if (status.ok()) status = store->ReadMembership(&membership);
-  if (status.ok()) status = store->ReadLeader(&leader);
+  const Status status = ReadCluster(where, cluster_id, &membership, &leader);
   if (!status.ok()) return Failed(status);
   const bool led = leader.epoch != 0;
   if (json) {

@@ -11,8 +11,11 @@
 
 namespace concord::ctl {
 
-// What both need: the metastore of a cluster, and what to say (on standard error) and return when something failed.
+// What both need: the metastore of a cluster, what it says, and what to say (on standard error) and return when
+// something failed.
 Status OpenCluster(const MetastoreOptions& where, const std::string& cluster_id, std::unique_ptr<Metastore>* store);
+Status ReadCluster(const MetastoreOptions& where, const std::string& cluster_id, Membership* membership,
+                   Leader* leader);
 ExitCode Failed(const Status& status);
 
 // Writes the first membership of a cluster; refused if there is one. `journal`: each ID=ADDRESS. `write_quorum` 0: more

@@ -97,12 +97,9 @@ void ReportLeader(const Leader& leader, Report* report) {
 }  // namespace
 
 ExitCode ShowCluster(const MetastoreOptions& where, const std::string& cluster_id, bool json) {
-  std::unique_ptr<Metastore> store;
   Membership membership;
   Leader leader;
-  Status status = OpenCluster(where, cluster_id, &store);
-  if (status.ok()) status = store->ReadMembership(&membership);
-  if (status.ok()) status = store->ReadLeader(&leader);
+  const Status status = ReadCluster(where, cluster_id, &membership, &leader);
   if (!status.ok()) return Failed(status);
 
   Report report(cluster_id, "", "cluster");
