@@ -233,7 +233,7 @@ settle_chunk(Chunk *chunk)
 	chunk->answered = true;
 }
 
-/* A slot that carries nothing: of all that are taken by chunks, the one whose answer comes first. */
+/* A slot that carries nothing. If chunks have all of them, the oldest one's, after its answer has been waited for. */
 static int
 free_slot(void)
 {

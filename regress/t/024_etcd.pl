@@ -62,7 +62,7 @@ sub name_of { return (slurp_file("$base/$_[0]") =~ /^(?:cluster|id) (\w+)$/m)[0]
 foreach my $case (
 	[ 'neither file nor etcd', qr/"etcd:host" is not etcd:host:port/, '--metastore=etcd:host' ],
 	[ 'the ensemble twice', qr/neither --journal-address nor --write-quorum may be given/, $metastore, '--journal-address=unix:/x' ],
-	[ 'a user without etcd', qr/is for an etcd, and --metastore names none/, '--metastore-user=me' ])
+	[ 'a user without etcd', qr/are for an etcd, and --metastore names none/, '--metastore-user=me' ])
 {
 	my ($name, $message, @options) = @$case;
 	my ($code, undef, $err) = run_command($daemon, '--roles=adjudicator,journal', '--dir', "$base/none", @options);

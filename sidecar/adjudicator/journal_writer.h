@@ -6,7 +6,7 @@
 // write and one sync then carry many.
 //
 // A node that is not among the members, or fails, may join (JournalRejoin brings it up to date): BeginJoin says where
-// its log must end, and from there on its frames are queued; Join opens its stream.
+// its log must end, what follows that is queued for it; Join opens its stream.
 //
 // With Options::lease_ms every node hears from the writer several times in that long, and the writer knows how long W
 // of them have promised to wait for it (sidecar/journal/writer_lease.h).
@@ -14,11 +14,11 @@
 // Thread-safe. Invariants:
 //  - Frames go to every node in the order of Append.
 //  - `on_committed` is called with L only when W nodes have synced every frame up to L.
-//  - `on_failed` is called once, when fewer than W nodes are left; nothing is committed after it.
-//  - What a node is given up or fails with costs no more memory than Options::max_lag_bytes.
+//  - `on_failed` is called once, when fewer than W nodes are left or one is sealed for a newer epoch; nothing is
+//    committed after it.
 // Callbacks come from the writer's own threads, or from one that is in Flush, with none of its locks held. What may be
 // queued is bounded by the caller, who knows what is not yet committed; a node that falls further behind than
-// Options::max_lag_bytes is given up.
+// Options::max_lag_bytes is written to no more until it has joined again.
 #pragma once
 
 #include <condition_variable>
@@ -103,7 +103,7 @@ class JournalWriter {
     bool failed = false;    // no stream, or an ended one
     bool ended = true;      // and its threads have nothing more to do with it
     bool joining = false;   // then: its frames are queued,
-    Lsn join_end = kNoLsn;  // from this one on
+    Lsn join_end = kNoLsn;  // what follows this one
     std::thread reader;
     std::thread writer;
   };
@@ -129,7 +129,7 @@ class JournalWriter {
   size_t alive_ = 0;
   Lsn appended_ = kNoLsn;
   Lsn committed_ = kNoLsn;
-  bool lost_ = false;  // fewer than W nodes are left
+  bool lost_ = false;  // on_failed has been called, or is about to be
   bool stopping_ = false;
   bool joins_ended_ = false;
   bool releasing_ = false;

@@ -4,7 +4,6 @@
 #include <chrono>
 
 #include "core/frame.h"
-#include "sidecar/lsn_text.h"
 #include "sidecar/rpc/log.h"
 #include "sidecar/rpc/status.h"
 
@@ -42,17 +41,27 @@ bool Standby::Pause(int ms) {
   return !changed_.wait_for(lock, std::chrono::milliseconds(ms), [this] { return cancelled_; });
 }
 
+Status Standby::Meet(size_t node) {
+  if (!ensemble_.meet) return Status::Ok();
+  CancellableContext context(&cancellation_);
+  context->set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(options_.call_timeout_ms));
+  return ensemble_.meet(node, context.get());
+}
+
 void Standby::Watch(size_t node) {
   using Clock = std::chrono::steady_clock;
   Lsn followed = kNoLsn;
   Clock::time_point since = Clock::now();  // when it was not behind, or moved last
+  bool met = false;
   do {
     Writer writer = Writer::kUnknown;
+    met = met || Meet(node).ok();
     proto::JournalStatus status;
     CancellableContext context(&cancellation_);
     context->set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(options_.call_timeout_ms));
-    if (ensemble_.nodes[node]->GetStatus(context.get(), {}, &status).ok())
-      writer = status.writer_live() ? Writer::kLive : Writer::kGone;
+    // Whatever answers after it did not may be another process.
+    met = met && ensemble_.nodes[node]->GetStatus(context.get(), {}, &status).ok();
+    if (met) writer = status.writer_live() ? Writer::kLive : Writer::kGone;
     if (const Lsn now = followed_; status.committed_lsn() <= now || now != followed) {
       followed = now;
       since = Clock::now();
@@ -105,6 +114,7 @@ void Standby::Follow() {
 }
 
 Status Standby::FollowNode(size_t node) {
+  if (Status status = Meet(node); !status.ok()) return {Code::kUnavailable, status.message()};
   JournalStub* const stub = ensemble_.nodes[node].get();
   Lsn after = core_->last_lsn();
   if (after == kNoLsn) {

@@ -45,6 +45,8 @@ class Standby {
  private:
   enum class Writer : uint8_t { kUnknown, kLive, kGone };
 
+  // Whether a node is the one that it should be: asked before it is believed anything.
+  Status Meet(size_t node);
   void Watch(size_t node);
   void Follow();
   // Until the stream ends.

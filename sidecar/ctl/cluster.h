@@ -29,7 +29,7 @@ ExitCode ShowMembers(const MetastoreOptions& where, const std::string& cluster_i
 // Asks the leader and every journal node, and says what is wrong.
 ExitCode ShowCluster(const MetastoreOptions& where, const std::string& cluster_id, bool json);
 
-// Has the leader hand over to a standby, waits until another one leads, and prints for how long nobody did.
+// Has the leader hand over to a standby, waits until another one leads, and prints how long that took.
 ExitCode TransferLead(const MetastoreOptions& where, const std::string& cluster_id, bool json);
 
 }  // namespace concord::ctl

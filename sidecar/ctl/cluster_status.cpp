@@ -113,8 +113,9 @@ ExitCode ShowCluster(const MetastoreOptions& where, const std::string& cluster_i
   size_t live = 0;
   for (const Member& member : membership.journal) {
     nodes.push_back(AskJournal(member));
+    if (!nodes.back().answer.ok() || nodes.back().info.node_id() != member.id) continue;
     newest = std::max<Lsn>(newest, nodes.back().status.synced_lsn());
-    live += nodes.back().answer.ok() && nodes.back().status.writer_live();
+    live += nodes.back().status.writer_live();
   }
   for (const Node& node : nodes) ReportJournal(node, newest, &report);
   if (live < membership.write_quorum)

@@ -16,7 +16,7 @@ using Clock = std::chrono::steady_clock;
 constexpr auto kHandOverTime = std::chrono::seconds(3);
 constexpr auto kAskTime = std::chrono::milliseconds(200);
 constexpr auto kWaitMax = std::chrono::seconds(10);
-constexpr auto kPause = std::chrono::milliseconds(2);
+constexpr auto kPause = std::chrono::milliseconds(10);
 
 Status HandOver(const Leader& leader) {
   const auto stub = proto::Adjudicator::NewStub(Connect(leader.address));
@@ -41,7 +41,7 @@ Status AwaitLeader(Metastore* store, uint64_t above, Leader* leader) {
     if (store->ReadLeader(leader).ok() && leader->epoch > above && Leads(leader->address)) return Status::Ok();
     std::this_thread::sleep_for(kPause);
   }
-  return {Code::kUnavailable, "the lead was handed over, and nobody has taken it within 10 s"};
+  return {Code::kConflict, "the lead was handed over, and nobody has taken it within 10 s"};
 }
 
 }  // namespace
@@ -56,14 +56,14 @@ ExitCode TransferLead(const MetastoreOptions& where, const std::string& cluster_
   if (status.ok()) status = HandOver(before);
   if (status.ok()) status = AwaitLeader(store.get(), before.epoch, &after);
   if (!status.ok()) return Failed(status);
-  const auto pause = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begun).count();
+  const auto took = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begun).count();
 
   Report report(cluster_id, "the lead was transferred", "cluster");
   Fields& fields = report.Section("transfer");
   fields.emplace_back("from", before.address);
   fields.emplace_back("to", after.address);
   fields.emplace_back("epoch", after.epoch);
-  fields.emplace_back("took_ms", static_cast<uint64_t>(pause));
+  fields.emplace_back("took_ms", static_cast<uint64_t>(took));
   if (after.id == before.id) report.Problem("no standby has taken the lead, so the same adjudicator leads again");
   fputs((json ? report.Json() : report.Text()).c_str(), stdout);
   return report.problems().empty() ? kExitOk : kExitProblem;

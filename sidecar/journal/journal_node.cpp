@@ -86,7 +86,8 @@ Status JournalNode::Seal(uint64_t epoch, SealResult* result) {
   progress_.wait(lock, [this] { return !writing_ || shutdown_; });
   Status status = CheckEpochLocked(epoch);
   if (!status.ok()) return status;
-  if (epoch > log_->state().sealed_epoch) {
+  const bool is_new = epoch > log_->state().sealed_epoch;
+  if (is_new) {
     writing_ = true;
     lock.unlock();
     status = log_->SaveSealedEpoch(epoch);
@@ -103,8 +104,13 @@ Status JournalNode::Seal(uint64_t epoch, SealResult* result) {
   taking_over_ = true;
   const int64_t now_ms = BoottimeMs();
   writer_lease_.Seal(epoch, now_ms);
-  *result = {state.last_epoch,           state.last_lsn, state.first_lsn, committed_lsn_, writer_lease_.LeftMs(now_ms),
-             writer_lease_.lease_epoch()};
+  *result = {state.last_epoch,
+             state.last_lsn,
+             state.first_lsn,
+             committed_lsn_,
+             writer_lease_.LeftMs(now_ms),
+             writer_lease_.lease_epoch(),
+             is_new};
   return Status::Ok();
 }
 

@@ -60,6 +60,7 @@ class JournalNode {
     Lsn last_lsn, first_lsn, committed_lsn;
     int64_t lease_left_ms;
     uint64_t lease_epoch;
+    bool is_new;  // not sealed in this epoch before
   };
   // kStaleEpoch if a higher epoch was seen. Frames of earlier epochs that are queued and not written are refused.
   // Nothing is trimmed from then on until the epoch's first frames come: whoever sealed reads from first_lsn on.

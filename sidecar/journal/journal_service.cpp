@@ -288,6 +288,7 @@ grpc::Status JournalService::Seal(grpc::ServerContext*, const proto::SealRequest
   reply->set_committed_lsn(result.committed_lsn);
   reply->set_lease_left_ms(static_cast<uint64_t>(result.lease_left_ms));
   reply->set_lease_epoch(result.lease_epoch);
+  if (!result.is_new) return grpc::Status::OK;  // its leader is still at it
   RoleLog("journal")->info("sealed: takes records of the newest epoch only epoch={} last_epoch={} last_lsn={}",
                            request->epoch(), result.last_epoch, LsnText(result.last_lsn));
   return grpc::Status::OK;

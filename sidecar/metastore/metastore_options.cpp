@@ -37,7 +37,8 @@ void MetastoreOptions::AddTo(CLI::App* app) {
 Status MetastoreOptions::Check() const {
   if (!etcd()) {
     for (const std::string& option : {user, password_file, ca_file, certificate_file, key_file}) {
-      if (!option.empty()) return {Code::kInvalid, "\"" + option + "\" is for an etcd, and --metastore names none"};
+      if (!option.empty())
+        return {Code::kInvalid, "the options --metastore-* are for an etcd, and --metastore names none"};
     }
     return Status::Ok();
   }
