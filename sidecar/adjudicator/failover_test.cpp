@@ -194,6 +194,19 @@ TEST_F(FailoverTest, AStandbyForgetsAsALeaderDoes) {
   EXPECT_LE(second->GetStatus().tokens(), 10u);
 }
 
+// Whoever answers at a node's address is asked who it is, before it is believed that nobody leads.
+TEST_F(FailoverTest, AStandbyBelievesNoStranger) {
+  JournalEnsemble strangers = Ensemble();
+  strangers.meet = [](size_t, grpc::ClientContext*) { return Status(Code::kInvalid, "another node"); };
+  AdjudicatorService::Options options;
+  options.standby = true;
+  const Process standby(&metastore_, strangers, options);
+  std::this_thread::sleep_for(std::chrono::milliseconds(500));
+  Leader newest;
+  ASSERT_TRUE(metastore_.ReadLeader(&newest).ok());
+  EXPECT_EQ(newest.epoch, 0u);
+}
+
 TEST_F(FailoverTest, ALeaderHandsOverToAStandby) {
   constexpr int64_t kLeaseMs = 1000;
   const auto first = Start(kLeaseMs);
