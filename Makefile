@@ -7,7 +7,7 @@ JOBS     ?= $(shell nproc)
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps install uninstall fuzz tsan check check-unit check-sql check-tap check-assert check-valgrind check-postgres check-long torture bench demo demo-stop cluster-demo cluster-demo-stop format tidy clean help
+.PHONY: all deps install uninstall fuzz tsan check model check-unit check-sql check-tap check-assert check-valgrind check-postgres check-long torture bench demo demo-stop cluster-demo cluster-demo-stop format tidy clean help
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -31,6 +31,10 @@ uninstall:       ## remove what install put there
 check:           ## install what is needed, build, run every test
 	@scripts/check.sh $(PARTS)
 
+model:           ## have spin check the model of the journal's protocol; MODEL=long: within wider bounds too
+	@scripts/deps.sh
+	@scripts/model.sh $(MODEL)
+
 check-unit:      ## unit tests with the address and undefined behaviour sanitizers
 	@scripts/check.sh unit
 
@@ -52,7 +56,7 @@ check-postgres:  ## PostgreSQL's own regression and isolation suites; SUITES="re
 # Each proof once: check-assert leaves out the unit tests, which know no PostgreSQL.
 check-long:      ## all long proofs: check with more kills and larger loads, tsan, fuzz, check-postgres, check-assert, check-valgrind; about 100 min on 2 cores
 	@CONCORD_KILLS=50 CONCORD_SECONDS=30 CONCORD_CRASH_SEEDS=200 CONCORD_SERVER_CRASHES=10 CONCORD_MATRIX=full \
-		CONCORD_TORTURE_KILLS=60 scripts/check.sh
+		CONCORD_TORTURE_KILLS=60 MODEL=long scripts/check.sh
 	@$(MAKE) --no-print-directory tsan
 	@$(MAKE) --no-print-directory fuzz SECONDS=10
 	@$(MAKE) --no-print-directory check-postgres

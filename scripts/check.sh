@@ -1,11 +1,11 @@
 #!/bin/bash
-# check.sh [format] [unit] [regress] [isolation] [tap] [demo] [threads]: installs what is needed, builds, runs the named tests, or all but
+# check.sh [format] [model] [unit] [regress] [isolation] [tap] [demo] [threads]: installs what is needed, builds, runs the named tests, or all but
 # threads, and ends with a line "N passed, N failed". Exit status 0 only if none failed. TAP, a pattern such as 03*, chooses among the tests of tap.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . scripts/server.sh
 export BUILD=${BUILD:-build}
-parts=("$@"); [ ${#parts[@]} -gt 0 ] || parts=(format unit regress isolation tap demo)
+parts=("$@"); [ ${#parts[@]} -gt 0 ] || parts=(format model unit regress isolation tap demo)
 passed=0 failed=0
 start=$(date +%s)
 say() { printf '[%4ds] %s\n' $(($(date +%s) - start)) "$*"; }
@@ -107,6 +107,19 @@ unlisted() { # unlisted DIRECTORY SUFFIX SCHEDULE
   done
 }
 
+# MODEL=long: the larger configurations too
+run_model() {
+  local out status ok bad
+  say "model"
+  out=$(scripts/model.sh ${MODEL:-} 2>&1)
+  status=$?
+  ok=$(sed -n 's/^\([0-9]*\) passed, [0-9]* failed$/\1/p' <<<"$out"); ok=${ok:-0}
+  bad=$(sed -n 's/^[0-9]* passed, \([0-9]*\) failed$/\1/p' <<<"$out"); bad=${bad:-0}
+  if [ $status != 0 ] && [ "$bad" = 0 ]; then bad=1; fi
+  [ "$bad" = 0 ] || head -200 <<<"$out"
+  count "$ok" "$bad"
+}
+
 run_tap_file() { # run_tap_file FILE: its output goes to tap/NAME.log, prove's exit status to tap/NAME.status
   local name; name=$(basename "$1")
   say "$name"
@@ -142,6 +155,7 @@ for part in "${parts[@]}"; do
   case $part in
     format) say "format"
       if scripts/format.sh --check; then count 1 0; else say "make format would change sources"; count 0 1; fi ;;
+    model) run_model ;;
     unit) run_unit build-asan address,undefined ;;
     # Maps of 4 GB: those of the usual size do not always find room in the addresses that the sanitizer leaves.
     threads) run_unit build-tsan thread -DCONCORD_MAP_BITS=32 ;;
