@@ -37,7 +37,7 @@ four-leaders-replace          | long  | holds | -DEPOCHS=4
 two-changes                   | long  | holds | -DCHANGES=2 -DADD=1 -DREMOVE=1
 fine-replace                  | long  | holds | -DFINE -DPLACES=3
 five-nodes                    | long  | holds | -DNODES=5 -DFIRST=31 -DCHANGES=0
-six-nodes                     | long  | holds | -DNODES=6 -DFIRST=63 -DCHANGES=0 -DEPOCHS=2 -DPLACES=3
+six-nodes                     | long  | holds | -DNODES=6 -DFIRST=63 -DCHANGES=0 -DEPOCHS=2
 END
 }
 
