@@ -7,7 +7,7 @@ JOBS     ?= $(shell nproc)
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps install uninstall fuzz tsan check model check-unit check-sql check-tap check-assert check-valgrind check-postgres check-long torture bench demo demo-stop cluster-demo cluster-demo-stop format tidy clean help
+.PHONY: all deps install uninstall fuzz tsan check model check-unit check-sql check-tap check-assert check-valgrind check-postgres check-long torture bench bench-cluster demo demo-stop cluster-demo cluster-demo-stop format tidy clean help
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -75,6 +75,9 @@ tsan:            ## unit tests with the thread sanitizer
 
 bench: install   ## compare with heap tables on one server, in one run
 	@bench/bench.sh; status=$$?; bench/recovery.sh && exit $$status
+
+bench-cluster: install ## compare a cluster on this machine with heap and two synchronous standbys, in one run; fail-over times
+	@bench/cluster.sh
 
 demo:            ## install everything, start a server, show pgbench on Concord and on heap
 	@scripts/demo.sh start

@@ -21,6 +21,7 @@
 #include <vector>
 
 #include "sidecar/adjudicator/adjudicator_service.h"
+#include "sidecar/journal/journal_members.h"
 #include "sidecar/journal/journal_service.h"
 #include "sidecar/lsn_text.h"
 #include "sidecar/metastore/etcd_metastore.h"
@@ -254,7 +255,11 @@ class Concordd {
         node_id_(node_id),
         shutdown_(shutdown),
         end_(end),
-        sidecar_(Info()) {}
+        sidecar_(Info()),
+        members_({.cluster_id = cluster_id,
+                  .directory = options.directory,
+                  // A mistake in the configuration, so the process ends.
+                  .on_foreign = [shutdown](const Status& foreign) { shutdown->Fail(foreign); }}) {}
 
   ExitCode Start() {
     Status status = OpenRoles();
@@ -347,6 +352,12 @@ class Concordd {
       AdjudicatorService::Options service;
       service.self = {0, node_id_, options_.advertise};
       service.standby = options_.metastore.etcd();
+      if (options_.metastore.etcd()) {
+        service.members = [this](JournalEnsemble* ensemble) {
+          return members_.Read(&ensemble->nodes, &ensemble->write_quorum);
+        };
+        service.connect = [this](const Member& member) { return members_.Peer(member); };
+      }
       service.limits.max_keys = options_.max_window_keys;
       service.limits.max_range_bytes = options_.max_range_window_mb << 20;
       service.limits.max_tokens = options_.max_tokens;
@@ -375,45 +386,20 @@ class Concordd {
     return status;
   }
 
-  // The journal nodes: those that the options name or, with an etcd, the members, which are waited for. None: this
-  // process is the journal.
-  Status FindJournals() {
-    write_quorum_ = options_.write_quorum;
-    for (const std::string& address : options_.journal_addresses) journals_.push_back({"", address});
+  // Waits for the members where an etcd has them. None: this process is the journal.
+  Status FindJournals(JournalEnsemble* ensemble) {
+    if (options_.metastore.etcd())
+      members_.Follow(metastore_.get());
+    else
+      members_.Fix(options_.journal_addresses, options_.write_quorum);
     Code told = Code::kOk;
-    while (options_.NeedsJournal() && options_.metastore.etcd()) {
-      Membership members;
-      const Status status = metastore_->ReadMembership(&members);
-      if (status.code() != Code::kNotFound && status.code() != Code::kUnavailable) {
-        journals_ = members.journal;
-        write_quorum_ = members.write_quorum;
-        return status;
-      }
+    for (;;) {
+      const Status status = members_.Read(&ensemble->nodes, &ensemble->write_quorum);
+      if (status.code() != Code::kNotFound && status.code() != Code::kUnavailable) return status;
       if (told != status.code()) log_->warn("waiting for the members of the cluster reason=\"{}\"", status.message());
       told = status.code();
       if (!shutdown_->Wait(kMembersRetryMs).empty()) return {Code::kShutdown, "ending"};
     }
-    return Status::Ok();
-  }
-
-  // A journal of another cluster is a mistake in the configuration, so the process ends: what it would follow there are
-  // other rows, and what it would seal, somebody else's commits.
-  Status MeetJournal(size_t node, const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContext* context) {
-    proto::Info info;
-    const Member& member = journals_[node];
-    const Status status = AskInfo(channel, context, &info);
-    if (!status.ok()) return status;
-    if (info.cluster_id() != cluster_id_) {
-      const Status foreign(Code::kInvalid, "the journal at " + member.address + " is of cluster " + info.cluster_id() +
-                                               ", and " + options_.directory + " of cluster " + cluster_id_ +
-                                               "; it is not used (docs/failures/directory.md)");
-      shutdown_->Fail(foreign);
-      return foreign;
-    }
-    if (!member.id.empty() && info.node_id() != member.id)
-      return {Code::kInvalid, "the journal at " + member.address + " is node " + info.node_id() +
-                                  ", and the members of the cluster have node " + member.id + " there; it is not used"};
-    return status;
   }
 
   StorageRoleOptions StorageOptions(const std::string& replica_id) {
@@ -426,10 +412,10 @@ class Concordd {
     role.replica.checkpoint_bytes = options_.checkpoint_bytes;
     role.replica.retention_us = options_.retention_ms * 1000;
     role.applier.replica_id = "storage-" + replica_id;
-    if (!options_.JournalIsOwn()) {
-      // The first of the applier's nodes is this process, if that is one.
-      role.applier.meet = [this, skip = size_t{options_.Has("journal")}](size_t node, grpc::ClientContext* context) {
-        return MeetJournal(node - skip, journal_channels_[node - skip], context);
+    if (options_.metastore.etcd()) {
+      role.applier.members = [this](std::vector<JournalPeer>* peers) {
+        uint32_t write_quorum = 0;
+        return members_.Read(peers, &write_quorum);
       };
     }
     role.applier.on_applied = [this](Lsn lsn) {
@@ -514,26 +500,20 @@ class Concordd {
   }
 
   Status StartRoles() {
-    if (Status s = FindJournals(); !s.ok()) return s;
-    for (const Member& node : journals_) journal_channels_.push_back(Connect(node.address));
-    const auto local = server_->InProcessChannel(ChannelLimits());
-    const bool alone = journals_.empty();  // the journal is this process
-    if (alone) journal_channels_.push_back(local);
+    if (!options_.NeedsJournal()) return Status::Ok();
+    JournalEnsemble ensemble;
+    if (Status s = FindJournals(&ensemble); !s.ok()) return s;
+    const bool alone = ensemble.nodes.empty();  // the journal is this process
+    const JournalPeer local(proto::Journal::NewStub(server_->InProcessChannel(ChannelLimits())));
     if (storage_ != nullptr) {
-      auto followed = journal_channels_;
-      if (!alone && journal_ != nullptr) followed.insert(followed.begin(), local);
+      auto followed = ensemble.nodes;
+      if (journal_ != nullptr) followed.insert(followed.begin(), local);
       storage_->Start(followed, journal_node_.get());
     }
     if (adjudicator_ == nullptr) return Status::Ok();
-    JournalEnsemble ensemble;
-    for (const auto& channel : journal_channels_) ensemble.nodes.push_back(proto::Journal::NewStub(channel));
-    ensemble.write_quorum = write_quorum_;
     if (alone) {
+      ensemble.nodes.push_back(local);
       ensemble.local_node = journal_node_.get();
-    } else {
-      ensemble.meet = [this](size_t node, grpc::ClientContext* context) {
-        return MeetJournal(node, journal_channels_[node], context);
-      };
     }
     Stopwatch watch;
     const Status status = adjudicator_->Start(ensemble);
@@ -555,9 +535,7 @@ class Concordd {
   std::unique_ptr<journal::JournalService> journal_;
   std::unique_ptr<StorageRole> storage_;
   std::unique_ptr<Metastore> metastore_;
-  std::vector<Member> journals_;  // without ids where the options name them
-  std::vector<std::shared_ptr<grpc::Channel>> journal_channels_;
-  uint32_t write_quorum_ = 0;
+  JournalMembers members_;
   std::unique_ptr<AdjudicatorService> adjudicator_;
   std::unique_ptr<grpc::Server> server_;
   int64_t journal_ms_ = 0, storage_ms_ = 0, leading_ms_ = 0;

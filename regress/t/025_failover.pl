@@ -7,22 +7,12 @@ use ConcordTest;
 use JSON::PP;
 use PostgreSQL::Test::Utils;
 use Test::More;
-use Time::HiRes qw(sleep time);
 
 my $cluster = ConcordCluster->new(journals => 3, write_quorum => 2, adjudicators => 2);
 my $node = $cluster->start_server('main');
 $node->safe_psql('postgres', 'CREATE TABLE t (worker int, n int, PRIMARY KEY (worker, n))');
 
-# Milliseconds until the workers commit again; they are to.
-sub goes_on
-{
-	my ($what) = @_;
-	my $begin = time;
-	my $count = sub { my ($n) = eval { $node->safe_psql('postgres', 'SELECT count(*) FROM t') }; $n // -1 };
-	my $before = $count->();
-	ok(wait_until(sub { $count->() > $before + 20 }, 60), "commits go on $what");
-	note(sprintf('%s: %d ms', $what, (time - $begin) * 1000));
-}
+sub goes_on { $cluster->goes_on($node, 't', @_); }
 
 my $workers = start_workers($node, 't', 2);
 goes_on('with all there');
@@ -116,14 +106,7 @@ foreach my $journal ('j1', 'j2', 'j3')
 	$cluster->start($old);
 }
 
-my $acked = stop_workers($workers);
-my %there = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', "SELECT worker || ' ' || n FROM t");
-my @missing = grep { !$there{$_} } map { my $w = $_; map { "$w $_" } @{ $acked->{$w} } } sort keys %$acked;
-my @refused = grep { $there{$_} } map { my $w = $_; map { "$w $_" } @{ $workers->{refused}{$w} } } sort keys %$acked;
-cmp_ok(scalar(map { @$_ } values %$acked), '>=', 200, 'much was acknowledged');
-is("@missing", '', 'and all of it is there');
-is("@refused", '', '... and nothing that was refused');
-
+$cluster->check_workers($node, 't', $workers);
 $node->stop;
 $cluster->stop;
 done_testing();

@@ -9,6 +9,7 @@ use IPC::Run;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
+use Time::HiRes ();
 
 sub new
 {
@@ -23,16 +24,14 @@ sub new
 	$self->start('etcd');
 	ok(wait_until(sub { $self->log('etcd') =~ /ready to serve client requests/ }), 'etcd serves');
 
-	# A journal node is known by the name that its directory has been given.
 	my $id = join '', map { sprintf '%02x', int(rand(256)) } 1 .. 16;
+	$self->{id} = $id;
 	my @journals = map { "j$_" } 1 .. $self->{journals};
-	$self->command($_, 'journal', "--join-cluster=$id") foreach @journals;
-	$self->start_all(@journals);
-	my $named = sub { (slurp_file("$self->{base}/$_[0]/node_id") =~ /^id (\w+)$/m)[0] . '=' . $self->address($_[0]) };
+	$self->start_journals(@journals);
 	chomp($self->{ctl} = `pg_config --bindir`);
 	my @metastore = ("--metastore=etcd:$etcd");
-	@$self{qw(id metastore)} = ($id, \@metastore);
-	my ($code, undef, $err) = $self->ctl('cluster', 'init', '--write-quorum', $self->{write_quorum}, '--journal', join(',', map { $named->($_) } @journals));
+	$self->{metastore} = \@metastore;
+	my ($code, undef, $err) = $self->ctl('cluster', 'init', '--write-quorum', $self->{write_quorum}, '--journal', join(',', map { $self->member($_) } @journals));
 	is($code, 0, 'the cluster is made') or diag($err);
 	my @adjudicators = map { "a$_" } 1 .. $self->{adjudicators};
 	$self->command($_, 'adjudicator', "--join-cluster=$id", @metastore) foreach @adjudicators;
@@ -40,6 +39,17 @@ sub new
 	$self->start_all(@adjudicators, 's1');
 	return $self;
 }
+
+sub start_journals
+{
+	my ($self, @journals) = @_;
+	$self->command($_, 'journal', "--join-cluster=$self->{id}", @{ $self->{journal_options} // [] }) foreach @journals;
+	$self->start_all(@journals);
+}
+
+# A journal node is known by the name that its directory has been given.
+sub node_id { my ($self, $member) = @_; return (slurp_file("$self->{base}/$member/node_id") =~ /^id (\w+)$/m)[0]; }
+sub member { my ($self, $member) = @_; return $self->node_id($member) . '=' . $self->address($member); }
 
 sub start_all
 {
@@ -107,6 +117,30 @@ sub leader
 		}
 	}
 	return $leader;
+}
+
+# Until the workers of a table commit again; they are to.
+sub goes_on
+{
+	my ($self, $node, $table, $what) = @_;
+	my $begin = Time::HiRes::time;
+	my $count = sub { my ($n) = eval { $node->safe_psql('postgres', "SELECT count(*) FROM $table") }; $n // -1 };
+	my $before = $count->();
+	ok(wait_until(sub { $count->() > $before + 20 }, 60), "commits go on $what");
+	note(sprintf('%s: %d ms', $what, (Time::HiRes::time - $begin) * 1000));
+}
+
+# What the workers were told is there, and what was refused is not. Ends them.
+sub check_workers
+{
+	my ($self, $node, $table, $workers) = @_;
+	my $acked = stop_workers($workers);
+	my %there = map { $_ => 1 } split /\n/, $node->safe_psql('postgres', "SELECT worker || ' ' || n FROM $table");
+	my @missing = grep { !$there{$_} } map { my $w = $_; map { "$w $_" } @{ $acked->{$w} } } sort keys %$acked;
+	my @refused = grep { $there{$_} } map { my $w = $_; map { "$w $_" } @{ $workers->{refused}{$w} } } sort keys %$acked;
+	cmp_ok(scalar(map { @$_ } values %$acked), '>=', 200, 'much was acknowledged');
+	is("@missing", '', 'and all of it is there');
+	is("@refused", '', '... and nothing that was refused');
 }
 
 # A server with the extension that uses the cluster, reading from s1.

@@ -32,8 +32,6 @@ constexpr Decision kUnavailable{.code = Code::kUnavailable, .reason = "the adjud
 constexpr Decision kNotStaged{.code = Code::kInDoubt, .reason = "the storage replica has not got all chunks yet"};
 constexpr char kJournalFull[] = "the journal's disk is full";
 constexpr char kReplicaBehind[] = "the storage replica's disk is almost full, and it has not caught up";
-constexpr int kHandOverDrainMs = 500;
-constexpr int kReleaseMs = 100;
 constexpr size_t kFrameCost = 128;  // of a record in the journal, besides its body, at most
 
 // Nothing but drops of storage, and deletions of what the system keeps about it: it makes room where there is none.
@@ -269,32 +267,6 @@ grpc::Status AdjudicatorService::OfferPage(grpc::ServerContext*, const proto::Of
   return ToGrpc(status);
 }
 
-grpc::Status AdjudicatorService::HandOver(grpc::ServerContext*, const proto::HandOverRequest*,
-                                          proto::HandOverReply* reply) {
-  std::shared_ptr<JournalWriter> writer;
-  {
-    std::unique_lock lock(mutex_);
-    if (!options_.standby || state_ != State::kLeading || handing_over_) {
-      const Status status(Code::kStaleEpoch, options_.standby ? "this adjudicator does not lead"
-                                                              : "this adjudicator is the only one of its cluster");
-      refusals_.Note("HandOver", status);
-      return ToGrpc(status);
-    }
-    handing_over_ = true;
-    reply->set_epoch(epoch_);
-    progress_.wait_for(lock, std::chrono::milliseconds(kHandOverDrainMs),
-                       [&] { return in_flight_.empty() || state_ != State::kLeading; });
-    if (state_ != State::kLeading || epoch_ != reply->epoch())
-      return ToGrpc({Code::kUnavailable, "the term has ended by itself"});
-    pages_.Withdraw();
-    vouches_ = false;
-    writer = writer_;
-  }
-  writer->Release(kReleaseMs);
-  StepDown({Code::kUnavailable, "the lead was handed over"});
-  return grpc::Status::OK;
-}
-
 grpc::Status AdjudicatorService::GetStatus(grpc::ServerContext*, const proto::AdjudicatorStatusRequest*,
                                            proto::AdjudicatorStatus* reply) {
   const std::lock_guard lock(mutex_);
@@ -304,6 +276,20 @@ grpc::Status AdjudicatorService::GetStatus(grpc::ServerContext*, const proto::Ad
   reply->set_commits(commits_);
   reply->set_conflicts(conflicts_);
   reply->set_too_old(too_old_);
+  if (writer_ != nullptr) {
+    const auto nodes = writer_->Nodes();
+    for (size_t i = 0; i < nodes.size(); i++) {
+      if (nodes[i].retired) continue;
+      auto* node = reply->add_journal();
+      node->set_id(written_[i].id);
+      node->set_address(written_[i].address);
+      node->set_counted(nodes[i].counted);
+      node->set_written(nodes[i].written);
+      node->set_synced_lsn(nodes[i].synced);
+      node->set_queued_bytes(nodes[i].queued_bytes);
+      node->set_sync_us(static_cast<uint64_t>(nodes[i].sync_us));
+    }
+  }
   if (core_ == nullptr) return grpc::Status::OK;
   reply->set_window_start_lsn(core_->window().start());
   reply->set_window_keys(core_->window().keys());

@@ -68,8 +68,13 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
     int full_tick_ms = 60'000;  // while the replica is full, LSNs go on so often: what nobody commits becomes old
     // Other processes may lead, too: the metastore and the journal are shared with them.
     bool standby = false;
-    int64_t lease_ms = 500;   // of a journal that is not this process's own
-    int apply_grace_ms = 20;  // how long a durable record waits for the local replica; up to twice that
+    // The journal's members as of now; errors as Metastore::ReadMembership. Empty: those given to Start stay.
+    std::function<Status(JournalEnsemble*)> members;
+    // How one that is to become a member is reached. Empty: none can.
+    std::function<JournalPeer(const Member&)> connect;
+    int members_poll_ms = 2000;  // how often a standby looks at them
+    int64_t lease_ms = 500;      // of a journal that is not this process's own
+    int apply_grace_ms = 20;     // how long a durable record waits for the local replica; up to twice that
   };
 
   AdjudicatorService(const Options& options, Metastore* metastore);
@@ -98,6 +103,8 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
                          proto::OfferPageReply* reply) override;
   grpc::Status HandOver(grpc::ServerContext* context, const proto::HandOverRequest* request,
                         proto::HandOverReply* reply) override;
+  grpc::Status ChangeJournal(grpc::ServerContext* context, const proto::ChangeJournalRequest* request,
+                             proto::ChangeJournalReply* reply) override;
   grpc::Status GetStatus(grpc::ServerContext* context, const proto::AdjudicatorStatusRequest* request,
                          proto::AdjudicatorStatus* reply) override;
 
@@ -160,6 +167,7 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   void WatchLoop();
   // Waits until nobody else leads. False when stopping.
   bool AwaitTurn();
+  Status ReadMembers();
   Status TakeOver();
   Status AcquireEpoch(uint64_t* epoch);
   void StepDown(const Status& reason);
@@ -181,7 +189,6 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
 
   const Options options_;
   Metastore* const metastore_;
-  JournalEnsemble ensemble_;
   LsnPages pages_;
   RefusalLog refusals_{"adjudicator"};
   Cancellation cancellation_;
@@ -192,6 +199,10 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   std::condition_variable changed_;   // state, stop
   std::condition_variable progress_;  // something was released; state, stop. Apart, as it comes with every commit
   std::condition_variable watch_;     // the watchdog's end
+  JournalEnsemble ensemble_;
+  std::vector<size_t> counted_;    // its nodes' indexes in the writer
+  std::vector<Member> written_;    // the writer's nodes
+  bool changing_journal_ = false;  // ChangeJournal uses writer_ and rejoin_
   State state_ = State::kDown;
   bool stopping_ = false;
   bool stopped_ = false;

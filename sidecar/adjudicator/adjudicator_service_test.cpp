@@ -308,7 +308,9 @@ class RealJournal {
   }
   // `local`: appended to without gRPC.
   JournalEnsemble ensemble(bool local = false) {
-    return {{proto::Journal::NewStub(server_->InProcessChannel(ChannelLimits()))}, 1, local ? node_.get() : nullptr};
+    return {{JournalPeer(proto::Journal::NewStub(server_->InProcessChannel(ChannelLimits())))},
+            1,
+            local ? node_.get() : nullptr};
   }
   void SetFull(bool full) { full_ = full; }
 

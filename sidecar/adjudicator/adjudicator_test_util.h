@@ -37,13 +37,30 @@ class CountingMetastore : public Metastore {
     leader_ = {*epoch, self.id, self.address};
     return Status::Ok();
   }
-  Status ReadMembership(Membership*) override { return {Code::kNotFound, "none"}; }
-  Status WriteMembership(const Membership&) override { return {Code::kInvalid, "none"}; }
+  Status ReadMembership(Membership* membership) override {
+    const std::lock_guard lock(mutex_);
+    if (membership_.version == 0) return {Code::kNotFound, "none"};
+    *membership = membership_;
+    return Status::Ok();
+  }
+  Status WriteMembership(const Membership& membership, uint64_t epoch) override {
+    const std::lock_guard lock(mutex_);
+    if (epoch != leader_.epoch) return NotNewest(epoch, leader_.epoch);
+    if (membership.version != membership_.version + 1) return {Code::kConflict, "another version"};
+    if (refuse_next_.exchange(false)) return {Code::kUnavailable, "not written"};
+    membership_ = membership;
+    return lose_answer_.exchange(false) ? Status(Code::kUnavailable, "the answer was lost") : Status::Ok();
+  }
   void Cancel() override {}
 
+  void RefuseNextWrite() { refuse_next_ = true; }
+  void LoseNextAnswer() { lose_answer_ = true; }
+
  private:
-  std::mutex mutex_;
-  Leader leader_;  // guarded by mutex_
+  std::mutex mutex_;  // guards the two after it
+  Leader leader_;
+  Membership membership_;
+  std::atomic<bool> refuse_next_ = false, lose_answer_ = false;
 };
 
 inline Token MakeToken(uint64_t number) {
@@ -174,7 +191,7 @@ class Gateway {
 
 class AdjudicatorServiceTest : public ::testing::Test {
  protected:
-  JournalEnsemble One() { return {{journal_.stub()}, 1, nullptr}; }
+  JournalEnsemble One() { return {{JournalPeer(journal_.stub())}, 1, nullptr}; }
   size_t Commits(uint64_t token) {
     size_t count = 0;
     for (const auto& record : journal_.log()) {

@@ -1,139 +1,12 @@
 // Two adjudicators over three real journal nodes: which of them leads, vouches and waits.
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <thread>
 
-#include "sidecar/adjudicator/adjudicator_test_util.h"
-#include "sidecar/journal/journal_service.h"
-#include "sidecar/journal/journal_test_util.h"
+#include "sidecar/adjudicator/failover_test_util.h"
 
 namespace concord {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-int64_t MsSince(Clock::time_point from) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - from).count();
-}
-
-// Takes every message and answers none of them while it hangs.
-class HangingJournal final : public proto::Journal::Service {
- public:
-  explicit HangingJournal(journal::JournalNode* node) : service_(node) {}
-  void Hang(bool hang) {
-    hangs_ = hang;
-    hangs_.notify_all();
-  }
-  void Stop() {
-    Hang(false);
-    service_.Stop();
-  }
-  grpc::Status Seal(grpc::ServerContext* context, const proto::SealRequest* request, proto::SealReply* reply) override {
-    Wait();
-    return service_.Seal(context, request, reply);
-  }
-  grpc::Status Truncate(grpc::ServerContext* context, const proto::TruncateRequest* request,
-                        proto::TruncateReply* reply) override {
-    Wait();
-    return service_.Truncate(context, request, reply);
-  }
-  grpc::Status Append(grpc::ServerContext* context,
-                      grpc::ServerReaderWriter<proto::AppendReply, proto::AppendRequest>* stream) override {
-    return service_.Append(context, stream);
-  }
-  grpc::Status Tail(grpc::ServerContext* context, const proto::TailRequest* request,
-                    grpc::ServerWriter<proto::TailReply>* writer) override {
-    Wait();
-    return service_.Tail(context, request, writer);
-  }
-  grpc::Status GetStatus(grpc::ServerContext* context, const proto::JournalStatusRequest* request,
-                         proto::JournalStatus* reply) override {
-    Wait();
-    return service_.GetStatus(context, request, reply);
-  }
-
- private:
-  void Wait() { hangs_.wait(true); }
-
-  journal::JournalService service_;
-  std::atomic<bool> hangs_ = false;
-};
-
-// A journal node behind a socket. Down: nobody reaches it; its disk stays.
-class Node {
- public:
-  Node() : address_("unix-abstract:concord-node-" + std::to_string(getpid()) + "-" + std::to_string(count_++)) { Up(); }
-  ~Node() { Down(); }
-
-  void Up() {
-    journal::JournalNodeOptions options;
-    options.log.directory = directory_.path();
-    ASSERT_TRUE(journal::JournalNode::Open(options, &node_).ok());
-    service_ = std::make_unique<HangingJournal>(node_.get());
-    grpc::ServerBuilder builder;
-    SetServerLimits(&builder);
-    builder.RegisterService(service_.get());
-    builder.AddListeningPort(address_, grpc::InsecureServerCredentials());
-    server_ = builder.BuildAndStart();
-  }
-  void Down() {
-    if (server_ == nullptr) return;
-    service_->Stop();
-    server_->Shutdown(std::chrono::system_clock::now() + std::chrono::milliseconds(200));
-    server_.reset();
-    service_.reset();
-    node_.reset();
-  }
-  void Hang(bool hang) { service_->Hang(hang); }
-  std::shared_ptr<JournalStub> stub() { return proto::Journal::NewStub(Connect(address_)); }
-  journal::JournalNode* node() { return node_.get(); }
-
- private:
-  static inline int count_ = 0;
-  const std::string address_;
-  journal::TemporaryDirectory directory_;
-  std::unique_ptr<journal::JournalNode> node_;
-  std::unique_ptr<HangingJournal> service_;
-  std::unique_ptr<grpc::Server> server_;
-};
-
-class FailoverTest : public ::testing::Test {
- protected:
-  JournalEnsemble Ensemble() {
-    JournalEnsemble ensemble;
-    for (Node& node : nodes_) ensemble.nodes.push_back(node.stub());
-    ensemble.write_quorum = 2;
-    return ensemble;
-  }
-  std::unique_ptr<Process> Start(int64_t lease_ms = 500, AdjudicatorService::Options options = {}) {
-    options.standby = true;
-    options.lease_ms = lease_ms;
-    return std::make_unique<Process>(&metastore_, Ensemble(), options);
-  }
-  static bool Leads(Process* process) {
-    grpc::ClientContext context;
-    proto::ReadLsnReply reply;
-    return process->stub->ReadLsn(&context, {}, &reply).ok();
-  }
-  static bool WaitFor(const std::function<bool()>& condition, int limit_ms = 20'000) {
-    for (const auto begin = Clock::now(); MsSince(begin) < limit_ms;) {
-      if (condition()) return true;
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-    return false;
-  }
-
-  // A node that is slow to be sealed joins a moment later.
-  void AwaitAllNodes(Process* leader) {
-    Gateway gateway(leader);
-    const Lsn lsn = gateway.CommitUntilDecided(MakeWriteSet(99, {})).lsn();
-    for (Node& node : nodes_) ASSERT_TRUE(WaitFor([&] { return node.node()->state().last_lsn >= lsn; }));
-  }
-
-  Node nodes_[3];
-  CountingMetastore metastore_;
-};
 
 TEST_F(FailoverTest, AStandbyLeavesALeaderAloneAndFollowsIt) {
   const auto first = Start();
@@ -197,7 +70,8 @@ TEST_F(FailoverTest, AStandbyForgetsAsALeaderDoes) {
 // Whoever answers at a node's address is asked who it is, before it is believed that nobody leads.
 TEST_F(FailoverTest, AStandbyBelievesNoStranger) {
   JournalEnsemble strangers = Ensemble();
-  strangers.meet = [](size_t, grpc::ClientContext*) { return Status(Code::kInvalid, "another node"); };
+  for (JournalPeer& peer : strangers.nodes)
+    peer.meet = [](grpc::ClientContext*) { return Status(Code::kInvalid, "another node"); };
   AdjudicatorService::Options options;
   options.standby = true;
   const Process standby(&metastore_, strangers, options);
@@ -294,6 +168,7 @@ TEST_F(FailoverTest, ANodeThatComesBackCatchesUp) {
     nodes_[down].Up();
     const Lsn last = commit();
     EXPECT_TRUE(WaitFor([&] { return nodes_[down].node()->state().last_lsn >= last; })) << down;
+    AwaitAllNodes(leader.get());
   }
   EXPECT_EQ(leader->GetStatus().epoch(), epoch);
 }

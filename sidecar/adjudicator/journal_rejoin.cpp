@@ -8,8 +8,8 @@
 
 namespace concord {
 
-JournalRejoin::JournalRejoin(const JournalEnsemble& ensemble, const Options& options, JournalWriter* writer)
-    : ensemble_(ensemble), options_(options), writer_(writer), told_(ensemble.nodes.size()) {
+JournalRejoin::JournalRejoin(std::vector<JournalPeer> peers, const Options& options, JournalWriter* writer)
+    : options_(options), writer_(writer), peers_(std::move(peers)), told_(peers_.size()) {
   thread_ = std::thread([this] { Run(); });
 }
 
@@ -24,6 +24,19 @@ JournalRejoin::~JournalRejoin() {
   thread_.join();
 }
 
+size_t JournalRejoin::Add(const JournalPeer& peer) {
+  const std::lock_guard lock(mutex_);
+  peers_.push_back(peer);
+  told_.emplace_back();
+  changed_.notify_all();
+  return writer_->AddNode(peer.stub);
+}
+
+JournalPeer JournalRejoin::Peer(size_t node) {
+  const std::lock_guard lock(mutex_);
+  return peers_[node];
+}
+
 void JournalRejoin::Run() {
   const auto log = RoleLog("adjudicator");
   std::unique_lock lock(mutex_);
@@ -31,6 +44,7 @@ void JournalRejoin::Run() {
     lock.unlock();
     for (const size_t node : writer_->Absent()) {
       const Status status = Rejoin(node);
+      const std::lock_guard telling(mutex_);
       if (status.ok()) {
         told_[node].clear();
       } else if (status.code() != Code::kUnavailable && status.ToString() != told_[node]) {
@@ -43,12 +57,13 @@ void JournalRejoin::Run() {
 }
 
 Status JournalRejoin::Rejoin(size_t node) {
-  JournalStub* const target = ensemble_.nodes[node].get();
+  const JournalPeer peer = Peer(node);
+  JournalStub* const target = peer.stub.get();
   Status status;
-  if (ensemble_.meet) {
+  if (peer.meet) {
     CancellableContext context(&cancellation_);
     SetDeadline(&context);
-    status = ensemble_.meet(node, context.get());
+    status = peer.meet(context.get());
     if (!status.ok()) return status;
   }
   proto::SealReply sealed;
@@ -66,11 +81,11 @@ Status JournalRejoin::Rejoin(size_t node) {
   Cancellation calls(&cancellation_);
   StallGuard stall(&calls, options_.call_timeout_ms);
   LogEqualiser equaliser({.epoch = options_.epoch,
-                          .write_quorum = ensemble_.write_quorum,
+                          .write_quorum = writer_->write_quorum(),
                           .committed_lsn = writer_->committed(),
                           .call_timeout_ms = options_.call_timeout_ms},
                          &calls, &stall);
-  status = equaliser.Run(ensemble_.nodes[source].get(), end, target, sealed);
+  status = equaliser.Run(Peer(source).stub.get(), end, target, sealed);
   if (status.ok() && !writer_->Join(node)) status = {Code::kUnavailable, "it fell behind again"};
   if (!status.ok()) {
     writer_->AbandonJoin(node);

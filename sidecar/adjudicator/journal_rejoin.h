@@ -1,6 +1,7 @@
 // Brings journal nodes that the leader has lost, or did not reach when it took over, back into its epoch: seals them in
 // it, brings their logs to where the others' were, and lets the writer go on from there (docs/adjudicator.md, "A node
-// that comes back"). The same for one that fell too far behind: it catches up from the disk of another.
+// that comes back"). The same for one that fell too far behind: it catches up from the disk of another. And for one
+// that is to become a member.
 //
 // One thread of its own, ended by the destructor, which comes before the writer's Stop.
 #pragma once
@@ -25,24 +26,28 @@ class JournalRejoin {
     int call_timeout_ms = 1000;
   };
 
-  // The ensemble is the one that the writer was made with.
-  JournalRejoin(const JournalEnsemble& ensemble, const Options& options, JournalWriter* writer);
+  // `peers`: those that the writer was made with.
+  JournalRejoin(std::vector<JournalPeer> peers, const Options& options, JournalWriter* writer);
   ~JournalRejoin();
+
+  // Another node, that the writer is told of too; its index there.
+  size_t Add(const JournalPeer& peer);
 
  private:
   void Run();
   Status Rejoin(size_t node);
+  JournalPeer Peer(size_t node);
   void SetDeadline(CancellableContext* context) const;
 
-  const JournalEnsemble ensemble_;
   const Options options_;
   JournalWriter* const writer_;
   Cancellation cancellation_;
-  std::vector<std::string> told_;  // why each node could not join, as logged
 
-  std::mutex mutex_;
+  std::mutex mutex_;                // guards what follows
+  std::vector<JournalPeer> peers_;  // by the writer's indexes
+  std::vector<std::string> told_;   // why each could not join, as logged
   std::condition_variable changed_;
-  bool stopping_ = false;  // guarded by mutex_
+  bool stopping_ = false;
   std::thread thread_;
 };
 

@@ -112,11 +112,11 @@ Status JournalTakeover::Seal() {
   ForEachAtOnce(count, needed, &calls, [&](size_t i) {
     Node& node = nodes[i];
     node.index = i;
-    node.stub = ensemble_.nodes[i];
-    if (ensemble_.meet) {
+    node.stub = ensemble_.nodes[i].stub;
+    if (ensemble_.nodes[i].meet) {
       CancellableContext meeting(&calls);
       SetDeadline(&meeting);
-      node.status = ensemble_.meet(i, meeting.get());
+      node.status = ensemble_.nodes[i].meet(meeting.get());
       if (!node.status.ok()) return false;
     }
     CancellableContext context(&calls);

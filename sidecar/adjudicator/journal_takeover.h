@@ -19,20 +19,12 @@
 #include "core/frame.h"
 #include "core/status.h"
 #include "proto/journal.grpc.pb.h"
+#include "sidecar/adjudicator/journal_ensemble.h"
 #include "sidecar/adjudicator/log_equaliser.h"
 #include "sidecar/adjudicator/quorum.h"
-#include "sidecar/journal/journal_node.h"
 #include "sidecar/rpc/cancellation.h"
 
 namespace concord {
-
-struct JournalEnsemble {
-  std::vector<std::shared_ptr<JournalStub>> nodes;
-  uint32_t write_quorum = 1;
-  journal::JournalNode* local_node = nullptr;  // the only node, if it is of this process
-  // Before a node is sealed: Ok if it is of this cluster. Empty: any is.
-  std::function<Status(size_t node, grpc::ClientContext*)> meet = {};
-};
 
 class JournalTakeover {
  public:

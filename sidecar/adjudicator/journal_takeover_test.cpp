@@ -67,18 +67,17 @@ TEST(JournalTakeover, ASealedEpochIsTold) {
 
 TEST(JournalTakeover, ANodeOfAnotherClusterIsNotSealed) {
   Ensemble e(3, 2);
-  e.journals.meet = [](size_t node, grpc::ClientContext*) {
-    return node == 1 ? Status(Code::kInvalid, "of another cluster") : Status::Ok();
-  };
+  const auto refuse = [](grpc::ClientContext*) { return Status(Code::kInvalid, "of another cluster"); };
+  e.journals.nodes[1].meet = refuse;
   ASSERT_TRUE(e.TakeOver(5).ok());
   EXPECT_EQ(e.takeover->members().size(), 2u);
-  e.journals.meet = {};
+  e.journals.nodes[1].meet = {};
   ASSERT_TRUE(e.TakeOver(6).ok());
   Ensemble one(1, 1);
-  one.journals.meet = [](size_t, grpc::ClientContext*) { return Status(Code::kInvalid, "of another cluster"); };
+  one.journals.nodes[0].meet = refuse;
   const Status status = one.TakeOver(5);
   EXPECT_NE(status.message().find("of another cluster"), std::string::npos) << status.ToString();
-  one.journals.meet = {};
+  one.journals.nodes[0].meet = {};
   EXPECT_TRUE(one.TakeOver(1).ok()) << "no epoch was told to it";
 }
 

@@ -11,6 +11,7 @@ namespace concord {
 namespace {
 
 constexpr int64_t kHeartbeatsPerLease = 5;
+constexpr int64_t kSyncsAveraged = 8;
 // The node's clock may run slower than ours by this part of the lease.
 constexpr int64_t kClockDrift = 50;
 
@@ -22,7 +23,6 @@ JournalWriter::JournalWriter(const std::vector<std::shared_ptr<proto::Journal::S
     : options_(options),
       on_committed_(std::move(on_committed)),
       on_failed_(std::move(on_failed)),
-      alive_(members.size()),
       appended_(options.last_lsn),
       committed_(options.committed_lsn) {
   assert(members.size() >= options.write_quorum);
@@ -34,6 +34,9 @@ JournalWriter::JournalWriter(const std::vector<std::shared_ptr<proto::Journal::S
     nodes_.back()->stub = stub;
     nodes_.back()->failed = true;
   }
+  Quorum all{{}, options.write_quorum};
+  for (size_t i = 0; i < nodes.size(); i++) all.nodes.push_back(i);
+  quorums_ = {std::move(all)};
   for (const size_t member : members) nodes_[member]->failed = false;
 }
 
@@ -50,8 +53,7 @@ void JournalWriter::Start() {
 }
 
 std::unique_ptr<AppendLink> JournalWriter::OpenLink(const Node& node) const {
-  return options_.local_node != nullptr && nodes_.size() == 1 ? OpenLocalAppend(options_.local_node)
-                                                              : OpenRemoteAppend(node.stub);
+  return options_.local_node != nullptr ? OpenLocalAppend(options_.local_node) : OpenRemoteAppend(node.stub);
 }
 
 // Needs mutex_.
@@ -71,11 +73,12 @@ void JournalWriter::Append(Lsn lsn, Lsn prev_lsn, std::string_view head, std::st
     if (node->queue.empty() || node->queue.back().size() + size > kBatchBytes) node->queue.emplace_back();
     AppendFrame(&node->queue.back(), options_.epoch, lsn, prev_lsn, head, rest);
     node->queued_bytes += size;
+    node->queued_lsn = lsn;
     if (node->queued_bytes <= options_.max_lag_bytes) continue;
     if (!node->failed) {
       RoleLog("adjudicator")
           ->warn("journal node falls behind, and is to catch up epoch={} reason=\"too slow\"", options_.epoch);
-      node->link->Cancel();  // so that its reader ends
+      CancelLink(node.get());
     }
     Fail(node.get());
   }
@@ -95,7 +98,9 @@ void JournalWriter::WriteOne(Node* node, std::unique_lock<std::mutex>* lock) {
   node->writing = true;
   proto::AppendRequest request;
   request.set_epoch(options_.epoch);
-  request.set_write_quorum(options_.write_quorum);
+  uint32_t write_quorum = 0;
+  for (const Quorum& quorum : quorums_) write_quorum = std::max(write_quorum, quorum.write_quorum);
+  request.set_write_quorum(write_quorum);
   request.set_committed_lsn(committed_);
   node->sent_us = BoottimeUs();
   if (options_.lease_ms > 0) {
@@ -108,6 +113,10 @@ void JournalWriter::WriteOne(Node* node, std::unique_lock<std::mutex>* lock) {
     node->queued_bytes -= node->queue.front().size();
     request.set_frames(std::move(node->queue.front()));
     node->queue.pop_front();
+    if (node->timed_lsn == kNoLsn && node->queue.empty()) {
+      node->timed_lsn = node->queued_lsn;
+      node->timed_us = node->sent_us;
+    }
   }
   node->told_committed = committed_;
   lock->unlock();
@@ -125,7 +134,7 @@ bool JournalWriter::HasWork(const Node& node) const {
   if (node.failed || lost_ || stopping_) return false;
   if (releasing_) return !node.released || !node.queue.empty();
   // A quorum of one commits by syncing; others must be told what is committed, also when nothing more is appended.
-  return !node.queue.empty() || (options_.write_quorum > 1 && node.told_committed < committed_) ||
+  return !node.queue.empty() || (nodes_.size() > 1 && node.told_committed < committed_) ||
          (options_.lease_ms > 0 && BoottimeUs() >= HeartbeatDueUs(node));
 }
 
@@ -166,7 +175,7 @@ void JournalWriter::ReadLoop(Node* node) {
     if (reply.heard_us() != 0) {
       const std::lock_guard lock(mutex_);
       node->heard_us = std::max(node->heard_us, static_cast<int64_t>(reply.heard_us()));
-      if (releasing_) changed_.notify_all();
+      if (releasing_ || beginning_change_) changed_.notify_all();
     }
     Acknowledge(node, reply.synced_lsn());
   }
@@ -180,12 +189,12 @@ void JournalWriter::ReadLoop(Node* node) {
     status = node->link->Finish();
     if (status.ok()) status = {Code::kUnavailable, "the journal node ended the stream"};
     lock.lock();
-    alive_--;
     node->ended = true;
+    if (beginning_change_ && !HasQuorum()) quorums_.pop_back();
     if (!stopping_)
       RoleLog("adjudicator")->warn("journal node lost epoch={} reason=\"{}\"", options_.epoch, status.ToString());
     // A fence is final even if a quorum seems to be left: another leader is taking over.
-    if (!lost_ && (alive_ < options_.write_quorum || status.code() == Code::kStaleEpoch)) lost_ = lost = true;
+    if (!lost_ && (!HasQuorum() || (status.code() == Code::kStaleEpoch && Counted(*node)))) lost_ = lost = true;
     lost = lost && !stopping_;
     changed_.notify_all();
   }
@@ -198,16 +207,32 @@ void JournalWriter::Acknowledge(Node* node, Lsn synced) {
     const std::lock_guard lock(mutex_);
     if (synced > node->synced) {
       node->synced = synced;
-      if (std::any_of(nodes_.begin(), nodes_.end(), [](const auto& other) { return other->joining; }))
+      if (node->timed_lsn != kNoLsn && synced >= node->timed_lsn) {
+        const int64_t us = BoottimeUs() - node->timed_us;
+        node->sync_us = node->sync_us == 0 ? us : (node->sync_us * (kSyncsAveraged - 1) + us) / kSyncsAveraged;
+        node->timed_lsn = kNoLsn;
+      }
+      if (beginning_change_ ||
+          std::any_of(nodes_.begin(), nodes_.end(), [](const auto& other) { return other->joining; }))
         changed_.notify_all();
     }
-    const Lsn committed = Committed();
-    if (committed > committed_ && !lost_ && !stopping_) {
-      committed_ = news = committed;
-      if (options_.write_quorum > 1) changed_.notify_all();
-    }
+    news = Advance();
   }
   if (news != kNoLsn) on_committed_(news);
+}
+
+// Needs mutex_.
+Lsn JournalWriter::Advance() {
+  const Lsn committed = Committed();
+  if (committed <= committed_ || lost_ || stopping_) return kNoLsn;
+  committed_ = committed;
+  if (nodes_.size() > 1) changed_.notify_all();
+  return committed;
+}
+
+// Needs mutex_. Its reader ends.
+void JournalWriter::CancelLink(Node* node) {
+  if (node->link != nullptr) node->link->Cancel();
 }
 
 // Needs mutex_. Nothing more is written to the node.
@@ -216,27 +241,47 @@ void JournalWriter::Fail(Node* node) {
   node->joining = false;
   node->queue.clear();
   node->queued_bytes = 0;
+  node->timed_lsn = kNoLsn;
   changed_.notify_all();
 }
 
 // Needs mutex_. What a failed node had synced stays synced.
 Lsn JournalWriter::Committed() const {
-  std::vector<Lsn> synced;
-  for (const auto& node : nodes_) synced.push_back(node->synced);
-  return QuorumLsn(std::move(synced), options_.write_quorum);
+  Lsn committed = std::numeric_limits<Lsn>::max();
+  for (const Quorum& quorum : quorums_)
+    committed = std::min(committed, quorum.Reached([this](size_t node) { return nodes_[node]->synced; }));
+  return committed;
+}
+
+// Needs mutex_.
+bool JournalWriter::Counted(const Node& node) const {
+  return std::any_of(quorums_.begin(), quorums_.end(), [&](const Quorum& quorum) {
+    return std::any_of(quorum.nodes.begin(), quorum.nodes.end(), [&](size_t i) { return nodes_[i].get() == &node; });
+  });
+}
+
+// Needs mutex_.
+bool JournalWriter::HasQuorum() const {
+  return std::all_of(quorums_.begin(), quorums_.end(), [this](const Quorum& quorum) {
+    return quorum.Reached([this](size_t node) { return nodes_[node]->ended ? 0 : 1; }) != 0;
+  });
 }
 
 std::vector<size_t> JournalWriter::Absent() {
   std::vector<size_t> absent;
   const std::lock_guard lock(mutex_);
   for (size_t i = 0; i < nodes_.size(); i++) {
-    if (nodes_[i]->ended) absent.push_back(i);
+    if (nodes_[i]->ended && !nodes_[i]->retired) absent.push_back(i);
   }
   return absent;
 }
 
 bool JournalWriter::BeginJoin(size_t node, Lsn* end, size_t* source) {
-  Node* const joining = nodes_[node].get();
+  Node* joining = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    joining = nodes_[node].get();
+  }
   // They have left their loops, or are about to.
   if (joining->reader.joinable()) joining->reader.join();
   if (joining->writer.joinable()) joining->writer.join();
@@ -248,7 +293,7 @@ bool JournalWriter::BeginJoin(size_t node, Lsn* end, size_t* source) {
     return std::find_if(nodes_.begin(), nodes_.end(),
                         [&](const auto& member) { return !member->failed && member->synced >= *end; });
   };
-  const auto over = [&] { return !joining->joining || joins_ended_ || lost_ || stopping_; };
+  const auto over = [&] { return !joining->joining || joining->retired || joins_ended_ || lost_ || stopping_; };
   changed_.wait(lock, [&] { return found() != nodes_.end() || over(); });
   if (over()) {
     Fail(joining);
@@ -259,14 +304,17 @@ bool JournalWriter::BeginJoin(size_t node, Lsn* end, size_t* source) {
 }
 
 bool JournalWriter::Join(size_t node) {
-  Node* const joining = nodes_[node].get();
+  Node* joining = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    joining = nodes_[node].get();
+  }
   auto link = OpenLink(*joining);  // not under the lock: it may wait for a connection
   {
     const std::lock_guard lock(mutex_);
-    if (joining->joining && !lost_ && !stopping_) {
+    if (joining->joining && !joining->retired && !lost_ && !stopping_) {
       joining->joining = joining->failed = false;
       joining->told_committed = kNoLsn;
-      alive_++;
       Serve(joining, std::move(link));
     }
   }
@@ -297,6 +345,81 @@ Lsn JournalWriter::committed() {
   return committed_;
 }
 
+uint32_t JournalWriter::write_quorum() {
+  const std::lock_guard lock(mutex_);
+  uint32_t most = 0;
+  for (const Quorum& quorum : quorums_) most = std::max(most, quorum.write_quorum);
+  return most;
+}
+
+size_t JournalWriter::AddNode(std::shared_ptr<proto::Journal::StubInterface> stub) {
+  auto node = std::make_unique<Node>();
+  node->stub = std::move(stub);
+  node->failed = true;
+  const std::lock_guard lock(mutex_);
+  nodes_.push_back(std::move(node));
+  return nodes_.size() - 1;
+}
+
+bool JournalWriter::AwaitJoined(const std::vector<size_t>& nodes, int timeout_ms) {
+  std::unique_lock lock(mutex_);
+  const auto joined = [&] {
+    return std::all_of(nodes.begin(), nodes.end(), [&](size_t i) { return !nodes_[i]->failed && !nodes_[i]->ended; });
+  };
+  changed_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return joined() || Ended(); });
+  return joined() && !Ended();
+}
+
+bool JournalWriter::BeginChange(const Quorum& next) {
+  std::unique_lock lock(mutex_);
+  const Lsn committed = committed_;
+  const int64_t promised_us = options_.lease_ms > 0 ? LeaseUntil() : 0;
+  quorums_.push_back(next);
+  if (!HasQuorum()) quorums_.pop_back();
+  beginning_change_ = quorums_.size() == 2;
+  const auto over = [&] { return quorums_.size() < 2 || Ended(); };
+  const auto ready = [&] {
+    return Committed() >= committed && (options_.lease_ms == 0 || LeaseUntil() >= promised_us);
+  };
+  while (!over() && !ready()) changed_.wait(lock);
+  beginning_change_ = false;
+  return !over();
+}
+
+void JournalWriter::EndChange(bool adopt) {
+  Lsn news = kNoLsn;
+  {
+    const std::lock_guard lock(mutex_);
+    if (quorums_.size() == 2) quorums_.erase(adopt ? quorums_.begin() : quorums_.begin() + 1);
+    for (const auto& node : nodes_) {
+      if (Counted(*node)) continue;
+      node->retired = true;
+      CancelLink(node.get());
+      Fail(node.get());
+    }
+    news = Advance();
+  }
+  if (news != kNoLsn) on_committed_(news);
+}
+
+bool JournalWriter::ended() {
+  const std::lock_guard lock(mutex_);
+  return Ended();
+}
+
+std::vector<JournalWriter::NodeState> JournalWriter::Nodes() {
+  const std::lock_guard lock(mutex_);
+  std::vector<NodeState> states;
+  for (const auto& node : nodes_)
+    states.push_back({.retired = node->retired,
+                      .counted = Counted(*node),
+                      .written = !node->failed && !node->ended,
+                      .synced = node->synced,
+                      .queued_bytes = node->queued_bytes,
+                      .sync_us = node->sync_us});
+  return states;
+}
+
 void JournalWriter::Release(int wait_ms) {
   std::unique_lock lock(mutex_);
   releasing_ = true;
@@ -311,11 +434,15 @@ void JournalWriter::Release(int wait_ms) {
 int64_t JournalWriter::LeaseUntilUs() {
   if (options_.lease_ms == 0) return std::numeric_limits<int64_t>::max();
   const std::lock_guard lock(mutex_);
-  if (lost_ || stopping_ || releasing_ || alive_ < options_.write_quorum) return 0;
-  std::vector<int64_t> heard;
-  for (const auto& node : nodes_) heard.push_back(node->heard_us);
-  std::nth_element(heard.begin(), heard.begin() + (options_.write_quorum - 1), heard.end(), std::greater<>());
-  const int64_t oldest_us = heard[options_.write_quorum - 1];
+  return LeaseUntil();
+}
+
+// Needs mutex_.
+int64_t JournalWriter::LeaseUntil() const {
+  if (lost_ || stopping_ || releasing_ || !HasQuorum()) return 0;
+  int64_t oldest_us = std::numeric_limits<int64_t>::max();
+  for (const Quorum& quorum : quorums_)
+    oldest_us = std::min(oldest_us, quorum.Reached([this](size_t node) { return nodes_[node]->heard_us; }));
   const int64_t lease_us = options_.lease_ms * 1000;
   return oldest_us == 0 ? 0 : oldest_us + lease_us - lease_us / kClockDrift;
 }

@@ -6,17 +6,20 @@
 // write and one sync then carry many.
 //
 // A node that is not among the members, or fails, may join (JournalRejoin brings it up to date): BeginJoin says where
-// its log must end, what follows that is queued for it; Join opens its stream.
+// its log must end, what follows that is queued for it; Join opens its stream. A node that was added is written to like
+// the others, and counted only once the ensemble has been changed (JournalChange).
 //
 // With Options::lease_ms every node hears from the writer several times in that long, and the writer knows how long W
 // of them have promised to wait for it (sidecar/journal/writer_lease.h).
 //
 // Thread-safe. Invariants:
 //  - Frames go to every node in the order of Append.
-//  - `on_committed` is called with L only when W nodes have synced every frame up to L.
+//  - `on_committed` is called with L only when W nodes have synced every frame up to L; from BeginChange on, W of the
+//    old ensemble and W of the new one.
 //  - `on_failed` is called once, when fewer than W nodes are left or one is sealed for a newer epoch; nothing is
 //    committed after it.
-// Callbacks come from the writer's own threads, or from one that is in Flush, with none of its locks held. What may be
+// Callbacks come from the writer's own threads, or from one that is in Flush, with none of its locks held. Two calls of
+// `on_committed` may come in either order. What may be
 // queued is bounded by the caller, who knows what is not yet committed; a node that falls further behind than
 // Options::max_lag_bytes is written to no more until it has joined again.
 #pragma once
@@ -45,8 +48,8 @@ class JournalWriter {
 
   struct Options {
     uint64_t epoch = 0;
-    uint32_t write_quorum = 1;
-    Lsn last_lsn = kNoLsn;  // where the log ends
+    uint32_t write_quorum = 1;  // of all nodes
+    Lsn last_lsn = kNoLsn;      // where the log ends
     Lsn committed_lsn = kNoLsn;
     size_t max_lag_bytes = 256u << 20;
     int64_t lease_ms = 0;  // 0: there is no other who could lead, so none is needed
@@ -81,6 +84,32 @@ class JournalWriter {
   // From any thread: BeginJoin returns, and refuses from now on.
   void EndJoins();
   Lsn committed();
+  // The most that any of the ensembles asks for.
+  uint32_t write_quorum();
+
+  // Changing the ensemble, by one thread that has ended before Stop. The new node's index; it is Absent.
+  size_t AddNode(std::shared_ptr<proto::Journal::StubInterface> stub);
+  // Waits until all of them are written to; false after `timeout_ms`, or if the epoch has ended: see ended().
+  bool AwaitJoined(const std::vector<size_t>& nodes, int timeout_ms);
+  // Counts both ensembles, and waits until the new one has all that was committed, and has promised to wait for this
+  // leader for as long as the old one had. False if the epoch ends, or too few of the new one are left: then only the
+  // old one is counted.
+  bool BeginChange(const Quorum& next);
+  // Counts only the new ensemble from now on, or the old one again. Nodes that are in no ensemble are written to no
+  // more.
+  void EndChange(bool adopt);
+  bool ended();
+
+  // How each node does, in the order of their indexes.
+  struct NodeState {
+    bool retired = false;  // of no more account
+    bool counted = false;
+    bool written = false;  // it has all before what is queued for it
+    Lsn synced = kNoLsn;
+    size_t queued_bytes = 0;
+    int64_t sync_us = 0;  // from a write to its acknowledgement, a moving average; 0: not known
+  };
+  std::vector<NodeState> Nodes();
 
   // Gives the lease back: the caller vouches for nothing any more, and appends nothing more. Waits until the nodes have
   // taken that, for `wait_ms` at most.
@@ -99,11 +128,16 @@ class JournalWriter {
     int64_t sent_us = 0;   // of the last request
     int64_t heard_us = 0;  // and of the last one that the node is known to have taken
     bool released = false;
-    bool writing = false;   // some thread is in link->Write
-    bool failed = false;    // no stream, or an ended one
-    bool ended = true;      // and its threads have nothing more to do with it
-    bool joining = false;   // then: its frames are queued,
-    Lsn join_end = kNoLsn;  // what follows this one
+    bool writing = false;  // some thread is in link->Write
+    bool failed = false;   // no stream, or an ended one
+    bool ended = true;     // and its threads have nothing more to do with it
+    bool retired = false;  // in no ensemble any more
+    int64_t sync_us = 0;
+    Lsn timed_lsn = kNoLsn;   // what the acknowledgement is waited for that is timed: everything up to this,
+    int64_t timed_us = 0;     // written then
+    Lsn queued_lsn = kNoLsn;  // of the last frame in the queue
+    bool joining = false;     // then: its frames are queued,
+    Lsn join_end = kNoLsn;    // what follows this one
     std::thread reader;
     std::thread writer;
   };
@@ -117,7 +151,14 @@ class JournalWriter {
   bool HasWork(const Node& node) const;
   int64_t HeartbeatDueUs(const Node& node) const;
   void Fail(Node* node);
+  void CancelLink(Node* node);
   Lsn Committed() const;
+  bool Counted(const Node& node) const;
+  bool HasQuorum() const;
+  bool Ended() const { return joins_ended_ || lost_ || stopping_; }  // needs mutex_
+  // What follows from who is counted, and from what they have synced: the committed LSN, if it has risen.
+  Lsn Advance();
+  int64_t LeaseUntil() const;
 
   const Options options_;
   const std::function<void(Lsn)> on_committed_;
@@ -126,7 +167,8 @@ class JournalWriter {
   std::mutex mutex_;                 // guards everything below, and Node's fields but its link and threads
   std::condition_variable changed_;  // work for a writer thread, or `writing` has become false
   std::vector<std::unique_ptr<Node>> nodes_;
-  size_t alive_ = 0;
+  std::vector<Quorum> quorums_;  // one; two while the ensemble is being changed
+  bool beginning_change_ = false;
   Lsn appended_ = kNoLsn;
   Lsn committed_ = kNoLsn;
   bool lost_ = false;  // on_failed has been called, or is about to be

@@ -23,6 +23,12 @@ bool WaitFor(const std::function<bool()>& condition, std::chrono::milliseconds l
   return false;
 }
 
+// Two threads may tell of commits in either order.
+void Raise(std::atomic<Lsn>* committed, Lsn lsn) {
+  for (Lsn known = *committed; known < lsn && !committed->compare_exchange_weak(known, lsn);) {
+  }
+}
+
 TEST(JournalWriter, ANodeTooFarBehindIsGivenUpAndTheOthersGoOn) {
   constexpr Lsn kEnd = 100;
   TestJournal first, second, slow;
@@ -30,7 +36,7 @@ TEST(JournalWriter, ANodeTooFarBehindIsGivenUpAndTheOthersGoOn) {
   std::atomic<bool> failed = false;
   JournalWriter writer(
       {first.stub(), second.stub(), slow.stub()}, {0, 1, 2}, {.epoch = 1, .write_quorum = 2, .max_lag_bytes = 10000},
-      [&](Lsn lsn) { committed = lsn; }, [&](const Status&) { failed = true; });
+      [&](Lsn lsn) { Raise(&committed, lsn); }, [&](const Status&) { failed = true; });
   writer.Start();
   slow.Hold(true);
   for (Lsn lsn = 1; lsn <= kEnd; lsn++) {
@@ -52,7 +58,7 @@ TEST(JournalWriter, ANodeThatJoinsMayBeTheOneThatIsMissingForAQuorum) {
   std::atomic<Lsn> committed = kNoLsn;
   JournalWriter writer(
       {first.stub(), hanging.stub(), absent.stub()}, {0, 1}, {.epoch = 1, .write_quorum = 2},
-      [&](Lsn lsn) { committed = lsn; }, [](const Status&) {});
+      [&](Lsn lsn) { Raise(&committed, lsn); }, [](const Status&) {});
   writer.Start();
   hanging.Hold(true);
   writer.Append(1, kNoLsn, "r", {});
@@ -71,6 +77,100 @@ TEST(JournalWriter, ANodeThatJoinsMayBeTheOneThatIsMissingForAQuorum) {
   EXPECT_EQ(absent.log().size(), 2u);
   EXPECT_TRUE(writer.Absent().empty());
   hanging.Hold(false);
+  writer.Stop();
+}
+
+// While the members are changed a record needs both ensembles, and what was committed before is with the new one first.
+TEST(JournalWriter, AChangeCountsBothEnsembles) {
+  TestJournal a, b, c, d, e;
+  std::atomic<Lsn> committed = kNoLsn;
+  std::atomic<bool> failed = false;
+  JournalWriter writer(
+      {a.stub(), b.stub(), c.stub()}, {0, 1, 2}, {.epoch = 1, .write_quorum = 2},
+      [&](Lsn lsn) { Raise(&committed, lsn); }, [&](const Status&) { failed = true; });
+  writer.Start();
+  const auto append = [&](Lsn lsn) {
+    writer.Append(lsn, lsn - 1, "r", {});
+    writer.Flush(/*more_to_come=*/false);
+  };
+  append(1);
+  ASSERT_TRUE(WaitFor([&] { return committed == 1; }));
+  const size_t fourth = writer.AddNode(d.stub()), fifth = writer.AddNode(e.stub());
+  EXPECT_FALSE(writer.AwaitJoined({fourth, fifth}, 10));
+  const auto join = [&](TestJournal* node, size_t index) {
+    Lsn end = kNoLsn;
+    size_t source = 9;
+    ASSERT_TRUE(writer.BeginJoin(index, &end, &source));
+    for (const auto& record : a.log()) node->Put(record.epoch, record.lsn);
+    ASSERT_TRUE(writer.Join(index));
+  };
+  join(&d, fourth);
+  join(&e, fifth);
+  EXPECT_TRUE(writer.AwaitJoined({fourth, fifth}, 10'000));
+
+  // What the old ensemble has, the new one has not.
+  d.Hold(true);
+  e.Hold(true);
+  append(2);
+  ASSERT_TRUE(WaitFor([&] { return committed == 2; }));
+  std::atomic<bool> begun = false;
+  std::thread change([&] { begun = writer.BeginChange({{2, fourth, fifth}, 2}); });
+  EXPECT_FALSE(WaitFor([&] { return begun.load(); }, std::chrono::milliseconds(300)));
+  append(3);
+  EXPECT_FALSE(WaitFor([&] { return committed == 3; }, std::chrono::milliseconds(300)));
+  d.Hold(false);
+  change.join();
+  EXPECT_TRUE(begun);
+  EXPECT_TRUE(WaitFor([&] { return committed == 3; }));
+  // The old one alone is not enough, nor is the new one.
+  d.Hold(true);
+  append(4);
+  EXPECT_FALSE(WaitFor([&] { return committed == 4; }, std::chrono::milliseconds(300)));
+  a.Hold(true);
+  b.Hold(true);
+  d.Hold(false);
+  append(5);
+  ASSERT_TRUE(WaitFor([&] { return d.log().size() == 5; }));
+  EXPECT_TRUE(WaitFor([&] { return committed == 4; }));
+  EXPECT_FALSE(WaitFor([&] { return committed > 4; }, std::chrono::milliseconds(300)));
+  writer.EndChange(/*adopt=*/true);
+  EXPECT_TRUE(WaitFor([&] { return committed == 5; }));
+  EXPECT_TRUE(writer.Absent().empty()) << "who is no member does not come back";
+  EXPECT_FALSE(failed);
+  for (TestJournal* node : {&a, &b, &e}) node->Hold(false);
+  writer.Stop();
+}
+
+// The new members go before anything was promised to the metastore: the old ones go on.
+TEST(JournalWriter, AChangeThatCannotBeginEndsNoEpoch) {
+  TestJournal a, b;
+  std::atomic<Lsn> committed = kNoLsn;
+  std::atomic<bool> failed = false;
+  JournalWriter writer(
+      {a.stub()}, {0}, {.epoch = 1}, [&](Lsn lsn) { Raise(&committed, lsn); }, [&](const Status&) { failed = true; });
+  writer.Start();
+  const size_t second = writer.AddNode(b.stub());
+  EXPECT_FALSE(writer.BeginChange({{0, second}, 2})) << "it has not joined";
+  Lsn end = kNoLsn;
+  size_t source = 9;
+  ASSERT_TRUE(writer.BeginJoin(second, &end, &source));
+  ASSERT_TRUE(writer.Join(second));
+  b.Hold(true);
+  writer.Append(1, kNoLsn, "r", {});
+  writer.Flush(/*more_to_come=*/false);
+  ASSERT_TRUE(WaitFor([&] { return committed == 1; }));
+  bool begun = true;
+  std::thread change([&] { begun = writer.BeginChange({{0, second}, 2}); });
+  b.FailAfter(0, {Code::kIoError, "broken"});
+  b.Hold(false);
+  change.join();
+  EXPECT_FALSE(begun);
+  writer.EndChange(/*adopt=*/false);
+  writer.Append(2, 1, "r", {});
+  writer.Flush(/*more_to_come=*/false);
+  EXPECT_TRUE(WaitFor([&] { return committed == 2; }));
+  EXPECT_FALSE(failed);
+  EXPECT_TRUE(writer.Absent().empty());
   writer.Stop();
 }
 

@@ -104,6 +104,8 @@ void AdjudicatorService::LeadLoop() {
     const auto writer = std::move(writer_);
     auto rejoin = std::move(rejoin_);
     writer_.reset();
+    if (writer != nullptr) writer->EndJoins();
+    changed_.wait(lock, [&] { return !changing_journal_; });
     lock.unlock();
     rejoin.reset();
     if (writer != nullptr) writer->Stop();
@@ -149,21 +151,54 @@ Status AdjudicatorService::AcquireEpoch(uint64_t* epoch) {
   return metastore_->AcquireLeadership(options_.self, newest.epoch, epoch_above_, epoch);
 }
 
+Status AdjudicatorService::ReadMembers() {
+  if (!options_.members) return Status::Ok();
+  JournalEnsemble members;
+  const Status status = options_.members(&members);
+  if (!status.ok()) return status;
+  const std::lock_guard lock(mutex_);
+  if (ensemble_.HasMembersOf(members)) return status;
+  RoleLog("adjudicator")
+      ->info("the journal's members have changed nodes={} write_quorum={}", members.nodes.size(), members.write_quorum);
+  ensemble_ = std::move(members);
+  return status;
+}
+
 bool AdjudicatorService::AwaitTurn() {
-  Standby::Options options{.limits = options_.limits, .replay_us = options_.takeover.replay_us};
-  std::shared_ptr<Standby> standby;
-  {
+  const Standby::Options options{.limits = options_.limits, .replay_us = options_.takeover.replay_us};
+  for (;;) {
+    (void)ReadMembers();  // where that fails, no epoch will be won either
+    std::shared_ptr<Standby> standby;
+    bool current = true;
+    {
+      std::unique_lock lock(mutex_);
+      if (stopping_) return false;
+      if (standby_ == nullptr) standby_ = std::make_shared<Standby>(ensemble_, options);
+      standby = standby_;
+      current = standby->ensemble().HasMembersOf(ensemble_);
+    }
+    if (current) {
+      const Standby::Turn turn = standby->AwaitTurn(options_.members_poll_ms);
+      if (turn == Standby::Turn::kCancelled) return false;
+      if (turn != Standby::Turn::kMine) continue;
+      // It may have watched nodes that are members no more.
+      (void)ReadMembers();
+      const std::lock_guard lock(mutex_);
+      if (standby->ensemble().HasMembersOf(ensemble_)) return true;
+      continue;
+    }
+    auto core = standby->Take();
     const std::lock_guard lock(mutex_);
     if (stopping_) return false;
-    if (standby_ == nullptr) standby_ = std::make_shared<Standby>(ensemble_, options);
-    standby = standby_;
+    standby_ = std::make_shared<Standby>(ensemble_, options, std::move(core));
   }
-  return standby->AwaitTurn();
 }
 
 Status AdjudicatorService::TakeOver() {
   uint64_t epoch = 0;
   Status status = AcquireEpoch(&epoch);
+  // After the epoch is won: from then on who led before can change them no more.
+  if (status.ok()) status = ReadMembers();
   if (!status.ok()) return status;
 
   JournalTakeover::Options options = options_.takeover;
@@ -202,8 +237,16 @@ Status AdjudicatorService::TakeOver() {
     return status;
   }
 
+  std::vector<std::shared_ptr<JournalStub>> stubs;
+  counted_.clear();
+  written_.clear();
+  for (const JournalPeer& peer : ensemble_.nodes) {
+    counted_.push_back(stubs.size());
+    stubs.push_back(peer.stub);
+    written_.push_back(peer.member);
+  }
   auto writer = std::make_shared<JournalWriter>(
-      ensemble_.nodes, takeover.members(),
+      stubs, takeover.members(),
       JournalWriter::Options{.epoch = epoch,
                              .write_quorum = ensemble_.write_quorum,
                              .last_lsn = takeover.last_lsn(),
@@ -214,8 +257,8 @@ Status AdjudicatorService::TakeOver() {
       [this, epoch](const Status& failure) { OnFailed(epoch, failure); });
   writer->Start();
   writer_ = writer;
-  if (ensemble_.nodes.size() > 1)
-    rejoin_ = std::make_unique<JournalRejoin>(ensemble_, JournalRejoin::Options{.epoch = epoch}, writer.get());
+  if (ensemble_.local_node == nullptr)
+    rejoin_ = std::make_unique<JournalRejoin>(ensemble_.nodes, JournalRejoin::Options{.epoch = epoch}, writer.get());
   core_ = std::move(core);
   epoch_ = led_epoch_ = epoch;  // the leases before it are over
   state_ = State::kStarting;

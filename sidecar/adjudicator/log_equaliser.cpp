@@ -14,16 +14,35 @@ constexpr size_t kCopyBatchBytes = 4u << 20;
 }  // namespace
 
 Status LogEqualiser::Run(JournalStub* source, Lsn end, JournalStub* target, const proto::SealReply& sealed) {
-  Lsn common = kNoLsn;
-  Status status = FindCommon(source, target, sealed, &common);
-  if (status.ok() && sealed.last_lsn() > common) status = Truncate(target, common);
-  if (!status.ok() || common == end) return status;
-  return Copy(source, common, end, target);
+  Lsn common = sealed.committed_lsn();
+  Status status = FindCommon(source, target, sealed.last_lsn(), &common);
+  if (status.ok() && sealed.last_lsn() > common) status = Truncate(target, common, /*restart=*/false);
+  if (status.ok() && common != end) status = Copy(source, common, end, target);
+  if (status.code() != Code::kTooOld) return status;
+  return BeginLater(source, end, target, sealed.last_lsn());
 }
 
-Status LogEqualiser::FindCommon(JournalStub* source, JournalStub* target, const proto::SealReply& sealed, Lsn* common) {
-  *common = sealed.committed_lsn();
-  if (sealed.last_lsn() == *common) return Status::Ok();
+Status LogEqualiser::BeginLater(JournalStub* source, Lsn end, JournalStub* target, Lsn target_end) {
+  proto::JournalStatus known;
+  {
+    CancellableContext context(cancellation_);
+    context->set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(terms_.call_timeout_ms));
+    const Status asked = FromGrpc(source->GetStatus(context.get(), {}, &known));
+    if (!asked.ok()) return asked;
+  }
+  Lsn common = known.base_lsn();
+  Status status;
+  if (target_end < common) {
+    status = Truncate(target, common, /*restart=*/true);
+  } else {
+    status = FindCommon(source, target, target_end, &common);
+    if (status.ok() && target_end > common) status = Truncate(target, common, /*restart=*/false);
+  }
+  return status.ok() && common != end ? Copy(source, common, end, target) : status;
+}
+
+Status LogEqualiser::FindCommon(JournalStub* source, JournalStub* target, Lsn target_end, Lsn* common) {
+  if (target_end == *common) return Status::Ok();
   FrameTail ours(source, *common, cancellation_);
   FrameTail theirs(target, *common, cancellation_);
   for (;;) {
@@ -38,12 +57,13 @@ Status LogEqualiser::FindCommon(JournalStub* source, JournalStub* target, const 
   }
 }
 
-Status LogEqualiser::Truncate(JournalStub* target, Lsn lsn) {
+Status LogEqualiser::Truncate(JournalStub* target, Lsn lsn, bool restart) {
   CancellableContext context(cancellation_);
   context->set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(terms_.call_timeout_ms));
   proto::TruncateRequest request;
   request.set_epoch(terms_.epoch);
   request.set_lsn(lsn);
+  request.set_restart(restart);
   proto::TruncateReply reply;
   return FromGrpc(target->Truncate(context.get(), request, &reply));
 }

@@ -4,6 +4,10 @@
 // Two logs that hold the same (epoch, LSN) are the same up to there: one leader an epoch, and each record names the one
 // before it. What a node knows as committed every later leader has, so they do not differ before that.
 //
+// What the source has trimmed is committed, and no replica needs it any more. A target that ends before that, a new
+// node above all, gives up its log and begins where the source's begins. Nothing is lost by that: W nodes, and so not
+// the target, have synced the committed record where the source begins, and all before it.
+//
 // Used by one thread. The caller leads the epoch, or takes over for it, and has sealed the target in it.
 #pragma once
 
@@ -12,12 +16,11 @@
 #include "core/lsn.h"
 #include "core/status.h"
 #include "proto/journal.grpc.pb.h"
+#include "sidecar/adjudicator/journal_ensemble.h"
 #include "sidecar/rpc/cancellation.h"
 #include "sidecar/rpc/stall_guard.h"
 
 namespace concord {
-
-using JournalStub = proto::Journal::StubInterface;
 
 class LogEqualiser {
  public:
@@ -33,12 +36,15 @@ class LogEqualiser {
       : terms_(terms), cancellation_(calls), stall_(stall) {}
 
   // Afterwards the target's log ends at `end`, a record that the source has synced. `sealed`: what the target said when
-  // it was sealed. kTooOld if the source has trimmed what the target lacks.
+  // it was sealed.
   Status Run(JournalStub* source, Lsn end, JournalStub* target, const proto::SealReply& sealed);
 
  private:
-  Status FindCommon(JournalStub* source, JournalStub* target, const proto::SealReply& sealed, Lsn* common);
-  Status Truncate(JournalStub* target, Lsn lsn);
+  // `common`: where they agree, as is known; then how far they do.
+  Status FindCommon(JournalStub* source, JournalStub* target, Lsn target_end, Lsn* common);
+  Status Truncate(JournalStub* target, Lsn lsn, bool restart);
+  // The source has trimmed what is only known to be common: it begins with what is committed.
+  Status BeginLater(JournalStub* source, Lsn end, JournalStub* target, Lsn target_end);
   Status Copy(JournalStub* source, Lsn after, Lsn end, JournalStub* target);
 
   const Terms terms_;

@@ -10,12 +10,21 @@
 
 namespace concord {
 
-// The highest LSN that `write_quorum` nodes have synced.
-inline Lsn QuorumLsn(std::vector<Lsn> synced, uint32_t write_quorum) {
-  if (write_quorum == 0 || synced.size() < write_quorum) return kNoLsn;
-  std::nth_element(synced.begin(), synced.begin() + (write_quorum - 1), synced.end(), std::greater<>());
-  return synced[write_quorum - 1];
-}
+// Which nodes are counted, and how many of them it takes. While the members are being changed there are two of them,
+// and what is true needs both (docs/adjudicator.md, "Changing the members").
+struct Quorum {
+  std::vector<size_t> nodes;
+  uint32_t write_quorum = 0;
+
+  // The largest value that a write quorum's nodes reach; `value(node)` of one that has nothing is 0.
+  template <typename F>
+  auto Reached(F value) const {
+    std::vector<decltype(value(size_t{0}))> values;
+    for (const size_t node : nodes) values.push_back(value(node));
+    std::nth_element(values.begin(), values.begin() + (write_quorum - 1), values.end(), std::greater<>());
+    return values[write_quorum - 1];
+  }
+};
 
 // A write quorum and a read quorum of nodes always share one; two write quorums too.
 inline bool ValidEnsemble(size_t nodes, uint32_t write_quorum) {

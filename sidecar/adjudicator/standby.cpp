@@ -14,10 +14,11 @@ constexpr int kFollowPauseMs = 100;  // before another node is followed
 
 }  // namespace
 
-Standby::Standby(const JournalEnsemble& ensemble, const Options& options)
+Standby::Standby(const JournalEnsemble& ensemble, const Options& options, std::unique_ptr<Adjudicator> core)
     : ensemble_(ensemble),
       options_(options),
-      core_(std::make_unique<Adjudicator>(options.limits)),
+      core_(core != nullptr ? std::move(core) : std::make_unique<Adjudicator>(options.limits)),
+      followed_(core_->last_lsn()),
       writers_(ensemble.nodes.size(), Writer::kUnknown) {
   for (size_t node = 0; node < writers_.size(); node++) watchers_.emplace_back([this, node] { Watch(node); });
   follower_ = std::thread([this] { Follow(); });
@@ -42,10 +43,10 @@ bool Standby::Pause(int ms) {
 }
 
 Status Standby::Meet(size_t node) {
-  if (!ensemble_.meet) return Status::Ok();
+  if (!ensemble_.nodes[node].meet) return Status::Ok();
   CancellableContext context(&cancellation_);
   context->set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(options_.call_timeout_ms));
-  return ensemble_.meet(node, context.get());
+  return ensemble_.nodes[node].meet(context.get());
 }
 
 void Standby::Watch(size_t node) {
@@ -60,7 +61,7 @@ void Standby::Watch(size_t node) {
     CancellableContext context(&cancellation_);
     context->set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(options_.call_timeout_ms));
     // Whatever answers after it did not may be another process.
-    met = met && ensemble_.nodes[node]->GetStatus(context.get(), {}, &status).ok();
+    met = met && ensemble_.nodes[node].stub->GetStatus(context.get(), {}, &status).ok();
     if (met) writer = status.writer_live() ? Writer::kLive : Writer::kGone;
     if (const Lsn now = followed_; status.committed_lsn() <= now || now != followed) {
       followed = now;
@@ -87,10 +88,11 @@ bool Standby::TurnHasCome() const {
   return writers_.size() - static_cast<size_t>(gone) < ensemble_.write_quorum;
 }
 
-bool Standby::AwaitTurn() {
+Standby::Turn Standby::AwaitTurn(int timeout_ms) {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [this] { return cancelled_ || TurnHasCome(); });
-  return !cancelled_;
+  const bool come =
+      changed_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [this] { return cancelled_ || TurnHasCome(); });
+  return cancelled_ ? Turn::kCancelled : come ? Turn::kMine : Turn::kNotYet;
 }
 
 std::unique_ptr<Adjudicator> Standby::Take() {
@@ -115,7 +117,7 @@ void Standby::Follow() {
 
 Status Standby::FollowNode(size_t node) {
   if (Status status = Meet(node); !status.ok()) return {Code::kUnavailable, status.message()};
-  JournalStub* const stub = ensemble_.nodes[node].get();
+  JournalStub* const stub = ensemble_.nodes[node].stub.get();
   Lsn after = core_->last_lsn();
   if (after == kNoLsn) {
     proto::JournalStatus status;

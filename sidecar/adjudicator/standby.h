@@ -32,11 +32,14 @@ class Standby {
     int silence_ms = 1000;  // of the node that is followed, while another one knows of more
   };
 
-  Standby(const JournalEnsemble& ensemble, const Options& options);
+  // `core`: of a standby before this one, which is to go on; null: none.
+  Standby(const JournalEnsemble& ensemble, const Options& options, std::unique_ptr<Adjudicator> core = nullptr);
   ~Standby();
 
-  // Waits until nobody can lead. False after Cancel.
-  bool AwaitTurn();
+  enum class Turn : uint8_t { kMine, kNotYet, kCancelled };
+  // Waits until nobody can lead, or for so long.
+  Turn AwaitTurn(int timeout_ms);
+  const JournalEnsemble& ensemble() const { return ensemble_; }
   // From any thread; also ends what a later AwaitTurn would wait for.
   void Cancel();
   // Ends the following. The core, which has replayed the journal up to its last_lsn(); kNoLsn: nothing.
@@ -61,8 +64,8 @@ class Standby {
   const Options options_;
   Cancellation cancellation_;
 
-  std::unique_ptr<Adjudicator> core_;   // the follower's, until it has ended
-  std::atomic<Lsn> followed_ = kNoLsn;  // its last_lsn
+  std::unique_ptr<Adjudicator> core_;  // the follower's, until it has ended
+  std::atomic<Lsn> followed_;          // its last_lsn
 
   std::mutex mutex_;  // guards what follows
   std::condition_variable changed_;

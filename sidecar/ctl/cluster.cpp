@@ -13,9 +13,8 @@ namespace {
 Status Parse(const std::vector<std::string>& journal, uint32_t write_quorum, Membership* first) {
   first->version = 1;
   for (const std::string& text : journal) {
-    const size_t equals = text.find('=');
-    if (equals == std::string::npos) return {Code::kInvalid, "--journal: \"" + text + "\" is not ID=ADDRESS"};
-    first->journal.push_back({text.substr(0, equals), text.substr(equals + 1)});
+    first->journal.emplace_back();
+    if (Status s = ParseMember(text, &first->journal.back()); !s.ok()) return s;
   }
   first->write_quorum = write_quorum != 0 ? write_quorum : static_cast<uint32_t>(first->journal.size() / 2 + 1);
   return CheckMembership(*first);
@@ -24,13 +23,24 @@ Status Parse(const std::vector<std::string>& journal, uint32_t write_quorum, Mem
 Status Init(Metastore* store, const std::string& cluster_id, const Membership& first) {
   Membership present;
   const Status status = store->ReadMembership(&present);
-  if (status.code() == Code::kNotFound) return store->WriteMembership(first);
+  Leader leader;
+  if (status.code() == Code::kNotFound) {
+    const Status asked = store->ReadLeader(&leader);
+    return asked.ok() ? store->WriteMembership(first, leader.epoch) : asked;
+  }
   if (!status.ok()) return status;
   return {Code::kConflict,
           "cluster " + cluster_id + " has members already, of version " + std::to_string(present.version)};
 }
 
 }  // namespace
+
+Status ParseMember(const std::string& text, Member* member) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos) return {Code::kInvalid, "\"" + text + "\" is not ID=ADDRESS"};
+  *member = {text.substr(0, equals), text.substr(equals + 1)};
+  return Status::Ok();
+}
 
 Status OpenCluster(const MetastoreOptions& where, const std::string& cluster_id, std::unique_ptr<Metastore>* store) {
   Status status = where.Check();

@@ -1,4 +1,4 @@
-// concordctl cluster: the members of a cluster, in its metastore; concordctl leader: who of them leads.
+// concordctl cluster, journal: the members of a cluster; concordctl leader: who of them leads.
 #pragma once
 
 #include <memory>
@@ -17,6 +17,8 @@ Status OpenCluster(const MetastoreOptions& where, const std::string& cluster_id,
 Status ReadCluster(const MetastoreOptions& where, const std::string& cluster_id, Membership* membership,
                    Leader* leader);
 ExitCode Failed(const Status& status);
+// ID=ADDRESS.
+Status ParseMember(const std::string& text, Member* member);
 
 // Writes the first membership of a cluster; refused if there is one. `journal`: each ID=ADDRESS. `write_quorum` 0: more
 // than half.
@@ -28,6 +30,16 @@ ExitCode ShowMembers(const MetastoreOptions& where, const std::string& cluster_i
 
 // Asks the leader and every journal node, and says what is wrong.
 ExitCode ShowCluster(const MetastoreOptions& where, const std::string& cluster_id, bool json);
+
+struct JournalEdit {
+  std::vector<std::string> add;     // each ID=ADDRESS
+  std::vector<std::string> remove;  // ids
+  uint32_t write_quorum = 0;        // 0: as before, or more than half if there are more or fewer nodes then
+  uint32_t timeout_s = 600;         // for the new nodes to catch up
+};
+// Has the leader change the journal's members, and prints those that there are then.
+ExitCode ChangeJournal(const MetastoreOptions& where, const std::string& cluster_id, const JournalEdit& edit,
+                       bool json);
 
 // Has the leader hand over to a standby, waits until another one leads, and prints how long that took.
 ExitCode TransferLead(const MetastoreOptions& where, const std::string& cluster_id, bool json);

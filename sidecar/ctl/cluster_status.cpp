@@ -50,7 +50,15 @@ uint64_t BehindMs(Lsn lsn, Lsn newest) {
   return lsn >= newest ? 0 : ((newest >> kLsnCounterBits) - (lsn >> kLsnCounterBits)) / 1000;
 }
 
-void ReportJournal(const Node& node, Lsn newest, Report* report) {
+// What the leader says of a node; null if it does not lead, or knows none of that id.
+const proto::JournalProgress* Progress(const proto::AdjudicatorStatus& leader, const std::string& id) {
+  for (const auto& node : leader.journal()) {
+    if (leader.leads() && node.id() == id) return &node;
+  }
+  return nullptr;
+}
+
+void ReportJournal(const Node& node, Lsn newest, const proto::AdjudicatorStatus& leader, Report* report) {
   const std::string name = "the journal node at " + node.member.address;
   Fields row{{"id", node.member.id}, {"address", node.member.address}, {"answers", node.answer.ok()}};
   if (!node.answer.ok()) {
@@ -63,6 +71,13 @@ void ReportJournal(const Node& node, Lsn newest, Report* report) {
                            {"synced_lsn", LsnText(node.status.synced_lsn())},
                            {"behind_ms", behind_ms},
                            {"bytes", node.status.bytes()}});
+    const proto::JournalProgress* const progress = Progress(leader, node.member.id);
+    if (progress != nullptr) {
+      row.insert(row.end(), {{"written", progress->written()},
+                             {"queued_bytes", progress->queued_bytes()},
+                             {"sync_us", progress->sync_us()}});
+      if (!progress->written()) report->Problem(name + " is catching up, or cannot be reached by the leader");
+    }
     if (node.info.node_id() != node.member.id)
       report->Problem(name + " is not the member, but node " + node.info.node_id() + "; it is not used");
     else if (!node.status.writer_live())
@@ -72,7 +87,7 @@ void ReportJournal(const Node& node, Lsn newest, Report* report) {
   report->AddRow("journal", std::move(row));
 }
 
-void ReportLeader(const Leader& leader, Report* report) {
+void ReportLeader(const Leader& leader, proto::AdjudicatorStatus* known, Report* report) {
   Fields& fields = report->Section("leader");
   fields.emplace_back("epoch", leader.epoch);
   if (leader.epoch == 0) return report->Problem("nobody has led this cluster yet");
@@ -90,6 +105,9 @@ void ReportLeader(const Leader& leader, Report* report) {
                            " does not lead: " + status.error_message());
   const auto latency = std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begun).count();
   fields.emplace_back("latency_us", static_cast<uint64_t>(latency));
+  grpc::ClientContext status_context;
+  status_context.set_deadline(std::chrono::system_clock::now() + kAskTime);
+  (void)stub->GetStatus(&status_context, {}, known);
   fields.emplace_back("committed_lsn", LsnText(reply.committed_lsn()));
   fields.emplace_back("committed_time", LsnTime(reply.committed_lsn()));
 }
@@ -107,7 +125,8 @@ ExitCode ShowCluster(const MetastoreOptions& where, const std::string& cluster_i
   fields.emplace_back("version", membership.version);
   fields.emplace_back("journal_nodes", membership.journal.size());
   fields.emplace_back("write_quorum", uint64_t{membership.write_quorum});
-  ReportLeader(leader, &report);
+  proto::AdjudicatorStatus known;
+  ReportLeader(leader, &known, &report);
   std::vector<Node> nodes;
   Lsn newest = kNoLsn;
   size_t live = 0;
@@ -117,7 +136,11 @@ ExitCode ShowCluster(const MetastoreOptions& where, const std::string& cluster_i
     newest = std::max<Lsn>(newest, nodes.back().status.synced_lsn());
     live += nodes.back().status.writer_live();
   }
-  for (const Node& node : nodes) ReportJournal(node, newest, &report);
+  for (const Node& node : nodes) ReportJournal(node, newest, known, &report);
+  for (const auto& node : known.journal()) {
+    if (known.leads() && !node.counted())
+      report.AddRow("joining", {{"id", node.id()}, {"address", node.address()}, {"written", node.written()}});
+  }
   if (live < membership.write_quorum)
     report.Problem("only " + std::to_string(live) + " of " + std::to_string(nodes.size()) +
                    " journal nodes get records, and " + std::to_string(membership.write_quorum) +

@@ -23,8 +23,8 @@ constexpr char kFooter[] =
     "of another format, or unreadable.\n"
     "Exit codes of check: 0 all is well; 1 damaged; 3 in use; 4 not a Concord directory, of another format, or "
     "unreadable.\n"
-    "Exit codes of cluster and leader: 0 done, or all is well; 1 there are members already, or none, or something is "
-    "wrong;\n"
+    "Exit codes of cluster, journal and leader: 0 done, or all is well; 1 there are members already, or none, or "
+    "something is wrong;\n"
     "4 etcd does not answer, or what it has is not understood.\n"
     "All: 2 wrong usage.";
 
@@ -52,11 +52,29 @@ int Run(int argc, char** argv) {
   CLI::App* init = cluster->add_subcommand("init", "write down the journal nodes of a new cluster");
   CLI::App* members = cluster->add_subcommand("members", "the journal nodes, and who leads or was the last to");
   CLI::App* cluster_status = cluster->add_subcommand("status", "the leader and the journal nodes, and what is wrong");
+  CLI::App* journal_command =
+      app.add_subcommand("journal", "change the journal nodes of a cluster while commits go on");
+  journal_command->require_subcommand(1);
+  journal_command->footer(kFooter);
+  CLI::App* add = journal_command->add_subcommand("add", "have new nodes catch up, and count them from then on");
+  CLI::App* remove = journal_command->add_subcommand("remove", "count nodes no more, and send them nothing");
+  CLI::App* replace = journal_command->add_subcommand("replace", "both at once: a node, dead or not, for a new one");
+  JournalEdit edit;
+  std::string replaced, replacement;
+  add->add_option("MEMBER", edit.add, "each ID=ADDRESS, as in cluster init")->required();
+  remove->add_option("ID", edit.remove, "of the nodes")->required();
+  replace->add_option("ID", replaced, "of the node that goes")->required();
+  replace->add_option("MEMBER", replacement, "ID=ADDRESS of the one that comes")->required();
+  for (CLI::App* command : {add, remove, replace}) {
+    command->add_option("--write-quorum", edit.write_quorum,
+                        "of the new members (default: as before; with more or fewer nodes, more than half)");
+    command->add_option("--timeout", edit.timeout_s, "seconds for the new nodes to catch up")->capture_default_str();
+  }
   CLI::App* leader = app.add_subcommand("leader", "who leads a cluster");
   leader->require_subcommand(1);
   leader->footer(kFooter);
   CLI::App* transfer = leader->add_subcommand("transfer", "have the leader hand over to a standby");
-  for (CLI::App* command : {init, members, cluster_status, transfer}) {
+  for (CLI::App* command : {init, members, cluster_status, transfer, add, remove, replace}) {
     command->add_option("--cluster", cluster_id, "its id")->required();
     metastore.AddTo(command);
   }
@@ -65,16 +83,21 @@ int Run(int argc, char** argv) {
       ->delimiter(',')
       ->required();
   init->add_option("--write-quorum", write_quorum, "of the journal nodes (default: more than half)");
-  for (CLI::App* command : {status, check, members, cluster_status, transfer})
+  for (CLI::App* command : {status, check, members, cluster_status, transfer, add, remove, replace})
     command->add_flag("--json", json, "print one JSON object");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kExitOk : kExitUsage;
   }
-  if (cluster->parsed() || leader->parsed()) {
+  if (cluster->parsed() || leader->parsed() || journal_command->parsed()) {
     grpc_init();  // never undone: its end may take seconds
     if (init->parsed()) return InitCluster(metastore, cluster_id, journal, write_quorum);
+    if (replace->parsed()) {
+      edit.add = {replacement};
+      edit.remove = {replaced};
+    }
+    if (journal_command->parsed()) return ChangeJournal(metastore, cluster_id, edit, json);
     if (transfer->parsed()) return TransferLead(metastore, cluster_id, json);
     return (members->parsed() ? ShowMembers : ShowCluster)(metastore, cluster_id, json);
   }

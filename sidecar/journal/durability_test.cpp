@@ -161,6 +161,49 @@ TEST_F(DurabilityTest, ALogComesBackFromACrashAtAnyMoment) {
   log.reset();
 }
 
+// A crash while it gives up its records leaves some of the last ones, or none; never a log that cannot be opened.
+TEST_F(DurabilityTest, ALogThatIsGivenUpComesBackFromACrashAtAnyMoment) {
+  SCOPED_TRACE("seed " + std::to_string(seed_));
+  std::unique_ptr<SegmentLog> log;
+  ASSERT_TRUE(SegmentLog::Open(options_.log, &log).ok());
+  const auto append = [&](Lsn first, Lsn last) {
+    auto batch = std::make_shared<Batch>();
+    ASSERT_TRUE(Batch::Parse(FrameRange(1, first, last, 1500), batch.get()).ok());
+    const BatchRef ref = batch;
+    ASSERT_TRUE(log->Append({&ref, 1}, kNoLsn).ok());
+  };
+  constexpr Lsn kEnd = 60, kBase = 100;
+  for (Lsn lsn = 1; lsn <= kEnd; lsn += 3) append(lsn, lsn + 2);
+  std::vector<std::string> images;
+  disk_.OnSync([&] {
+    images.push_back(Image(false));
+    images.push_back(Image(true));
+  });
+  ASSERT_TRUE(log->Restart(kBase).ok());
+  const size_t before_append = images.size();
+  append(kBase + 1, kBase + 1);
+  disk_.OnSync(nullptr);
+  images.push_back(Image(false));
+  EXPECT_GT(before_append, 10u);
+  for (size_t i = 0; i < images.size(); i++) {
+    SegmentLogOptions options = options_.log;
+    options.directory = images[i];
+    std::unique_ptr<SegmentLog> image;
+    const Status status = SegmentLog::Open(options, &image);
+    ASSERT_TRUE(status.ok()) << i << ": " << status.ToString();
+    const Lsn last = image->state().last_lsn;
+    if (i + 1 == images.size()) {
+      EXPECT_EQ(last, kBase + 1);
+    }
+    if (last == kBase + 1) {
+      EXPECT_EQ(ReadAll(*image), FrameRange(1, kBase + 1, last, 1500));
+    } else {
+      ASSERT_TRUE(last == kNoLsn || last == kEnd) << last;
+      EXPECT_TRUE(ReadAll(*image) == (last == kNoLsn ? "" : FrameRange(1, image->state().base_lsn + 1, last, 1500)));
+    }
+  }
+}
+
 TEST_F(DurabilityTest, WhatANodeCommittedSurvives) {
   SCOPED_TRACE("seed " + std::to_string(seed_));
   std::unique_ptr<JournalNode> node;

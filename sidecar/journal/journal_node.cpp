@@ -114,7 +114,11 @@ Status JournalNode::Seal(uint64_t epoch, SealResult* result) {
   return Status::Ok();
 }
 
-Status JournalNode::Truncate(uint64_t epoch, Lsn lsn) {
+Status JournalNode::Truncate(uint64_t epoch, Lsn lsn) { return Cut(epoch, lsn, /*restart=*/false); }
+
+Status JournalNode::Restart(uint64_t epoch, Lsn lsn) { return Cut(epoch, lsn, /*restart=*/true); }
+
+Status JournalNode::Cut(uint64_t epoch, Lsn lsn, bool restart) {
   const std::lock_guard trim_lock(trim_mutex_);
   std::unique_lock lock(mutex_);
   progress_.wait(lock, [this] { return !writing_ || shutdown_; });
@@ -124,11 +128,15 @@ Status JournalNode::Truncate(uint64_t epoch, Lsn lsn) {
   DropQueue({Code::kInvalid, "the journal was truncated"});
   writing_ = true;
   lock.unlock();
-  status = log_->Truncate(lsn);
+  status = restart ? log_->Restart(lsn) : log_->Truncate(lsn);
   lock.lock();
   const SegmentLog::State state = log_->state();
   accepted_lsn_ = synced_lsn_ = state.last_lsn;
   accepted_epoch_ = state.last_epoch;
+  if (status.ok() && restart) {
+    committed_lsn_ = lsn;
+    committed_.notify_all();
+  }
   LeaveWriterSeat();
   return status;
 }

@@ -67,6 +67,9 @@ class JournalNode {
   Status Seal(uint64_t epoch, SealResult* result);
   // Cuts what lies above `lsn`. Of the sealed epoch only; kInvalid if that is committed.
   Status Truncate(uint64_t epoch, Lsn lsn);
+  // Gives up the whole log, which then goes on after `lsn`; of the sealed epoch only. Another node has trimmed what
+  // came before, so it is committed. kInvalid if the log has more than that.
+  Status Restart(uint64_t epoch, Lsn lsn);
 
   // kStaleEpoch: fenced. kInvalid: a gap, garbage, or an epoch that did not begin with Seal. kNoSpace passes, kIoError
   // stays. Waits (and helps to sync) while the queue is full.
@@ -110,6 +113,7 @@ class JournalNode {
   Status Enqueue(const AppendInput& input, BatchRef batch, uint64_t* drops);
   Status CheckEpochLocked(uint64_t epoch) const;
   void DropQueue(Status why);
+  Status Cut(uint64_t epoch, Lsn lsn, bool restart);
   void AdvanceCommitted();
   void LeaveWriterSeat();
 

@@ -67,6 +67,42 @@ TEST_F(JournalNodeTest, SealFencesLowerEpochsForGood) {
   EXPECT_EQ(Read(0, 6), FrameRange(1, 1, 5) + FrameRange(3, 6, 6));
 }
 
+TEST_F(JournalNodeTest, BeginsAnewWhereAnotherNodeHasTrimmed) {
+  ASSERT_TRUE(Open().ok());
+  ASSERT_TRUE(Seal(1).ok());
+  ASSERT_TRUE(node_->Append(Input(1, 1, 5)).ok());
+  EXPECT_EQ(node_->Restart(2, 50).code(), Code::kInvalid);  // not sealed for it
+  ASSERT_TRUE(Seal(2).ok());
+  EXPECT_EQ(node_->Restart(1, 50).code(), Code::kStaleEpoch);
+  EXPECT_EQ(node_->Restart(2, 4).code(), Code::kInvalid);
+  EXPECT_EQ(Read(0, 5), FrameRange(1, 1, 5));
+  ASSERT_TRUE(node_->Restart(2, 50).ok());
+  EXPECT_EQ(node_->Append(Input(2, 6, 6)).code(), Code::kInvalid);
+  ASSERT_TRUE(Seal(2).ok());
+  EXPECT_EQ(sealed_.last_lsn, 50u);
+  EXPECT_EQ(sealed_.committed_lsn, 50u);
+  // The records that follow may be of an earlier epoch.
+  ASSERT_TRUE(node_->Append({2, 0, 2, FrameRange(1, 51, 52)}).ok());
+  EXPECT_EQ(node_->state().committed_lsn, 50u);
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(node_->state().base_lsn, 50u);
+  EXPECT_EQ(node_->state().committed_lsn, 50u);
+  EXPECT_EQ(Read(50, 52), FrameRange(1, 51, 52));
+}
+
+// What was trimmed was committed, also if no record that is left says so.
+TEST_F(JournalNodeTest, KnowsWhatItTrimmedAsCommitted) {
+  ASSERT_TRUE(Open().ok());
+  ASSERT_TRUE(Seal(1).ok());
+  for (Lsn lsn = 1; lsn <= 40; lsn++) ASSERT_TRUE(node_->Append({1, 0, 2, FrameRange(1, lsn, lsn, 1500)}).ok());
+  ASSERT_TRUE(node_->Append({1, 40, 2, ""}).ok());
+  Lsn trimmed = kNoLsn;
+  ASSERT_TRUE(node_->ReportCheckpoint("r", 40, 60'000, &trimmed).ok());
+  ASSERT_GT(trimmed, kNoLsn);
+  ASSERT_TRUE(Open().ok());
+  EXPECT_GE(node_->state().committed_lsn, trimmed);
+}
+
 TEST_F(JournalNodeTest, SealRefusesWhatIsQueued) {
   ASSERT_TRUE(Open().ok());
   ASSERT_TRUE(Seal(1).ok());

@@ -296,11 +296,14 @@ grpc::Status JournalService::Seal(grpc::ServerContext*, const proto::SealRequest
 
 grpc::Status JournalService::Truncate(grpc::ServerContext*, const proto::TruncateRequest* request,
                                       proto::TruncateReply*) {
-  const Status status = node_->Truncate(request->epoch(), request->lsn());
+  const Status status = request->restart() ? node_->Restart(request->epoch(), request->lsn())
+                                           : node_->Truncate(request->epoch(), request->lsn());
   refusals_.Note("Truncate", status);
   if (status.ok())
-    RoleLog("journal")->info("truncated: what followed was never committed epoch={} lsn={}", request->epoch(),
-                             LsnText(request->lsn()));
+    RoleLog("journal")->info("{} epoch={} lsn={}",
+                             request->restart() ? "begins anew: what it lacked has been trimmed elsewhere"
+                                                : "truncated: what followed was never committed",
+                             request->epoch(), LsnText(request->lsn()));
   return ToGrpc(status);
 }
 

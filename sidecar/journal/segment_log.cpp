@@ -293,6 +293,30 @@ Status SegmentLog::Truncate(Lsn lsn) {
   return status;
 }
 
+Status SegmentLog::Restart(Lsn lsn) {
+  const std::lock_guard files_lock(files_mutex_);
+  if (!failure_.ok()) return failure_;
+  if (lsn < state_.last_lsn) return {Code::kInvalid, "the journal has records above that LSN"};
+  Status status = pool_.Discard();
+  if (!status.ok()) return status;
+  // From here on only a new Open could tell how far we got.
+  failure_ = {Code::kIoError, "giving up the journal's records did not finish"};
+  ClearCache();
+  // The oldest first, as if they were trimmed; only a segment that was never used must not be the last that is left.
+  auto segments = segments_;
+  if (segments.size() > 1 && segments.back()->end == kFirstGroupOffset)
+    std::rotate(segments.begin(), segments.end() - 1, segments.end());
+  for (const auto& segment : segments) {
+    if (status.ok()) status = RemoveFile(segment->path);
+    if (status.ok()) status = SyncDirectory(options_.directory);
+  }
+  if (status.ok()) status = Recover();
+  if (!status.ok()) return status;
+  const std::lock_guard lock(mutex_);
+  active_->prev_lsn = active_->last_lsn = state_.base_lsn = state_.last_lsn = lsn;
+  return status;
+}
+
 Status SegmentLog::Trim(Lsn lsn) {
   const std::shared_lock files_lock(files_mutex_);
   while (true) {

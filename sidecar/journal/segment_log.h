@@ -84,6 +84,9 @@ class SegmentLog {
   Status SaveSealedEpoch(uint64_t epoch);
   // Removes all frames above `lsn`; atomic against crashes. kTooOld if they begin before what is kept.
   Status Truncate(Lsn lsn);
+  // Gives up all frames, none of which is above `lsn`: the next one follows that. Until it has come, another Open finds
+  // an empty log.
+  Status Restart(Lsn lsn);
   // Gives up whole segments of frames not above `lsn`.
   Status Trim(Lsn lsn);
 

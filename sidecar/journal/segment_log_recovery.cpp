@@ -128,7 +128,7 @@ Status SegmentLog::Recover() {
   state.first_lsn = found.first_lsn;
   state.last_lsn = found.last_lsn;
   state.last_epoch = found.last_epoch;
-  state.committed_lsn = found.committed_lsn;
+  state.committed_lsn = std::max(found.committed_lsn, found.base_lsn);  // what is trimmed is committed
   return OpenEnd(std::move(segments), state);
 }
 

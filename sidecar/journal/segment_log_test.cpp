@@ -322,6 +322,46 @@ TEST_F(SegmentLogTest, ReadNamesDamageInAFile) {
   EXPECT_NE(ReadAll().find("Corruption: " + Path(1) + ", offset "), std::string::npos);
 }
 
+TEST_F(SegmentLogTest, RestartGivesUpAllAndGoesOnElsewhere) {
+  for (const int records : {0, 1, 30}) {
+    SCOPED_TRACE(records);
+    ASSERT_TRUE(Open().ok());
+    ASSERT_TRUE(log_->SaveSealedEpoch(7).ok());
+    if (records > 0) {
+      ASSERT_TRUE(Append(records, 1500).ok());
+      EXPECT_EQ(log_->Restart(model_.back().lsn - 1).code(), Code::kInvalid);
+      ExpectModel();
+    }
+    const Lsn base = 1'000'000;
+    ASSERT_TRUE(log_->Restart(base).ok());
+    EXPECT_EQ(log_->state().base_lsn, base);
+    EXPECT_EQ(log_->state().last_lsn, base);
+    EXPECT_EQ(log_->state().first_lsn, kNoLsn);
+    EXPECT_EQ(log_->state().sealed_epoch, 7u);
+    std::string frames;
+    Lsn last;
+    EXPECT_EQ(log_->Read(base - 1, UINT64_MAX, 100, &frames, &last).code(), Code::kTooOld);
+    // The next record has not come: there is nothing to go on from.
+    ASSERT_TRUE(Open().ok());
+    EXPECT_EQ(log_->state().last_lsn, kNoLsn);
+    EXPECT_EQ(log_->state().sealed_epoch, 7u);
+
+    ASSERT_TRUE(log_->Restart(base).ok());
+    model_ = {{7, base, kNoLsn, ""}};
+    EXPECT_EQ(log_->Restart(base - 1).code(), Code::kInvalid);
+    ASSERT_TRUE(Append(20, 1500, 7).ok());
+    model_.erase(model_.begin());
+    ExpectModel();
+    Crash();
+    ASSERT_TRUE(Open().ok());
+    EXPECT_EQ(log_->state().base_lsn, base);
+    ExpectModel();
+    log_.reset();
+    fs::remove_all(options_.directory);
+    model_.clear();
+  }
+}
+
 TEST_F(SegmentLogTest, TrimKeepsWhatIsAboveAndRecyclesSafely) {
   options_.spare_segments_max = 2;
   ASSERT_TRUE(Open().ok());

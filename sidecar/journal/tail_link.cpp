@@ -18,7 +18,7 @@ constexpr size_t kMoreKeptBytes = 2 * kLocalBatchBytes;
 // them.
 class RemoteTail : public TailLink {
  public:
-  RemoteTail(proto::Journal::Stub* stub, Lsn after_lsn) {
+  RemoteTail(proto::Journal::StubInterface* stub, Lsn after_lsn) {
     proto::TailRequest request;
     request.set_after_lsn(after_lsn);
     reader_ = stub->PrepareAsyncTail(&context_, request, &queue_);
@@ -75,7 +75,7 @@ class RemoteTail : public TailLink {
  private:
   grpc::ClientContext context_;
   grpc::CompletionQueue queue_;
-  std::unique_ptr<grpc::ClientAsyncReader<proto::TailReply>> reader_;
+  std::unique_ptr<grpc::ClientAsyncReaderInterface<proto::TailReply>> reader_;
   proto::TailReply reply_;
   bool started_ = false;
 };
@@ -122,7 +122,7 @@ class LocalTail : public TailLink {
 
 }  // namespace
 
-std::unique_ptr<TailLink> OpenRemoteTail(proto::Journal::Stub* stub, Lsn after_lsn) {
+std::unique_ptr<TailLink> OpenRemoteTail(proto::Journal::StubInterface* stub, Lsn after_lsn) {
   return std::make_unique<RemoteTail>(stub, after_lsn);
 }
 

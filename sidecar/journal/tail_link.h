@@ -26,7 +26,7 @@ class TailLink {
   virtual void Cancel() = 0;
 };
 
-std::unique_ptr<TailLink> OpenRemoteTail(proto::Journal::Stub* stub, Lsn after_lsn);
+std::unique_ptr<TailLink> OpenRemoteTail(proto::Journal::StubInterface* stub, Lsn after_lsn);
 std::unique_ptr<TailLink> OpenLocalTail(journal::JournalNode* node, Lsn after_lsn);
 
 }  // namespace concord

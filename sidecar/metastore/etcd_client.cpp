@@ -55,12 +55,17 @@ Status EtcdClient::Get(const std::string& key, std::string* value, int64_t* revi
   return status;
 }
 
-Status EtcdClient::Replace(const std::string& key, int64_t revision, const std::string& value) {
+Status EtcdClient::Replace(const std::string& key, int64_t revision, const std::string& value,
+                           const std::vector<Unchanged>& others) {
   etcdserverpb::TxnRequest request;
-  auto* compare = request.add_compare();
-  compare->set_target(etcdserverpb::Compare::MOD);
-  compare->set_key(key);
-  compare->set_mod_revision(revision);
+  const auto expect = [&request](const std::string& at, int64_t last) {
+    auto* compare = request.add_compare();
+    compare->set_target(etcdserverpb::Compare::MOD);
+    compare->set_key(at);
+    compare->set_mod_revision(last);
+  };
+  expect(key, revision);
+  for (const Unchanged& other : others) expect(other.key, other.revision);
   auto* put = request.add_success()->mutable_request_put();
   put->set_key(key);
   put->set_value(value);
@@ -68,7 +73,8 @@ Status EtcdClient::Replace(const std::string& key, int64_t revision, const std::
   const Status status =
       Call([&](auto* kv, grpc::ClientContext* context) { return kv->Txn(context, request, &response); });
   if (!status.ok() || response.succeeded()) return status;
-  return {Code::kConflict, "etcd's key " + key + " has been changed meanwhile"};
+  return {Code::kConflict,
+          "etcd's key " + key + (others.empty() ? "" : ", or who leads,") + " has been changed meanwhile"};
 }
 
 Status EtcdClient::Call(const Request& request) {

@@ -40,9 +40,14 @@ class EtcdClient {
 
   // *revision is that of the last write, 0 if there is no such key; then *value is empty.
   Status Get(const std::string& key, std::string* value, int64_t* revision);
-  // Writes if the last write is still that of `revision`, else kConflict. An answer that was lost may have been yes; it
-  // is kUnavailable, or kConflict from the next endpoint.
-  Status Replace(const std::string& key, int64_t revision, const std::string& value);
+  struct Unchanged {
+    std::string key;
+    int64_t revision;
+  };
+  // Writes if the last write is still that of `revision`, and the other keys are unchanged too; else kConflict. An
+  // answer that was lost may have been yes; it is kUnavailable, or kConflict from the next endpoint.
+  Status Replace(const std::string& key, int64_t revision, const std::string& value,
+                 const std::vector<Unchanged>& others = {});
 
   // Ends all calls, also those to come, with kShutdown.
   void Cancel() { calls_.Cancel(); }

@@ -46,7 +46,7 @@ Status EtcdMetastore::ReadMembership(Membership* membership) {
   return {Code::kNotFound, "etcd has no members of cluster " + cluster_id_};
 }
 
-Status EtcdMetastore::WriteMembership(const Membership& membership) {
+Status EtcdMetastore::WriteMembership(const Membership& membership, uint64_t epoch) {
   if (Status s = CheckMembership(membership); !s.ok()) return s;
   Membership present;
   int64_t revision = 0;
@@ -54,7 +54,12 @@ Status EtcdMetastore::WriteMembership(const Membership& membership) {
   if (membership.version != present.version + 1)
     return {Code::kConflict, "the membership has version " + std::to_string(present.version) + ", so version " +
                                  std::to_string(membership.version) + " cannot be the next"};
-  return client_.Replace(MembershipKey(cluster_id_), revision, EncodeMembership(membership));
+  Leader leader;
+  int64_t leader_revision = 0;
+  if (Status s = Read(&leader, &leader_revision); !s.ok()) return s;
+  if (leader.epoch != epoch) return NotNewest(epoch, leader.epoch);
+  return client_.Replace(MembershipKey(cluster_id_), revision, EncodeMembership(membership),
+                         {{LeaderKey(cluster_id_), leader_revision}});
 }
 
 }  // namespace concord

@@ -12,6 +12,7 @@
 
 #include "sidecar/metastore/atomic_file.h"
 #include "sidecar/metastore/etcd_server_test_util.h"
+#include "sidecar/metastore/records.h"
 
 namespace concord {
 namespace {
@@ -129,12 +130,12 @@ TEST_F(EtcdMetastoreTest, TheMembershipIsReplacedByItsNextVersionOnly) {
   Membership membership;
   EXPECT_EQ(store_.ReadMembership(&membership).code(), Code::kNotFound);
   const Membership first{1, {{kA, "a:1"}}, 1};
-  EXPECT_EQ(store_.WriteMembership({2, first.journal, 1}).code(), Code::kConflict);
-  ASSERT_TRUE(store_.WriteMembership(first).ok());
-  EXPECT_EQ(store_.WriteMembership(first).code(), Code::kConflict) << "the same again";
-  EXPECT_EQ(store_.WriteMembership({3, first.journal, 1}).code(), Code::kConflict);
-  EXPECT_EQ(store_.WriteMembership({2, first.journal, 2}).code(), Code::kInvalid);
-  ASSERT_TRUE(store_.WriteMembership({2, {{kA, "a:1"}, {kB, "b:1"}, {kC, "c:1"}}, 2}).ok());
+  EXPECT_EQ(store_.WriteMembership({2, first.journal, 1}, 0).code(), Code::kConflict);
+  ASSERT_TRUE(store_.WriteMembership(first, 0).ok());
+  EXPECT_EQ(store_.WriteMembership(first, 0).code(), Code::kConflict) << "the same again";
+  EXPECT_EQ(store_.WriteMembership({3, first.journal, 1}, 0).code(), Code::kConflict);
+  EXPECT_EQ(store_.WriteMembership({2, first.journal, 2}, 0).code(), Code::kInvalid);
+  ASSERT_TRUE(store_.WriteMembership({2, {{kA, "a:1"}, {kB, "b:1"}, {kC, "c:1"}}, 2}, 0).ok());
   ASSERT_TRUE(store_.ReadMembership(&membership).ok());
   EXPECT_EQ(membership.version, 2u);
   ASSERT_EQ(membership.journal.size(), 3u);
@@ -145,7 +146,7 @@ TEST_F(EtcdMetastoreTest, TheMembershipIsReplacedByItsNextVersionOnly) {
   std::vector<std::thread> threads;
   for (int i = 0; i < 4; i++) {
     threads.emplace_back([&] {
-      const Status status = store_.WriteMembership({3, {{kA, "a:1"}}, 1});
+      const Status status = store_.WriteMembership({3, {{kA, "a:1"}}, 1}, 0);
       if (status.ok()) written++;
       if (status.code() == Code::kConflict) conflicts++;
     });
@@ -153,6 +154,27 @@ TEST_F(EtcdMetastoreTest, TheMembershipIsReplacedByItsNextVersionOnly) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(written, 1);
   EXPECT_EQ(conflicts, 3);
+}
+
+TEST_F(EtcdMetastoreTest, TheMembershipIsReplacedByTheNewestLeaderOnly) {
+  uint64_t epoch = 0;
+  ASSERT_TRUE(store_.WriteMembership({1, {{kA, "a:1"}}, 1}, 0).ok());
+  ASSERT_TRUE(store_.AcquireLeadership({0, kA, "unix:/a"}, 0, 0, &epoch).ok());
+  EXPECT_EQ(store_.WriteMembership({2, {{kB, "b:1"}}, 1}, epoch - 1).code(), Code::kConflict);
+  EXPECT_EQ(store_.WriteMembership({2, {{kB, "b:1"}}, 1}, epoch + 1).code(), Code::kConflict);
+  EXPECT_TRUE(store_.WriteMembership({2, {{kB, "b:1"}}, 1}, epoch).ok());
+  // Another one leads between the look and the write.
+  EtcdClient client(At({server_->endpoint()}));
+  std::string value;
+  int64_t leader = 0, members = 0;
+  ASSERT_TRUE(client.Get(LeaderKey(cluster_), &value, &leader).ok());
+  ASSERT_TRUE(client.Get(MembershipKey(cluster_), &value, &members).ok());
+  ASSERT_TRUE(store_.AcquireLeadership({0, kB, "unix:/b"}, epoch, 0, &epoch).ok());
+  EXPECT_EQ(client.Replace(MembershipKey(cluster_), members, "stale", {{LeaderKey(cluster_), leader}}).code(),
+            Code::kConflict);
+  Membership membership;
+  ASSERT_TRUE(store_.ReadMembership(&membership).ok());
+  EXPECT_EQ(membership.version, 2u);
 }
 
 TEST_F(EtcdMetastoreTest, WhatIsNotUnderstoodIsNotWrittenOver) {
@@ -165,7 +187,7 @@ TEST_F(EtcdMetastoreTest, WhatIsNotUnderstoodIsNotWrittenOver) {
   EXPECT_EQ(store_.ReadLeader(&leader).code(), Code::kCorruption);
   EXPECT_EQ(store_.AcquireLeadership({0, kA, "unix:/a"}, 0, 0, &epoch).code(), Code::kCorruption);
   EXPECT_EQ(store_.ReadMembership(&membership).code(), Code::kCorruption);
-  EXPECT_EQ(store_.WriteMembership({1, {{kA, "a:1"}}, 1}).code(), Code::kCorruption);
+  EXPECT_EQ(store_.WriteMembership({1, {{kA, "a:1"}}, 1}, 0).code(), Code::kCorruption);
 }
 
 // Passes calls on to etcd, and keeps the answers to transactions.
@@ -246,7 +268,7 @@ TEST_F(EtcdMetastoreTest, CallsAreBoundedAndCancelled) {
   EtcdMetastore hasty(options, cluster_);
   EtcdMetastore patient(At({server.endpoint()}), cluster_);
   Leader leader;
-  for (EtcdMetastore* store : {&hasty, &patient}) ASSERT_TRUE(store->ReadLeader(&leader).ok());
+  ASSERT_TRUE(patient.ReadLeader(&leader).ok());
   server.Pause();
   const Status status = hasty.ReadLeader(&leader);
   EXPECT_EQ(status.code(), Code::kUnavailable) << status.message();

@@ -59,7 +59,7 @@ Status FileMetastore::ReadMembership(Membership*) {
   return {Code::kNotFound, path_ + " has no membership: it is of one machine"};
 }
 
-Status FileMetastore::WriteMembership(const Membership&) {
+Status FileMetastore::WriteMembership(const Membership&, uint64_t) {
   return {Code::kInvalid, path_ + " takes no membership: it is of one machine"};
 }
 

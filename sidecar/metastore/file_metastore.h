@@ -28,7 +28,7 @@ class FileMetastore : public Metastore {
   Status ReadLeader(Leader* leader) override;
   Status AcquireLeadership(const Leader& self, uint64_t seen, uint64_t above, uint64_t* epoch) override;
   Status ReadMembership(Membership* membership) override;
-  Status WriteMembership(const Membership& membership) override;
+  Status WriteMembership(const Membership& membership, uint64_t epoch) override;
   void Cancel() override {}  // no call waits for anybody
 
  private:

@@ -78,7 +78,7 @@ TEST_F(FileMetastoreTest, HasNoMembership) {
   ASSERT_TRUE(store.Open().ok());
   Membership membership;
   EXPECT_EQ(store.ReadMembership(&membership).code(), Code::kNotFound);
-  EXPECT_EQ(store.WriteMembership({1, {{"n", "unix:/n"}}, 1}).code(), Code::kInvalid);
+  EXPECT_EQ(store.WriteMembership({1, {{"n", "unix:/n"}}, 1}, 0).code(), Code::kInvalid);
 }
 
 TEST_F(FileMetastoreTest, EveryChangedByteIsRefused) {

@@ -23,6 +23,7 @@ struct Leader {
 struct Member {  // a journal node
   std::string id;
   std::string address;
+  bool operator==(const Member&) const = default;
 };
 
 struct Membership {
@@ -50,9 +51,10 @@ class Metastore {
   virtual Status ReadMembership(Membership* membership) = 0;
 
   // Replaces the membership whose version is one below that of `membership`, or makes the first; kConflict if there is
-  // another version. After an answer that was lost it is kConflict too: read, to see whose it is. kInvalid in the file,
-  // see above, and for an ensemble that cannot be one.
-  virtual Status WriteMembership(const Membership& membership) = 0;
+  // another version, or an epoch newer than `epoch`, which the caller leads: who leads in that may have read the one
+  // before. (An epoch of 0 is that of nobody, for the first membership.) After an answer that was lost it is kConflict
+  // too: read, to see whose it is. kInvalid in the file, see above, and for an ensemble that cannot be one.
+  virtual Status WriteMembership(const Membership& membership, uint64_t epoch) = 0;
 
   // Ends the calls under way and those to come with kShutdown, as the process is ending.
   virtual void Cancel() = 0;

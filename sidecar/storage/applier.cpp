@@ -26,13 +26,10 @@ int64_t SteadyUs() {
 
 }  // namespace
 
-void Applier::Start(const std::vector<std::shared_ptr<grpc::Channel>>& journals, journal::JournalNode* local) {
+void Applier::Start(const std::vector<JournalPeer>& peers, journal::JournalNode* local) {
   local_ = local;
-  for (const auto& journal : journals) journals_.push_back(proto::Journal::NewStub(journal));
-  met_ = std::vector<std::atomic<bool>>(journals.size());
-  for (size_t i = 0; i < met_.size(); i++) met_[i] = !options_.meet || IsLocal(i);
-  told_.resize(journals.size());
-  strange_.resize(journals.size());
+  for (const JournalPeer& peer : peers)
+    journals_.push_back(std::make_shared<Journal>(peer, local != nullptr && journals_.empty()));
   started_us_ = SteadyUs();
   started_at_ = replica_->applied();
   if (local_ != nullptr) replay_to_ = local_->state().last_lsn;
@@ -56,11 +53,42 @@ void Applier::Stop() {
   if (reporter_.joinable()) reporter_.join();
 }
 
-std::shared_ptr<TailLink> Applier::OpenTail(Lsn after_lsn) {
+std::shared_ptr<TailLink> Applier::OpenTail(const JournalPtr& journal, Lsn after_lsn) {
   std::lock_guard lock(mutex_);
   if (stopping()) return nullptr;
-  tail_ = IsLocal(followed_) ? OpenLocalTail(local_, after_lsn) : OpenRemoteTail(journals_[followed_].get(), after_lsn);
+  tail_ = journal->local ? OpenLocalTail(local_, after_lsn) : OpenRemoteTail(journal->peer.stub.get(), after_lsn);
   return tail_;
+}
+
+std::vector<Applier::JournalPtr> Applier::Journals() {
+  const std::lock_guard lock(mutex_);
+  return journals_;
+}
+
+Applier::JournalPtr Applier::NextJournal(const JournalPtr& last) {
+  const std::lock_guard lock(mutex_);
+  const auto found = std::find(journals_.begin(), journals_.end(), last);
+  const bool has_next = found != journals_.end() && found + 1 != journals_.end();
+  return followed_ = has_next ? *(found + 1) : journals_.front();
+}
+
+void Applier::RefreshMembers() {
+  std::vector<JournalPeer> members;
+  if (!options_.members || !options_.members(&members).ok()) return;
+  const std::lock_guard lock(mutex_);
+  std::vector<JournalPtr> journals;
+  if (journals_.front()->local) journals.push_back(journals_.front());
+  for (const JournalPeer& member : members) {
+    const auto known = std::find_if(journals_.begin(), journals_.end(), [&](const JournalPtr& journal) {
+      return !journal->local && journal->peer.member == member.member;
+    });
+    journals.push_back(known != journals_.end() ? *known : std::make_shared<Journal>(member));
+  }
+  if (journals.empty() || journals == journals_) return;
+  RoleLog("storage")->info("the journal's members have changed nodes={}", members.size());
+  journals_ = std::move(journals);
+  // One that is no member any more gets nothing more.
+  if (std::find(journals_.begin(), journals_.end(), followed_) == journals_.end() && tail_ != nullptr) tail_->Cancel();
 }
 
 void Applier::CloseTail() {
@@ -74,14 +102,14 @@ bool Applier::Sleep(int64_t us) {
   return !stopping();
 }
 
-Status Applier::Meet(size_t journal) {
+Status Applier::Meet(Journal* journal) {
   Status status;
-  if (options_.meet && !IsLocal(journal)) {
+  if (journal->peer.meet) {
     CancellableContext context(&meeting_);
     context->set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(kMeetMs));
-    status = options_.meet(journal, context.get());
+    status = journal->peer.meet(context.get());
   }
-  met_[journal].store(status.ok(), std::memory_order_release);
+  journal->met.store(status.ok(), std::memory_order_release);
   return status;
 }
 
@@ -89,22 +117,26 @@ void Applier::Run() {
   int64_t backoff_us = kBackoffMinUs;
   size_t in_vain = 0;    // nodes in a row that brought nothing,
   bool trimmed = false;  // and one of them no longer has what is needed
+  JournalPtr journal;
   while (!stopping()) {
+    const size_t nodes = Journals().size();
+    journal = NextJournal(journal);
     const Lsn before = replica_->applied();
-    Status ended = Meet(followed_);
+    Status ended = Meet(journal.get());
     // One of several that is not what it should be is left out, as by a leader.
-    Status status = ended.code() == Code::kInvalid && journals_.size() == 1 ? ended : Status::Ok();
-    if (ended.code() == Code::kInvalid && status.ok() && !strange_[followed_]) {
-      strange_[followed_] = true;
+    Status status = ended.code() == Code::kInvalid && nodes == 1 ? ended : Status::Ok();
+    if (ended.code() == Code::kInvalid && status.ok() && !journal->strange) {
+      journal->strange = true;
       RoleLog("storage")->error("a journal node is not followed reason=\"{}\"", ended.message());
     }
     if (ended.ok()) {
-      const auto tail = OpenTail(replica_->resume_from());
+      const auto tail = OpenTail(journal, replica_->resume_from());
       if (tail == nullptr) return;
       status = Follow(tail.get());
       if (status.ok() && !stopping()) ended = tail->Finish();
       CloseTail();
-      if (!IsLocal(followed_)) met_[followed_].store(!options_.meet, std::memory_order_release);
+      // What answers there next may be another process.
+      if (journal->peer.meet) journal->met.store(false, std::memory_order_release);
     }
     if (stopping()) return;
     if (!status.ok()) {
@@ -120,7 +152,7 @@ void Applier::Run() {
     }
     in_vain++;
     trimmed = trimmed || ended.code() == Code::kTooOld;
-    if (trimmed && in_vain >= journals_.size()) {
+    if (trimmed && in_vain >= nodes) {
       RoleLog("storage")->error(
           "storage replica {} is at LSN {}, and the journal has trimmed what follows; stop the server, restore a "
           "backup of the whole Concord directory, and start again ({})",
@@ -131,7 +163,6 @@ void Applier::Run() {
     } else {
       RoleLog("storage")->debug("tail of the journal ended: {}", ended.ToString());
     }
-    followed_ = (followed_ + 1) % journals_.size();
     if (Status s = Maintain(); !s.ok())
       RoleLog("storage")->error("storage replica {}: maintenance failed and is tried again: {}", replica_->directory(),
                                 s.ToString());
@@ -235,20 +266,23 @@ void Applier::ReportLoop() {
   Lsn applied = kNoLsn;    // a round ago
   Lsn committed = kNoLsn;  // as some node said then
   do {
-    if (journals_.size() > 1 && committed > applied && replica_->applied() == applied) {
+    RefreshMembers();
+    const std::vector<JournalPtr> journals = Journals();
+    if (journals.size() > 1 && committed > applied && replica_->applied() == applied) {
       const std::lock_guard lock(mutex_);
       if (tail_ != nullptr) tail_->Cancel();
     }
     applied = replica_->applied();
     committed = kNoLsn;
-    for (size_t journal = 0; journal < journals_.size() && !stopping(); journal++)
-      committed = std::max(committed, Report(journal));
+    for (const JournalPtr& journal : journals) {
+      if (!stopping()) committed = std::max(committed, Report(journal.get()));
+    }
   } while (Sleep(options_.report_interval_us));
 }
 
-Lsn Applier::Report(size_t journal) {
+Lsn Applier::Report(Journal* journal) {
   // One that is not followed is met here.
-  if (!met_[journal].load(std::memory_order_acquire) && (journals_.size() == 1 || !Meet(journal).ok())) return kNoLsn;
+  if (!journal->met.load(std::memory_order_acquire) && !Meet(journal).ok()) return kNoLsn;
   const auto context = std::make_shared<grpc::ClientContext>();
   {
     std::lock_guard lock(mutex_);
@@ -261,11 +295,11 @@ Lsn Applier::Report(size_t journal) {
   request.set_replica_id(options_.replica_id);
   request.set_checkpoint_lsn(replica_->checkpoint());
   request.set_lease_ms(static_cast<uint64_t>(options_.lease_ms));
-  const grpc::Status status = journals_[journal]->ReportCheckpoint(context.get(), request, &reply);
-  if (!status.ok() && !told_[journal])
+  const grpc::Status status = journal->peer.stub->ReportCheckpoint(context.get(), request, &reply);
+  if (!status.ok() && !journal->told)
     RoleLog("storage")->info("the journal was not told of the checkpoint and keeps its records until it is: {}",
                              status.error_message());
-  told_[journal] = !status.ok();
+  journal->told = !status.ok();
   return status.ok() ? reply.committed_lsn() : kNoLsn;
 }
 

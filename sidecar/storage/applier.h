@@ -22,7 +22,7 @@
 #include <thread>
 #include <vector>
 
-#include "proto/journal.grpc.pb.h"
+#include "sidecar/journal/journal_peer.h"
 #include "sidecar/journal/tail_link.h"
 #include "sidecar/rpc/cancellation.h"
 #include "sidecar/storage/replica.h"
@@ -35,9 +35,8 @@ struct ApplierOptions {
   int64_t report_interval_us = 1'000'000;
   size_t max_batch_bytes = 4u << 20;  // of frames in one LMDB transaction
   size_t maintenance_budget = 256;    // versions removed in one slice, about a millisecond
-  // Before each connection to a journal node that is not of this process: Ok if it is of this replica's cluster,
-  // kInvalid if not; after anything else it is asked again. Empty: any node is.
-  std::function<Status(size_t journal, grpc::ClientContext*)> meet;
+  // Asked before each report: the journal nodes as of now, without the one of this process. Empty: they never change.
+  std::function<Status(std::vector<JournalPeer>*)> members;
   // The replica cannot go on (damaged bytes, a failed sync, a journal of another cluster). Called once, from the
   // applier's thread.
   std::function<void(const Status&)> on_failure;
@@ -55,14 +54,28 @@ class Applier {
   ~Applier() { Stop(); }
 
   // `local`: the first of the journal nodes, if it is of this process; its frames then come straight from it.
-  void Start(const std::vector<std::shared_ptr<grpc::Channel>>& journals, journal::JournalNode* local = nullptr);
+  void Start(const std::vector<JournalPeer>& peers, journal::JournalNode* local = nullptr);
   void Stop();
 
  private:
+  struct Journal {
+    explicit Journal(JournalPeer peer_, bool local_ = false)
+        : peer(std::move(peer_)), local(local_), met(local_ || !peer.meet) {}
+    const JournalPeer peer;
+    const bool local;       // of this process
+    std::atomic<bool> met;  // it is known to be ours
+    bool told = false;      // of the reporter: that it does not answer
+    bool strange = false;   // of the applier's thread, logged: that it is not what it should be
+  };
+  using JournalPtr = std::shared_ptr<Journal>;
+
   void Run();
-  bool IsLocal(size_t journal) const { return journal == 0 && local_ != nullptr; }
+  std::vector<JournalPtr> Journals();
+  // The one after `last` in their order, or the first.
+  JournalPtr NextJournal(const JournalPtr& last);
+  void RefreshMembers();
   // Whether a journal node may be spoken to: asked before anything else is said to it.
-  Status Meet(size_t journal);
+  Status Meet(Journal* journal);
   // Until the stream ends, or an error that ends the applier.
   Status Follow(TailLink* tail);
   Status ApplyWithRetry(std::string_view frames);
@@ -72,12 +85,12 @@ class Applier {
   Status Maintain();
   void ReportLoop();
   // To one journal node. What it knows as committed; kNoLsn if it does not answer.
-  Lsn Report(size_t journal);
+  Lsn Report(Journal* journal);
   Status CheckRoom();
   // Tells and logs a change.
   void TellRoom(const Status& room, bool stuck);
   // A link that Stop cancels; null when stopping.
-  std::shared_ptr<TailLink> OpenTail(Lsn after_lsn);
+  std::shared_ptr<TailLink> OpenTail(const JournalPtr& journal, Lsn after_lsn);
   void CloseTail();
   // False when stopping.
   bool Sleep(int64_t us);
@@ -85,8 +98,6 @@ class Applier {
 
   Replica* const replica_;
   const ApplierOptions options_;
-  std::vector<std::unique_ptr<proto::Journal::Stub>> journals_;
-  size_t followed_ = 0;  // of the applier's thread
   journal::JournalNode* local_ = nullptr;
   bool more_maintenance_ = true;
   int64_t maintained_us_ = 0;
@@ -99,13 +110,12 @@ class Applier {
   bool scarce_ = false;
 
   std::atomic<bool> stopping_ = false;
-  std::vector<std::atomic<bool>> met_;  // which journal nodes are known to be ours
-  std::vector<bool> told_;              // of the reporter: that a node does not answer
-  std::vector<bool> strange_;           // of the applier's thread, logged: that a node is not what it should be
   Cancellation meeting_;
-  std::mutex mutex_;
+  std::mutex mutex_;  // guards what follows
   std::condition_variable wake_;
-  std::shared_ptr<TailLink> tail_;  // under mutex_, as is report_: what Stop cancels
+  std::vector<JournalPtr> journals_;
+  JournalPtr followed_;
+  std::shared_ptr<TailLink> tail_;  // what Stop cancels, as report_
   std::shared_ptr<grpc::ClientContext> report_;
   std::thread thread_;
   std::thread reporter_;

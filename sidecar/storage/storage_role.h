@@ -38,7 +38,7 @@ class StorageRole {
   grpc::Service* service() { return &service_; }
   Replica* replica() { return replica_.get(); }
   // `local`: the first of the journal nodes, if it is of this process.
-  void Start(const std::vector<std::shared_ptr<grpc::Channel>>& journals, journal::JournalNode* local = nullptr) {
+  void Start(const std::vector<JournalPeer>& journals, journal::JournalNode* local = nullptr) {
     applier_.Start(journals, local);
   }
   void StopFollowing() {

@@ -82,12 +82,9 @@ class StorageServiceTest : public testing::Test {
     options.replica.checkpoint_interval_us = 20'000;
     options.applier.replica_id = "r1";
     options.applier.report_interval_us = 10'000;
-    if (!other_journals_.empty()) {
-      options.applier.meet = [](size_t journal, grpc::ClientContext*) {
-        return journal == 0 ? Status(Code::kInvalid, "a strange node") : Status::Ok();
-      };
+    if (!other_journals_.empty())
       options.applier.on_failure = [](const Status& failure) { ADD_FAILURE() << failure.ToString(); };
-    }
+    options.applier.members = members_;
     Status s = StorageRole::Open(options, &role_);
     ASSERT_TRUE(s.ok()) << s.ToString();
     grpc::ServerBuilder builder;
@@ -97,8 +94,12 @@ class StorageServiceTest : public testing::Test {
     channel_ = server_->InProcessChannel({});
     stub_ = proto::Storage::NewStub(channel_);
     auto journals = other_journals_;
-    journals.push_back(server_->InProcessChannel(ChannelLimits()));
+    journals.push_back(Peer(server_->InProcessChannel(ChannelLimits())));
     role_->Start(journals);
+  }
+  static JournalPeer Peer(const std::shared_ptr<grpc::Channel>& channel, const std::string& name = "",
+                          const Status& meeting = Status::Ok()) {
+    return {proto::Journal::NewStub(channel), {name, name}, [meeting](grpc::ClientContext*) { return meeting; }};
   }
   void StopAll() {
     role_->StopFollowing();
@@ -145,7 +146,8 @@ class StorageServiceTest : public testing::Test {
   TemporaryDirectory directory_;
   int64_t retention_us_ = 3'600'000'000;
   MemoryJournal journal_;
-  std::vector<std::shared_ptr<grpc::Channel>> other_journals_;  // asked before it
+  std::vector<JournalPeer> other_journals_;  // asked before it
+  std::function<Status(std::vector<JournalPeer>*)> members_;
   std::unique_ptr<StorageRole> role_;
   std::unique_ptr<grpc::Server> server_;
   std::shared_ptr<grpc::Channel> channel_;
@@ -163,8 +165,9 @@ TEST_F(StorageServiceTest, AJournalNodeThatIsCutOffIsLeftForAnother) {
     return builder.BuildAndStart();
   };
   const auto strange_server = serve(&strange), server = serve(&cut_off);
-  other_journals_ = {strange_server->InProcessChannel(ChannelLimits()), Connect("unix-abstract:concord-nobody-listens"),
-                     server->InProcessChannel(ChannelLimits())};
+  other_journals_ = {Peer(strange_server->InProcessChannel(ChannelLimits()), "", {Code::kInvalid, "a strange node"}),
+                     Peer(Connect("unix-abstract:concord-nobody-listens")),
+                     Peer(server->InProcessChannel(ChannelLimits()))};
   Start();
   for (const char* value : {"one", "two"}) {
     const Lsn lsn = Put(RowKey(1, 1), value);
@@ -178,6 +181,45 @@ TEST_F(StorageServiceTest, AJournalNodeThatIsCutOffIsLeftForAnother) {
   other_journals_.clear();
   server->Shutdown(std::chrono::system_clock::now());
   strange_server->Shutdown(std::chrono::system_clock::now());
+  Start();
+}
+
+// The members change: the new one is followed and told of checkpoints, the old one is left.
+TEST_F(StorageServiceTest, TheJournalsMembersAreFollowed) {
+  StopAll();
+  MemoryJournal old;
+  grpc::ServerBuilder builder;
+  builder.RegisterService(&old);
+  const auto old_server = builder.BuildAndStart();
+  const JournalPeer before = Peer(old_server->InProcessChannel(ChannelLimits()), "old");
+  std::mutex mutex;
+  std::vector<JournalPeer> members{before};
+  members_ = [&](std::vector<JournalPeer>* peers) {
+    const std::lock_guard lock(mutex);
+    *peers = members;
+    return Status::Ok();
+  };
+  other_journals_ = {before};
+  Start();
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (old.tails() == 0 && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  ASSERT_GT(old.tails(), 0);
+  {
+    const std::lock_guard lock(mutex);
+    members = {Peer(server_->InProcessChannel(ChannelLimits()), "new")};
+  }
+  const Lsn lsn = Put(RowKey(1, 1), "one");
+  proto::GetReply reply;
+  ASSERT_TRUE(Get(lsn, {RowKey(1, 1)}, &reply, 20'000).ok());
+  while (journal_.reported() < lsn && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_GE(journal_.reported(), lsn);
+  EXPECT_EQ(old.reported(), kNoLsn);
+  StopAll();
+  other_journals_.clear();
+  members_ = {};
+  old_server->Shutdown(std::chrono::system_clock::now());
   Start();
 }
 
