@@ -77,6 +77,7 @@ class Node {
     options.log.directory = directory_.path();
     options.log.segment_bytes = 65536;
     options.retention_ms = 0;
+    options.silence_ms = 10'000;  // a leader that the machine has no time for is not dead
     ASSERT_TRUE(journal::JournalNode::Open(options, &node_).ok());
     service_ = std::make_unique<HangingJournal>(node_.get());
     grpc::ServerBuilder builder;

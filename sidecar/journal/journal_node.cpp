@@ -53,7 +53,7 @@ Status JournalNode::Open(JournalNodeOptions options, std::unique_ptr<JournalNode
 JournalNode::JournalNode(JournalNodeOptions options, std::unique_ptr<SegmentLog> log, LeaseTable leases)
     : options_(std::move(options)),
       log_(std::move(log)),
-      writer_lease_(log_->state().sealed_epoch, BoottimeMs()),
+      writer_lease_(log_->state().sealed_epoch, BoottimeMs(), options_.silence_ms),
       leases_(std::move(leases)) {
   const SegmentLog::State state = log_->state();
   sealed_epoch_ = state.sealed_epoch;

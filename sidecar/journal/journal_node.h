@@ -36,6 +36,7 @@ struct JournalNodeOptions {
   size_t group_bytes_max = 4u << 20;   // of one sync; one request is never split
   // Records younger than this stay, whatever was checkpointed: a new adjudicator reads them.
   int64_t retention_ms = 60'000;
+  int64_t silence_ms = WriterLease::kSilenceMs;  // of a writer that is taken for lost then
 };
 
 struct AppendInput {

@@ -25,7 +25,8 @@ class WriterLease {
   // Whoever has sealed is given so long to begin, or to seal again.
   static constexpr int64_t kTakeoverMs = 2500;
 
-  WriterLease(uint64_t epoch, int64_t now_ms) : epoch_(epoch), lease_until_ms_(epoch == 0 ? 0 : now_ms + kLeaseMsMax) {}
+  WriterLease(uint64_t epoch, int64_t now_ms, int64_t silence_ms = kSilenceMs)
+      : silence_ms_(silence_ms), epoch_(epoch), lease_until_ms_(epoch == 0 ? 0 : now_ms + kLeaseMsMax) {}
 
   // A leader of a new epoch begins. What is left of the lease of the one before stays.
   void Seal(uint64_t epoch, int64_t now_ms) {
@@ -35,7 +36,7 @@ class WriterLease {
   }
   void Hear(uint64_t epoch, int64_t lease_ms, int64_t now_ms) {
     if (epoch != epoch_) return;
-    live_until_ms_ = now_ms + kSilenceMs;
+    live_until_ms_ = now_ms + silence_ms_;
     if (lease_ms > 0) {
       lease_epoch_ = epoch;
       lease_until_ms_ = std::max(lease_until_ms_, now_ms + std::min(lease_ms, kLeaseMsMax));
@@ -56,6 +57,7 @@ class WriterLease {
   uint64_t lease_epoch() const { return lease_epoch_; }
 
  private:
+  const int64_t silence_ms_;
   uint64_t epoch_;
   uint64_t lease_epoch_ = epoch_;
   int64_t lease_until_ms_;
