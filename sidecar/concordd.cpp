@@ -29,6 +29,7 @@
 #include "sidecar/metastore/identity.h"
 #include "sidecar/metastore/metastore_options.h"
 #include "sidecar/rpc/clock.h"
+#include "sidecar/rpc/credentials.h"
 #include "sidecar/rpc/directory_lock.h"
 #include "sidecar/rpc/end_report.h"
 #include "sidecar/rpc/log.h"
@@ -182,7 +183,7 @@ Status Complete(Options* options) {
   if (options->write_quorum == 0) options->write_quorum = static_cast<uint32_t>(nodes / 2 + 1);
   if (!ValidEnsemble(nodes, options->write_quorum))
     return {Code::kInvalid, "--write-quorum must be more than half of the " + std::to_string(nodes) + " journal nodes"};
-  return CheckLocalAddress(options->listen);
+  return CheckListenAddress(options->listen, /*tls=*/false);
 }
 
 // Removes the socket that a dead process left behind. Refuses if somebody still answers there, or others could put
@@ -487,7 +488,7 @@ class Concordd {
     SetServerLimits(&builder);
     LogRefusedCalls(&builder);
     int port = 0;
-    builder.AddListeningPort(options_.listen, grpc::InsecureServerCredentials(), &port);
+    builder.AddListeningPort(options_.listen, ProcessCredentials().ForListener(options_.listen), &port);
     builder.RegisterService(&sidecar_);
     if (journal_ != nullptr) builder.RegisterService(journal_.get());
     if (storage_ != nullptr) builder.RegisterService(storage_->service());

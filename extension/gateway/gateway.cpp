@@ -16,6 +16,7 @@
 #include "core/session.h"
 #include "core/wire.h"
 #include "gateway/status_text.h"
+#include "sidecar/rpc/credentials.h"
 
 namespace proto = concord::proto;
 using concord::OutRequest;
@@ -51,7 +52,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   // Two gateways of one process (tests) must not share a connection and its fate.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), arguments);
+  return concord::ProcessCredentials().Connect(address, arguments);
 }
 
 const concord::LsnPage* MapPage(const std::string& path) {

@@ -1,8 +1,6 @@
 #include "sidecar/rpc/server.h"
 
-#include <sys/un.h>
-
-#include <cstring>
+#include "sidecar/rpc/credentials.h"
 
 namespace concord {
 
@@ -30,34 +28,7 @@ grpc::ChannelArguments ChannelLimits() {
 }
 
 std::shared_ptr<grpc::Channel> Connect(const std::string& address) {
-  return grpc::CreateCustomChannel(address, grpc::InsecureChannelCredentials(), ChannelLimits());
-}
-
-std::string SocketPath(const std::string& address) {
-  if (address.starts_with("unix:///")) return address.substr(7);
-  if (address.starts_with("unix:")) return address.substr(5);
-  return {};
-}
-
-Status CheckLocalAddress(const std::string& address) {
-  if (address.starts_with("unix:")) {
-    const std::string path = SocketPath(address);
-    if (path.empty()) return {Code::kInvalid, "address " + address + " names no path"};
-    if (path.size() >= sizeof(sockaddr_un::sun_path))
-      return {Code::kTooLarge, "socket path " + path + " is longer than the " +
-                                   std::to_string(sizeof(sockaddr_un::sun_path) - 1) +
-                                   " bytes that the operating system allows; choose another with --listen"};
-    return Status::Ok();
-  }
-  for (const char* host : {"127.0.0.1:", "localhost:", "[::1]:"}) {
-    // A port and nothing more: gRPC would take a list of addresses.
-    if (address.starts_with(host) && address.size() > strlen(host) &&
-        address.find_first_not_of("0123456789", strlen(host)) == std::string::npos)
-      return Status::Ok();
-  }
-  return {Code::kInvalid, "address " + address +
-                              " is neither unix:/path nor loopback; connections are not encrypted "
-                              "in this version, so no other address is accepted"};
+  return ProcessCredentials().Connect(address, ChannelLimits());
 }
 
 }  // namespace concord
