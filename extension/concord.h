@@ -33,6 +33,10 @@ extern bool concord_embedded;			/* launcher starts concordd */
 extern char *concord_directory;			/* sidecar's directory; default: <data directory>/concord */
 extern char *concord_address;			/* adjudicator's and storage's address; default: unix socket in the directory */
 extern char *concord_storage_address;	/* storage's, if it is another one */
+extern const char *concord_tls_path(char *buffer, const char *path);
+extern char *concord_tls_ca;		/* all three, or none: no TLS */
+extern char *concord_tls_cert;
+extern char *concord_tls_key;
 extern char *concord_daemon_path;		/* concordd binary; default: beside the extension library */
 extern int	concord_retention_ms;
 extern int	concord_checkpoint_ms;

@@ -23,6 +23,9 @@ bool		concord_embedded = true;
 char	   *concord_directory = "";
 char	   *concord_address = "";
 char	   *concord_storage_address = "";
+char	   *concord_tls_ca = "";
+char	   *concord_tls_cert = "";
+char	   *concord_tls_key = "";
 char	   *concord_daemon_path = "";
 int			concord_retention_ms = 1000;
 int			concord_checkpoint_ms = 1000;
@@ -92,6 +95,13 @@ concord_page_path(void)
 	return data_path(buffer, "concord.page");
 }
 
+/* The path of a TLS file in `buffer` of MAXPGPATH bytes; empty if it is not set. */
+const char *
+concord_tls_path(char *buffer, const char *path)
+{
+	return path[0] != '\0' ? data_path(buffer, path) : "";
+}
+
 /* Found out here rather than by a sidecar that cannot listen, or a gateway that cannot connect, again and again. */
 static void
 check_socket_path(const char *address, size_t length)
@@ -104,6 +114,41 @@ check_socket_path(const char *address, size_t length)
 				 errmsg("the path of Concord's socket is too long: \"%.*s\"", (int) length - 5, address + 5),
 				 errdetail("A socket's path may have %zu bytes.", sizeof(socket_address.sun_path) - 1),
 				 errhint("Set concord.directory to a shorter path.")));
+}
+
+static bool
+is_local(const char *address)
+{
+	static const char *const local[] = {"unix:", "unix-abstract:", "127.0.0.1:", "localhost:", "[::1]:"};
+
+	for (int i = 0; i < (int) lengthof(local); i++)
+		if (strncmp(address, local[i], strlen(local[i])) == 0)
+			return true;
+	return false;
+}
+
+static void
+check_encrypted(const char *setting, const char *address, size_t length)
+{
+	if (concord_tls_ca[0] == '\0' && length > 0 && !is_local(address))
+		ereport(FATAL,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("%s names another machine, \"%.*s\", but TLS is not set up", setting, (int) length, address),
+				 errdetail("Without TLS, only unix sockets and loopback addresses are connected to."),
+				 errhint("Set concord.tls_ca, concord.tls_cert and concord.tls_key.")));
+}
+
+static void
+check_tls(void)
+{
+	bool		ca = concord_tls_ca[0] != '\0';
+
+	if (ca != (concord_tls_cert[0] != '\0') || ca != (concord_tls_key[0] != '\0'))
+		ereport(FATAL,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("concord.tls_ca, concord.tls_cert and concord.tls_key go together"),
+				 errhint("Set all three, or none.")));
+	check_encrypted("concord.storage_address", concord_storage_address, strlen(concord_storage_address));
 }
 
 static void
@@ -126,6 +171,7 @@ check_addresses(void)
 		size_t		length = strcspn(address, ",");
 
 		check_socket_path(address, length);
+		check_encrypted("concord.address", address, length);
 		if (address[length] == '\0')
 			return;
 		address += length + 1;
@@ -213,6 +259,18 @@ define_sidecar(void)
 							   "Sets the address of the storage replica, if it is a process of its own.",
 							   "Default: concord.address. Its directory is concord.directory.",
 							   &concord_storage_address, "", PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("concord.tls_ca",
+							   "Sets the file with the certificates by which those of Concord's other parts are checked.",
+							   "PEM. Without it, only unix sockets and loopback addresses are connected to, in plain text.",
+							   &concord_tls_ca, "", PGC_POSTMASTER, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomStringVariable("concord.tls_cert",
+							   "Sets the file with the certificate that Concord's other parts are shown.",
+							   "PEM. A new content counts without a restart.",
+							   &concord_tls_cert, "", PGC_POSTMASTER, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomStringVariable("concord.tls_key",
+							   "Sets the file with the key of concord.tls_cert.",
+							   "PEM. Nobody else may read it, as with ssl_key_file.",
+							   &concord_tls_key, "", PGC_POSTMASTER, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	DefineCustomStringVariable("concord.daemon_path",
 							   "Sets the path of the concordd binary.",
 							   "Default: beside the extension's library. A change counts when the sidecar is started next.",
@@ -255,5 +313,6 @@ concord_define_settings(void)
 	define_limits();
 	define_sidecar();
 	MarkGUCPrefixReserved("concord");
+	check_tls();
 	check_addresses();
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -28,16 +29,21 @@
 #include "sidecar/metastore/file_metastore.h"
 #include "sidecar/metastore/identity.h"
 #include "sidecar/metastore/metastore_options.h"
+#include "sidecar/rpc/address.h"
 #include "sidecar/rpc/clock.h"
+#include "sidecar/rpc/config_file.h"
 #include "sidecar/rpc/credentials.h"
 #include "sidecar/rpc/directory_lock.h"
 #include "sidecar/rpc/end_report.h"
 #include "sidecar/rpc/log.h"
 #include "sidecar/rpc/refusal_interceptor.h"
 #include "sidecar/rpc/server.h"
+#include "sidecar/rpc/service_manager.h"
 #include "sidecar/rpc/shutdown.h"
 #include "sidecar/rpc/sidecar_service.h"
 #include "sidecar/rpc/status.h"
+#include "sidecar/rpc/tls_log.h"
+#include "sidecar/rpc/tls_options.h"
 #include "sidecar/storage/start_check.h"
 #include "sidecar/storage/storage_role.h"
 #include "sidecar/version.h"
@@ -61,8 +67,9 @@ constexpr char kFooter[] =
 
 struct Options {
   std::string directory;
-  std::string listen;
+  std::vector<std::string> listen;
   std::string advertise;
+  TlsFiles tls;
   std::vector<std::string> roles = {"adjudicator", "journal", "storage"};
   MetastoreOptions metastore;
   std::vector<std::string> journal_addresses;
@@ -90,6 +97,12 @@ struct Options {
 
   bool Has(const std::string& role) const { return std::find(roles.begin(), roles.end(), role) != roles.end(); }
   bool NeedsJournal() const { return Has("adjudicator") || Has("storage"); }
+  // For concordctl on this machine: a socket needs no certificate.
+  const std::string& ToldAddress() const {
+    const auto socket = std::find_if(listen.begin(), listen.end(), IsUnixAddress);
+    return socket != listen.end() ? *socket : listen.front();
+  }
+  std::string ListenText() const { return CLI::detail::join(listen); }
   bool JournalIsOwn() const { return journal_addresses.empty() && !metastore.etcd(); }
 };
 
@@ -98,8 +111,13 @@ void Describe(CLI::App* app, Options* options) {
   app->footer(kFooter);
   app->add_option("--dir", options->directory, "where everything is kept; made with mode 0700 if it is not there")
       ->required();
-  app->add_option("--listen", options->listen, "unix:/path or a loopback address (default unix:<dir>/concordd.sock)");
-  app->add_option("--advertise", options->advertise, "the address that others are told (default: as --listen)");
+  app->add_option("--listen", options->listen,
+                  "unix:/path, or HOST:PORT: with TLS any, without loopback; comma-separated (default "
+                  "unix:<dir>/concordd.sock)")
+      ->delimiter(',');
+  app->add_option("--advertise", options->advertise,
+                  "the address that others are told (default: the first of --listen that is no socket, or the first)");
+  AddTlsOptions(app, &options->tls);
   app->add_option("--roles", options->roles, "any of adjudicator,journal,storage")
       ->delimiter(',')
       ->check(CLI::IsMember({"adjudicator", "journal", "storage"}))
@@ -112,9 +130,11 @@ void Describe(CLI::App* app, Options* options) {
   app->add_option("--log-level", options->log_level, "trace, debug, info, warning, error, critical, off")
       ->capture_default_str();
   app->add_option("--log-file", options->log_file, "default: standard error");
-  app->add_option("--lifeline-fd", options->lifeline_fd, "a pipe; at its end concordd stops, as its parent has died");
+  app->add_option("--lifeline-fd", options->lifeline_fd, "a pipe; at its end concordd stops, as its parent has died")
+      ->configurable(false);
   app->add_option("--report-fd", options->report_fd,
-                  "a pipe; when concordd cannot go on it writes a line with the kind of trouble there, and the reason");
+                  "a pipe; when concordd cannot go on it writes a line with the kind of trouble there, and the reason")
+      ->configurable(false);
   app->add_option("--expect-cluster", options->expect_cluster,
                   "refuse a directory that is missing, empty or of another cluster than this");
   app->add_option("--join-cluster", options->join_cluster,
@@ -164,12 +184,34 @@ void Describe(CLI::App* app, Options* options) {
       ->capture_default_str();
 }
 
+bool IsAnyHost(const std::string& address) {
+  return address.starts_with("0.0.0.0:") || address.starts_with("[::]:");
+}
+
+// Where this process is reached, and how it reaches others.
+Status CheckAddresses(Options* options) {
+  const bool tls = options->tls.any();
+  for (const std::string& address : options->listen) {
+    if (Status s = CheckListenAddress(address, tls); !s.ok()) return s;
+  }
+  for (const std::string& address : options->journal_addresses) {
+    if (Status s = CheckPeerAddress(address, tls); !s.ok()) return {s.code(), "--journal-address: " + s.message()};
+  }
+  if (!options->advertise.empty()) return Status::Ok();
+  const auto network = std::find_if_not(options->listen.begin(), options->listen.end(), IsUnixAddress);
+  options->advertise = network != options->listen.end() ? *network : options->listen.front();
+  if (options->Has("adjudicator") && options->metastore.etcd() && IsAnyHost(options->advertise))
+    return {Code::kInvalid, "--listen " + options->advertise +
+                                " is no address that others could connect to; give one with --advertise"};
+  return Status::Ok();
+}
+
 // Fills in what depends on other options; an explanation if they do not go together.
 Status Complete(Options* options) {
   options->directory = std::filesystem::absolute(options->directory).lexically_normal().string();
   while (options->directory.size() > 1 && options->directory.back() == '/') options->directory.pop_back();
-  if (options->listen.empty()) options->listen = "unix:" + options->directory + "/concordd.sock";
-  if (options->advertise.empty()) options->advertise = options->listen;
+  if (options->listen.empty()) options->listen = {"unix:" + options->directory + "/concordd.sock"};
+  if (Status s = CheckAddresses(options); !s.ok()) return s;
   if (Status s = options->metastore.Check(); !s.ok()) return s;
   if (options->metastore.etcd() && (!options->journal_addresses.empty() || options->write_quorum != 0))
     return {Code::kInvalid,
@@ -183,7 +225,7 @@ Status Complete(Options* options) {
   if (options->write_quorum == 0) options->write_quorum = static_cast<uint32_t>(nodes / 2 + 1);
   if (!ValidEnsemble(nodes, options->write_quorum))
     return {Code::kInvalid, "--write-quorum must be more than half of the " + std::to_string(nodes) + " journal nodes"};
-  return CheckListenAddress(options->listen, /*tls=*/false);
+  return Status::Ok();
 }
 
 // Removes the socket that a dead process left behind. Refuses if somebody still answers there, or others could put
@@ -234,6 +276,13 @@ Status JoinCluster(const Options& options, ShutdownSignal* shutdown, std::string
                               status.message() + ". Start the journal first, or name the cluster with --join-cluster"};
 }
 
+void TellOfTls(const Status& status) {
+  if (status.ok())
+    RoleLog("concordd")->info("the TLS files have changed and count for new connections");
+  else
+    RoleLog("concordd")->error("the TLS files do not count, those before them do reason=\"{}\"", status.message());
+}
+
 // Milliseconds since it was made, or since the last lap.
 class Stopwatch {
  public:
@@ -272,7 +321,7 @@ class Concordd {
     status = Listen();
     if (!status.ok()) {
       end_->Send(status);
-      log_->critical("cannot listen address={} reason=\"{}\"", options_.listen, status.ToString());
+      log_->critical("cannot listen address={} reason=\"{}\"", options_.ListenText(), status.ToString());
       return kExitListen;
     }
     status = StartRoles();
@@ -479,24 +528,28 @@ class Concordd {
   }
 
   Status Listen() {
-    const std::string path = SocketPath(options_.listen);
-    if (!path.empty()) {
-      const Status status = RemoveStaleSocket(path);
-      if (!status.ok()) return status;
-    }
     grpc::ServerBuilder builder;
     SetServerLimits(&builder);
     LogRefusedCalls(&builder);
-    int port = 0;
-    builder.AddListeningPort(options_.listen, ProcessCredentials().ForListener(options_.listen), &port);
+    std::vector<int> ports(options_.listen.size());
+    for (size_t i = 0; i < ports.size(); i++) {
+      const std::string& address = options_.listen[i];
+      const std::string path = SocketPath(address);
+      const Status status = path.empty() ? Status::Ok() : RemoveStaleSocket(path);
+      if (!status.ok()) return status;
+      builder.AddListeningPort(address, ProcessCredentials().ForListener(address), &ports[i]);
+    }
     builder.RegisterService(&sidecar_);
     if (journal_ != nullptr) builder.RegisterService(journal_.get());
     if (storage_ != nullptr) builder.RegisterService(storage_->service());
     if (adjudicator_ != nullptr) builder.RegisterService(adjudicator_.get());
     server_ = builder.BuildAndStart();
-    if (server_ == nullptr || port == 0) return {Code::kIoError, "the address cannot be bound"};
+    if (server_ == nullptr || std::count(ports.begin(), ports.end(), 0) > 0)
+      return {Code::kIoError, "the address cannot be bound"};
     // The umask has kept others out since bind; this takes the execute bit away.
-    if (!path.empty()) chmod(path.c_str(), 0600);
+    for (const std::string& address : options_.listen) {
+      if (const std::string path = SocketPath(address); !path.empty()) chmod(path.c_str(), 0600);
+    }
     return Status::Ok();
   }
 
@@ -548,15 +601,20 @@ int Run(int argc, char** argv) {
   CLI::App app("The sidecar of Concord: adjudicator, journal and storage replica of a distributed PostgreSQL.",
                "concordd");
   Describe(&app, &options);
+  const ConfigFile config(&app, ConfigFile::kOwn);
   try {
     app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    return static_cast<ExitCode>(app.exit(help));
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+    fprintf(stderr, "concordd: %s\nRun with --help for more information.\n", config.Explain(error).c_str());
+    return kExitUsage;
   }
   Status status = Complete(&options);
   if (status.ok()) status = InitLog(options.log_level, options.log_file);
   ShutdownSignal shutdown;
   if (status.ok()) status = shutdown.Init(options.lifeline_fd);
+  if (status.ok() && options.tls.any()) status = UseTls(options.tls, TellOfTls);
   if (!status.ok()) {
     fprintf(stderr, "concordd: %s\n", status.message().c_str());
     return kExitUsage;
@@ -571,7 +629,8 @@ int Run(int argc, char** argv) {
   Stopwatch watch;
   if (status.ok()) status = lock.Acquire(options.directory, options.lock_wait_ms);
   const int64_t lock_ms = watch.Lap();
-  if (status.ok()) status = lock.Tell(options.listen);
+  if (status.ok()) status = lock.Tell(options.ToldAddress());
+  LogTlsFailures();
   // Never undone: when its last channel goes, gRPC joins a thread that may sleep in a poll for ten seconds, and the
   // next concordd waits for the directory until this one has ended.
   grpc_init();
@@ -599,10 +658,13 @@ int Run(int argc, char** argv) {
   Concordd concordd(options, cluster_id, node_id, &shutdown, &end);
   ExitCode code = concordd.Start();
   if (code == kExitOk) {
-    if (concordd.ready())
-      log->info("ready address={} dir=\"{}\" pid={} lock_ms={} {}", options.listen, options.directory, getpid(),
+    if (concordd.ready()) {
+      (void)TellServiceManager("READY=1");
+      log->info("ready address={} dir=\"{}\" pid={} lock_ms={} {}", options.ListenText(), options.directory, getpid(),
                 lock_ms, concordd.StartTimes());
+    }
     const std::string reason = shutdown.Wait(-1);
+    (void)TellServiceManager("STOPPING=1");
     if (shutdown.failed()) {
       end.Send(shutdown.failure());
       log->critical("stopping reason=\"{}\"", reason);

@@ -141,6 +141,13 @@ typedef struct CcGatewayOptions
 	void		(*wake) (int slot);		/* sets the latch of the backend that owns the slot */
 	void		(*log) (int level, const char *message);	/* never called from a thread: see cc_gateway_drain_log */
 } CcGatewayOptions;
+/*
+ * From now on all connections that are not to a unix socket are by TLS, with these files; before the gateway is started, with all
+ * signals blocked. False, with the reason in `reason`, if they are of no use. A change of their content is told by
+ * cc_gateway_drain_tls_log.
+ */
+bool		cc_gateway_use_tls(const char *ca, const char *certificate, const char *key, char *reason, size_t reason_size);
+void		cc_gateway_drain_tls_log(void (*log) (int level, const char *message));
 /* Starts the threads; call with all signals blocked. NULL if they cannot be started. */
 typedef struct CcGateway CcGateway;
 CcGateway  *cc_gateway_start(CcChannel *channel, const CcGatewayOptions *options);

@@ -45,6 +45,22 @@ log_message(int level, const char *message)
 }
 
 static void
+use_tls(void)
+{
+	char		ca[MAXPGPATH],
+				certificate[MAXPGPATH],
+				key[MAXPGPATH],
+				reason[MAXPGPATH * 2];
+
+	if (!cc_gateway_use_tls(concord_tls_path(ca, concord_tls_ca), concord_tls_path(certificate, concord_tls_cert),
+							concord_tls_path(key, concord_tls_key), reason, sizeof(reason)))
+		ereport(FATAL,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("the concord gateway cannot use the TLS files: %s", reason),
+				 errhint("It is tried again each second; until then no Concord table can be used.")));
+}
+
+static void
 stop_gateway(int code, Datum argument)
 {
 	if (gateway != NULL)
@@ -77,6 +93,8 @@ start_gateway(void)
 	/* Signals are for the main thread alone: Postgres' handlers know of no other. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (concord_tls_ca[0] != '\0')
+		use_tls();
 	gateway = cc_gateway_start(concord_channel, &options);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pfree(qp_id);
@@ -97,6 +115,7 @@ concord_gateway_main(Datum argument)
 	{
 		concord_worker_wait(LOOP_MS);
 		cc_gateway_drain_log(gateway);
+		cc_gateway_drain_tls_log(log_message);
 		concord_watch_readers();
 	}
 

@@ -25,6 +25,8 @@
 
 PGDLLEXPORT void concord_launcher_main(Datum argument) pg_attribute_noreturn();
 
+#define ARGUMENTS_FOR_SOME 14	/* the first of add_for_some */
+#define ARGUMENTS_MAX (ARGUMENTS_FOR_SOME + 4)
 #define LIFELINE_FD 3			/* in the sidecar */
 #define REPORT_FD 4
 #define SETTLED_MS 1000			/* having run that long, it has opened its directory, or is at work on it */
@@ -91,6 +93,22 @@ become_sidecar(char *const *arguments, int lifeline_read, int report_write)
 	_exit(EXEC_FAILED);
 }
 
+/* The arguments that not every sidecar is given. */
+static void
+add_for_some(char **arguments)
+{
+	char		path[MAXPGPATH];
+
+	/* Once there were rows, an empty directory is a lost one. */
+	if (concord_cluster_id() != NULL)
+		*arguments++ = psprintf("--expect-cluster=%s", concord_cluster_id());
+	if (concord_tls_ca[0] == '\0')
+		return;
+	*arguments++ = psprintf("--tls-ca=%s", concord_tls_path(path, concord_tls_ca));
+	*arguments++ = psprintf("--tls-cert=%s", concord_tls_path(path, concord_tls_cert));
+	*arguments++ = psprintf("--tls-key=%s", concord_tls_path(path, concord_tls_key));
+}
+
 /* Returns the sidecar's process id, or -1 if it could not be started; that is logged. */
 static pid_t
 start_sidecar(void)
@@ -111,14 +129,14 @@ start_sidecar(void)
 		psprintf("--log-level=%s", concord_daemon_log_level),
 		psprintf("--check-bytes=%lld", (long long) concord_start_check_mb << 20),
 		psprintf("--owner=" UINT64_FORMAT, GetSystemIdentifier()),
-		/* Once there were rows, an empty directory is a lost one. */
-		concord_cluster_id() != NULL ? psprintf("--expect-cluster=%s", concord_cluster_id()) : NULL,
-		NULL
+		[ARGUMENTS_FOR_SOME] = NULL,
+		[ARGUMENTS_MAX] = NULL
 	};
 	int			ends[2];
 	int			report_ends[2];
 	pid_t		pid;
 
+	add_for_some(arguments + ARGUMENTS_FOR_SOME);
 	/* Ours alone, even where the data directory lets its group read. */
 	if (concord_cluster_id() == NULL && mkdir(concord_effective_directory(), 0700) != 0 && errno != EEXIST)
 	{

@@ -1,5 +1,6 @@
 // concordctl: looks at Concord directories, and never changes one; and at the members of a cluster.
 #include <grpc/grpc.h>
+#include <grpc/support/log.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -10,6 +11,9 @@
 #include "sidecar/ctl/check.h"
 #include "sidecar/ctl/cluster.h"
 #include "sidecar/ctl/status.h"
+#include "sidecar/rpc/config_file.h"
+#include "sidecar/rpc/credentials.h"
+#include "sidecar/rpc/tls_options.h"
 #include "sidecar/version.h"
 
 namespace concord::ctl {
@@ -32,6 +36,7 @@ int Run(int argc, char** argv) {
   std::string directory, address, cluster_id;
   bool json = false;
   MetastoreOptions metastore;
+  TlsFiles tls;
   std::vector<std::string> journal;
   uint32_t write_quorum = 0;
   CLI::App app("Looks at Concord directories, and never changes one; and at the members of a cluster.", "concordctl");
@@ -78,6 +83,9 @@ int Run(int argc, char** argv) {
     command->add_option("--cluster", cluster_id, "its id")->required();
     metastore.AddTo(command);
   }
+  for (CLI::App* command : {status, cluster_status, transfer}) AddTlsOptions(command, &tls);
+  for (CLI::App* command : {status, cluster, init, members, cluster_status, leader, transfer}) command->fallthrough();
+  const ConfigFile config(&app, ConfigFile::kOthers);
   init->add_option("--journal", journal,
                    "the journal nodes, each ID=ADDRESS, where ID is in the node's file node_id; comma-separated")
       ->delimiter(',')
@@ -87,8 +95,16 @@ int Run(int argc, char** argv) {
     command->add_flag("--json", json, "print one JSON object");
   try {
     app.parse(argc, argv);
+  } catch (const CLI::Success& help) {
+    return app.exit(help);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kExitOk : kExitUsage;
+    fprintf(stderr, "concordctl: %s\nRun with --help for more information.\n", config.Explain(error).c_str());
+    return kExitUsage;
+  }
+  // What goes wrong with a connection is said by who wanted it.
+  gpr_set_log_function([](gpr_log_func_args*) {});
+  if (tls.any()) {
+    if (const Status s = UseTls(tls, [](const Status&) {}); !s.ok()) return Failed(s);
   }
   if (cluster->parsed() || leader->parsed() || journal_command->parsed()) {
     grpc_init();  // never undone: its end may take seconds

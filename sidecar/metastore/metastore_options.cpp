@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "sidecar/metastore/atomic_file.h"
+#include "sidecar/rpc/address.h"
 
 namespace concord {
 namespace {
@@ -45,6 +46,8 @@ Status MetastoreOptions::Check() const {
   for (const std::string& endpoint : where) {
     if (!endpoint.starts_with(kEtcd) || !IsHostAndPort(std::string_view(endpoint).substr(kEtcd.size())))
       return {Code::kInvalid, "--metastore: \"" + endpoint + "\" is not etcd:host:port"};
+    const Status status = CheckPeerAddress(endpoint.substr(kEtcd.size()), !ca_file.empty());
+    if (!status.ok()) return {status.code(), "--metastore: " + status.message() + "; see --metastore-ca"};
   }
   if (user.empty() != password_file.empty())
     return {Code::kInvalid, "--metastore-user and --metastore-password-file go together"};

@@ -27,14 +27,14 @@ TEST(MetastoreOptions, AFileIsTheDefault) {
 }
 
 TEST(MetastoreOptions, EndpointsOfAnEtcd) {
-  for (const char* arguments : {"--metastore etcd:one:1,etcd:127.0.0.1:2,etcd:[::1]:3",
-                                "--metastore etcd:one:1 --metastore etcd:127.0.0.1:2 --metastore etcd:[::1]:3"}) {
+  for (const char* arguments : {"--metastore etcd:localhost:1,etcd:127.0.0.1:2,etcd:[::1]:3",
+                                "--metastore etcd:localhost:1 --metastore etcd:127.0.0.1:2 --metastore etcd:[::1]:3"}) {
     const MetastoreOptions options = Parse(arguments);
     EXPECT_TRUE(options.etcd());
     ASSERT_TRUE(options.Check().ok());
     EtcdClient::Options client;
     ASSERT_TRUE(options.Read(&client).ok());
-    EXPECT_EQ(client.endpoints, (std::vector<std::string>{"one:1", "127.0.0.1:2", "[::1]:3"}));
+    EXPECT_EQ(client.endpoints, (std::vector<std::string>{"localhost:1", "127.0.0.1:2", "[::1]:3"}));
   }
   for (const char* bad : {"etcd", "etcd:", "etcd:host", "etcd:host:", "etcd::1", "etcd:host:port", "etcd:unix:/path:1",
                           "host:1", "file,etcd:host:1", "files"})
@@ -48,6 +48,9 @@ TEST(MetastoreOptions, WhatGoesTogether) {
   for (const char* bad : {"--metastore-user u", "--metastore-password-file f", "--metastore-ca a --metastore-cert c",
                           "--metastore-ca a --metastore-key k", "--metastore-cert c --metastore-key k"})
     EXPECT_EQ(Parse(etcd + bad).Check().code(), Code::kInvalid) << bad;
+  const Status plain = Parse(etcd).Check();
+  EXPECT_EQ(plain.code(), Code::kInvalid) << "off the machine without TLS";
+  EXPECT_NE(plain.message().find("see --metastore-ca"), std::string::npos) << plain.message();
 }
 
 TEST(MetastoreOptions, FilesAreRead) {

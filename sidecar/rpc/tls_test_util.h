@@ -39,7 +39,7 @@ class TestCertificates {
   }
 
   void Shell(const std::string& command) {
-    EXPECT_EQ(system((command + " >>" + directory_ + "log 2>&1").c_str()), 0) << command;
+    EXPECT_EQ(system(("(" + command + ") >>" + directory_ + "log 2>&1").c_str()), 0) << command;
   }
 
  private:
