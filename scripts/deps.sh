@@ -8,10 +8,10 @@ packages=(build-essential cmake ninja-build ccache pkg-config git
   postgresql-15 postgresql-client-15 postgresql-server-dev-15 libipc-run-perl
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   libicu-dev liblmdb-dev libxxhash-dev libabsl-dev libspdlog-dev libcli11-dev libgtest-dev clang-format clang-tidy
-  etcd-server etcd-client openssl spin)
+  etcd-server etcd-client openssl libssl-dev systemd spin)
 [ "${1:-}" != fuzz ] || packages+=(clang libclang-rt-14-dev)
 [ "${1:-}" != source ] || packages+=(dpkg-dev)
-[ "${1:-}" != assert ] || packages+=(dpkg-dev libssl-dev libxml2-dev liblz4-dev zlib1g-dev valgrind)
+[ "${1:-}" != assert ] || packages+=(dpkg-dev libxml2-dev liblz4-dev zlib1g-dev valgrind)
 missing=()
 for package in "${packages[@]}"; do
   [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")

@@ -184,9 +184,7 @@ void Describe(CLI::App* app, Options* options) {
       ->capture_default_str();
 }
 
-bool IsAnyHost(const std::string& address) {
-  return address.starts_with("0.0.0.0:") || address.starts_with("[::]:");
-}
+bool IsAnyHost(const std::string& address) { return address.starts_with("0.0.0.0:") || address.starts_with("[::]:"); }
 
 // Where this process is reached, and how it reaches others.
 Status CheckAddresses(Options* options) {

@@ -1,4 +1,5 @@
-// The gateway's part of the wall for TLS (channel.h). What is heard of the files, in a thread, waits for the worker's loop.
+// The gateway's part of the wall for TLS (channel.h). What is heard of the files, in a thread, waits for the worker's
+// loop.
 #include <cstdio>
 
 #include "bridge/channel.h"

@@ -1,5 +1,5 @@
 # A Concord cluster of processes on this machine, for tests: one etcd, journal nodes j1, j2, ..., adjudicators a1, a2, ..., a storage
-# replica s1; each in a directory of its own, with its log in memory of the test. Everything is killed when the test ends.
+# replica s1 (with `tls` on loopback ports by TLS instead of sockets: those options of concordd); each in a directory of its own, with its log in memory of the test. Everything is killed when the test ends.
 package ConcordCluster;
 
 use strict;
@@ -61,11 +61,17 @@ sub start_all
 	}
 }
 
-sub address { my ($self, $member) = @_; return "unix:$self->{base}/$member/concordd.sock"; }
+sub address
+{
+	my ($self, $member) = @_;
+	return "unix:$self->{base}/$member/concordd.sock" if !$self->{tls};
+	return $self->{addresses}{$member} //= '127.0.0.1:' . PostgreSQL::Test::Cluster::get_free_port();
+}
 
 sub command
 {
 	my ($self, $member, $role, @options) = @_;
+	push @options, '--listen', $self->address($member), @{ $self->{tls} } if $self->{tls};
 	$self->{commands}{$member} = [ "$self->{bin}/concordd", '--roles', $role, '--dir', "$self->{base}/$member", '--lock-wait-ms', '10000', @options ];
 }
 
@@ -146,10 +152,10 @@ sub check_workers
 # A server with the extension that uses the cluster, reading from s1.
 sub start_server
 {
-	my ($self, $name) = @_;
+	my ($self, $name, $conf) = @_;
 	my $addresses = join ',', map { $self->address("a$_") } 1 .. $self->{adjudicators};
 	return new_cluster($name, "concord.embedded = off\nconcord.directory = '$self->{base}/s1'\nconcord.address = '$addresses'\n"
-		  . "concord.storage_address = '" . $self->address('s1') . "'\n");
+		  . "concord.storage_address = '" . $self->address('s1') . "'\n" . ($conf // ''));
 }
 
 sub stop

@@ -1,5 +1,5 @@
-// Telling the service manager (systemd) how this process is, by the protocol of sd_notify(3): a datagram to the socket that
-// $NOTIFY_SOCKET names. Without one, nothing is done.
+// Telling the service manager (systemd) how this process is, by the protocol of sd_notify(3): a datagram to the socket
+// that $NOTIFY_SOCKET names. Without one, nothing is done.
 #pragma once
 
 #include <string>

@@ -52,8 +52,8 @@ std::string TlsFailures::ReasonOf(const std::string& grpc_line) {
   }
   if (!line.starts_with(kFailed)) return {};
   const size_t routines = line.find(kRoutines);
-  std::string_view reason = routines != std::string_view::npos ? line.substr(routines + kRoutines.size())
-                                                               : line.substr(kFailed.size());
+  std::string_view reason =
+      routines != std::string_view::npos ? line.substr(routines + kRoutines.size()) : line.substr(kFailed.size());
   if (reason.ends_with('.')) reason.remove_suffix(1);
   for (const Words& words : kWords) {
     if (reason == words.openssl) return words.ours + (" (" + std::string(reason) + ")");
