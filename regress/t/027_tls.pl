@@ -141,6 +141,15 @@ my (undef, undef, $stderr) = $lost->psql('postgres', 'CREATE EXTENSION concord; 
 like($stderr, qr/Concord's sidecar is not available/, '... and so do its Concord tables');
 $lost->stop;
 
+# A server's own sidecar, on a port.
+my $own = new_cluster('own', $tls_conf . "concord.address = '127.0.0.1:" . PostgreSQL::Test::Cluster::get_free_port() . "'\n");
+$own->safe_psql('postgres', 'CREATE TABLE t (n int); INSERT INTO t VALUES (1)');
+($code, $out, $err) = run_program("$cluster->{ctl}/concordctl", 'status', $own->data_dir . '/concord');
+is($code, 1, 'the sidecar of a server speaks TLS too: concordctl needs a certificate');
+($code, $out, $err) = run_program("$cluster->{ctl}/concordctl", 'status', tls('admin'), $own->data_dir . '/concord');
+is($code, 0, '... and is answered with one') or diag($out . $err);
+$own->stop;
+
 # New certificates, of a CA that follows: first both are believed, then the new ones are shown.
 make_ca('next');
 sub append { my ($from, $to) = @_; append_to_file("$certs/$to", slurp_file("$certs/$from")); }
