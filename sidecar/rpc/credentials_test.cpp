@@ -33,7 +33,7 @@ class Server {
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
   }
-  std::string address(const std::string& host = "127.0.0.1") const { return host + ":" + std::to_string(port_); }
+  std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
 
  private:
   int port_ = 0;
@@ -51,9 +51,11 @@ std::string Ask(const std::shared_ptr<grpc::Channel>& channel) {
   return status.ok() ? "" : "failed: " + status.error_message();
 }
 
-std::string Ask(const Credentials& credentials, const std::string& address) {
+// `name`: as if the address had that host, without asking a name server.
+std::string Ask(const Credentials& credentials, const std::string& address, const std::string& name = {}) {
   grpc::ChannelArguments arguments = ChannelLimits();
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  if (!name.empty()) arguments.SetSslTargetNameOverride(name);
   return Ask(credentials.Connect(address, arguments));
 }
 
@@ -101,12 +103,13 @@ TEST_F(CredentialsTest, TheServerAsksForACertificateItself) {
 
 TEST_F(CredentialsTest, TheServersCertificateIsForItsAddress) {
   const auto client = Load(client_files_), here = Load(server_files_);
-  const auto elsewhere = Load(certificates_.Make("elsewhere", "ca", "IP:127.0.0.2,DNS:db1.example.org"));
-  const auto named = Load(certificates_.Make("named", "ca", "DNS:localhost"));
+  const auto elsewhere = Load(certificates_.Make("elsewhere", "ca", "IP:127.0.0.2,DNS:db2.example.org"));
+  const auto named = Load(certificates_.Make("named", "ca", "DNS:db1.example.org"));
   const Server server(*here), wrong(*elsewhere), by_name(*named);
   EXPECT_NE(Ask(*client, wrong.address()).find("Hostname Verification Check failed"), std::string::npos);
-  EXPECT_NE(Ask(*client, server.address("localhost")), "");
-  EXPECT_EQ(Ask(*client, by_name.address("localhost")), "");
+  EXPECT_NE(Ask(*client, server.address(), "db1.example.org"), "");
+  EXPECT_EQ(Ask(*client, by_name.address(), "db1.example.org"), "");
+  EXPECT_NE(Ask(*client, by_name.address(), "db2.example.org"), "");
 }
 
 TEST_F(CredentialsTest, ASocketIsPlainAndTheRestIsNot) {
