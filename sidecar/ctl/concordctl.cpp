@@ -83,7 +83,7 @@ int Run(int argc, char** argv) {
     command->add_option("--cluster", cluster_id, "its id")->required();
     metastore.AddTo(command);
   }
-  for (CLI::App* command : {status, cluster_status, transfer}) AddTlsOptions(command, &tls);
+  for (CLI::App* command : {status, cluster_status, transfer, add, remove, replace}) AddTlsOptions(command, &tls);
   for (CLI::App* command : {status, cluster, init, members, cluster_status, leader, transfer}) command->fallthrough();
   const ConfigFile config(&app, ConfigFile::kOthers);
   init->add_option("--journal", journal,
