@@ -55,7 +55,9 @@ TEST(AddressTest, WhatIsNoAddressIsNone) {
   for (const char* address : kNonsense) {
     for (const bool tls : {false, true}) {
       EXPECT_FALSE(CheckListenAddress(address, tls).ok()) << address;
-      if (std::string(address) != "unix:") EXPECT_FALSE(CheckPeerAddress(address, tls).ok()) << address;
+      if (std::string(address) != "unix:") {
+        EXPECT_FALSE(CheckPeerAddress(address, tls).ok()) << address;
+      }
     }
   }
 }
