@@ -67,11 +67,12 @@ Status JournalChange::Meet(const JournalPeer& peer) const {
 }
 
 Status JournalChange::AwaitJoined(const std::vector<size_t>& nodes) const {
-  while (!writer->AwaitJoined(nodes, poll_ms)) {
-    if (writer->ended()) return kEpochEnded;
+  for (;;) {
+    const bool joined = writer->AwaitJoined(nodes, poll_ms);
     if (given_up()) return {Code::kUnavailable, "the change was given up before the new members had caught up"};
+    if (joined) return Status::Ok();
+    if (writer->ended()) return kEpochEnded;
   }
-  return Status::Ok();
 }
 
 // Once asked, the metastore may have said yes without our knowing; so it is asked until it answers.

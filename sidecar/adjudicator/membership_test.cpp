@@ -201,6 +201,7 @@ TEST_F(MembershipTest, AChangeThatCannotBeLeavesAllAsItIs) {
   EXPECT_TRUE(WaitFor(
       [&] { return Change(leader.get(), {fifth_.member()}, {nodes_[0].member()}, 0, 500).code() == Code::kConflict; }));
   other.join();
+  EXPECT_TRUE(WaitFor([&] { return leader->GetStatus().journal_size() == 3; })) << "given up";
   fourth_.Hang(false);
 
   EXPECT_EQ(Members().journal.size(), 3u);
