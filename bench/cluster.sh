@@ -37,7 +37,7 @@ server_start "$dir/heap"
 for standby in standby1 standby2; do
   directory "$standby"
   in_directory "$dir" "$pgbin/pg_basebackup" -h "$dir/heap" -U postgres -D "$dir/$standby/data" -c fast -R
-  as_user tee -a "$dir/$standby/data/postgresql.conf" >/dev/null <<CONF
+  as_user tee -a "$dir/$standby/data/postgresql.auto.conf" >/dev/null <<CONF
 unix_socket_directories = '$dir/$standby'
 primary_conninfo = 'host=$dir/heap user=postgres application_name=$standby'
 CONF

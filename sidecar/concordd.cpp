@@ -2,7 +2,6 @@
 //
 // Order of starting: directory lock, journal, storage, server, then the adjudicator, which takes the journal over.
 // Order of ending: adjudicator, storage, journal; each may need the one that ends after it.
-#include <grpc/grpc.h>
 #include <grpcpp/grpcpp.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -35,6 +34,7 @@
 #include "sidecar/rpc/credentials.h"
 #include "sidecar/rpc/directory_lock.h"
 #include "sidecar/rpc/end_report.h"
+#include "sidecar/rpc/init.h"
 #include "sidecar/rpc/log.h"
 #include "sidecar/rpc/refusal_interceptor.h"
 #include "sidecar/rpc/server.h"
@@ -460,6 +460,7 @@ class Concordd {
     role.replica.checkpoint_bytes = options_.checkpoint_bytes;
     role.replica.retention_us = options_.retention_ms * 1000;
     role.applier.replica_id = "storage-" + replica_id;
+    if (!options_.Has("journal")) role.applier.first_journal = std::hash<std::string>{}(replica_id);
     if (options_.metastore.etcd()) {
       role.applier.members = [this](std::vector<JournalPeer>* peers) {
         uint32_t write_quorum = 0;
@@ -629,9 +630,7 @@ int Run(int argc, char** argv) {
   const int64_t lock_ms = watch.Lap();
   if (status.ok()) status = lock.Tell(options.ToldAddress());
   LogTlsFailures();
-  // Never undone: when its last channel goes, gRPC joins a thread that may sleep in a poll for ten seconds, and the
-  // next concordd waits for the directory until this one has ended.
-  grpc_init();
+  InitRpc();
   if (status.ok()) {
     std::function<Status(std::string*)> choose;
     if (!options.join_cluster.empty()) {

@@ -1,7 +1,6 @@
 #include "gateway/gateway.h"
 
 #include <fcntl.h>
-#include <grpc/grpc.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <unistd.h>
@@ -17,6 +16,7 @@
 #include "core/wire.h"
 #include "gateway/status_text.h"
 #include "sidecar/rpc/credentials.h"
+#include "sidecar/rpc/init.h"
 
 namespace proto = concord::proto;
 using concord::OutRequest;
@@ -586,7 +586,7 @@ std::string CcGateway::StatusText() {
 
 CcGateway* cc_gateway_start(CcChannel* channel, const CcGatewayOptions* options) {
   try {
-    grpc_init();  // never undone: gRPC's end can take ten seconds, and a server that stops waits for this process
+    concord::InitRpc();
     return new CcGateway(*channel, *options);
   } catch (...) {
     return nullptr;

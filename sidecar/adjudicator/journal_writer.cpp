@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "core/frame.h"
 #include "core/lsn_page.h"
@@ -70,10 +71,10 @@ void JournalWriter::Append(Lsn lsn, Lsn prev_lsn, std::string_view head, std::st
   appended_ = lsn;
   for (const auto& node : nodes_) {
     if (node->failed && !node->joining) continue;
-    if (node->queue.empty() || node->queue.back().size() + size > kBatchBytes) node->queue.emplace_back();
-    AppendFrame(&node->queue.back(), options_.epoch, lsn, prev_lsn, head, rest);
+    if (node->queue.empty() || node->queue.back().frames.size() + size > kBatchBytes) node->queue.emplace_back();
+    AppendFrame(&node->queue.back().frames, options_.epoch, lsn, prev_lsn, head, rest);
+    node->queue.back().last_lsn = lsn;
     node->queued_bytes += size;
-    node->queued_lsn = lsn;
     if (node->queued_bytes <= options_.max_lag_bytes) continue;
     if (!node->failed) {
       RoleLog("adjudicator")
@@ -89,7 +90,7 @@ void JournalWriter::Flush(bool more_to_come) {
   Node* const only = nodes_.size() == 1 ? nodes_[0].get() : nullptr;
   if (only != nullptr && (only->writing || !HasWork(*only))) return;  // who writes looks again
   if (only != nullptr && !more_to_come) WriteOne(only, &lock);
-  if (only == nullptr || HasWork(*only)) changed_.notify_all();
+  WakeWriters();
 }
 
 // One request of what is queued. The lock is held at entry and exit, not while writing.
@@ -110,13 +111,12 @@ void JournalWriter::WriteOne(Node* node, std::unique_lock<std::mutex>* lock) {
     request.set_sent_us(static_cast<uint64_t>(node->sent_us));
   }
   if (!node->queue.empty()) {
-    node->queued_bytes -= node->queue.front().size();
-    request.set_frames(std::move(node->queue.front()));
+    Piece& piece = node->queue.front();
+    node->queued_bytes -= piece.frames.size();
+    node->sent_lsn = piece.last_lsn;
+    node->frames_us = node->sent_us;
+    request.set_frames(std::move(piece.frames));
     node->queue.pop_front();
-    if (node->timed_lsn == kNoLsn && node->queue.empty()) {
-      node->timed_lsn = node->queued_lsn;
-      node->timed_us = node->sent_us;
-    }
   }
   node->told_committed = committed_;
   lock->unlock();
@@ -127,15 +127,25 @@ void JournalWriter::WriteOne(Node* node, std::unique_lock<std::mutex>* lock) {
   node->writing = false;
   if (!written) Fail(node);  // the stream is broken: the reader ends too, and learns why
   // Its own thread waits for the end of what another one writes, and then for the next heartbeat.
-  if (node->failed || stopping_ || options_.lease_ms > 0) changed_.notify_all();
+  node->work.notify_one();
+  if (node->failed || stopping_) changed_.notify_all();
 }
 
 bool JournalWriter::HasWork(const Node& node) const {
   if (node.failed || lost_ || stopping_) return false;
   if (releasing_) return !node.released || !node.queue.empty();
+  if (node.sent_lsn > node.synced && node.queued_bytes < kWaitBytes)
+    return options_.lease_ms > 0 && BoottimeUs() >= HeartbeatDueUs(node);
   // A quorum of one commits by syncing; others must be told what is committed, also when nothing more is appended.
   return !node.queue.empty() || (nodes_.size() > 1 && node.told_committed < committed_) ||
          (options_.lease_ms > 0 && BoottimeUs() >= HeartbeatDueUs(node));
+}
+
+// Needs mutex_.
+void JournalWriter::WakeWriters() {
+  for (const auto& node : nodes_) {
+    if (node->failed || lost_ || stopping_ || HasWork(*node)) node->work.notify_one();
+  }
 }
 
 int64_t JournalWriter::HeartbeatDueUs(const Node& node) const {
@@ -149,9 +159,9 @@ void JournalWriter::WriteLoop(Node* node) {
     if (!ready()) {
       // A heartbeat is due only when nobody is writing, and no more once the lease is given back.
       if (options_.lease_ms == 0 || node->writing || releasing_) {
-        changed_.wait(lock);
+        node->work.wait(lock);
       } else {
-        changed_.wait_for(lock, std::chrono::microseconds(HeartbeatDueUs(*node) - BoottimeUs()));
+        node->work.wait_for(lock, std::chrono::microseconds(HeartbeatDueUs(*node) - BoottimeUs()));
       }
       continue;
     }
@@ -196,6 +206,7 @@ void JournalWriter::ReadLoop(Node* node) {
     // A fence is final even if a quorum seems to be left: another leader is taking over.
     if (!lost_ && (!HasQuorum() || (status.code() == Code::kStaleEpoch && Counted(*node)))) lost_ = lost = true;
     lost = lost && !stopping_;
+    WakeWriters();
     changed_.notify_all();
   }
   if (lost) on_failed_(status);
@@ -207,11 +218,11 @@ void JournalWriter::Acknowledge(Node* node, Lsn synced) {
     const std::lock_guard lock(mutex_);
     if (synced > node->synced) {
       node->synced = synced;
-      if (node->timed_lsn != kNoLsn && synced >= node->timed_lsn) {
-        const int64_t us = BoottimeUs() - node->timed_us;
+      if (node->frames_us != 0 && synced >= node->sent_lsn) {
+        const int64_t us = BoottimeUs() - std::exchange(node->frames_us, 0);
         node->sync_us = node->sync_us == 0 ? us : (node->sync_us * (kSyncsAveraged - 1) + us) / kSyncsAveraged;
-        node->timed_lsn = kNoLsn;
       }
+      if (HasWork(*node)) node->work.notify_one();
       if (beginning_change_ ||
           std::any_of(nodes_.begin(), nodes_.end(), [](const auto& other) { return other->joining; }))
         changed_.notify_all();
@@ -226,7 +237,7 @@ Lsn JournalWriter::Advance() {
   const Lsn committed = Committed();
   if (committed <= committed_ || lost_ || stopping_) return kNoLsn;
   committed_ = committed;
-  if (nodes_.size() > 1) changed_.notify_all();
+  if (nodes_.size() > 1) WakeWriters();
   return committed;
 }
 
@@ -241,7 +252,8 @@ void JournalWriter::Fail(Node* node) {
   node->joining = false;
   node->queue.clear();
   node->queued_bytes = 0;
-  node->timed_lsn = kNoLsn;
+  node->frames_us = 0;
+  node->work.notify_one();
   changed_.notify_all();
 }
 
@@ -314,7 +326,7 @@ bool JournalWriter::Join(size_t node) {
     const std::lock_guard lock(mutex_);
     if (joining->joining && !joining->retired && !lost_ && !stopping_) {
       joining->joining = joining->failed = false;
-      joining->told_committed = kNoLsn;
+      joining->told_committed = joining->sent_lsn = kNoLsn;
       Serve(joining, std::move(link));
     }
   }
@@ -423,6 +435,7 @@ std::vector<JournalWriter::NodeState> JournalWriter::Nodes() {
 void JournalWriter::Release(int wait_ms) {
   std::unique_lock lock(mutex_);
   releasing_ = true;
+  WakeWriters();
   changed_.notify_all();
   changed_.wait_for(lock, std::chrono::milliseconds(wait_ms), [this] {
     return lost_ || stopping_ || std::all_of(nodes_.begin(), nodes_.end(), [](const auto& node) {
@@ -451,6 +464,7 @@ void JournalWriter::Stop() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
+    WakeWriters();
     changed_.notify_all();
   }
   for (const auto& node : nodes_) {

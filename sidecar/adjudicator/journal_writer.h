@@ -1,6 +1,8 @@
 // The leader's pipelined appends to the journal nodes of its epoch (docs/adjudicator.md, "Appending").
 //
-// Everything queued while a write is under way goes in one request (at most kBatchBytes). Each node has a thread that
+// Everything queued while a write is under way goes in one request (at most kBatchBytes); and as a node syncs one
+// group at a time, little is sent to it before it has acknowledged what it has: that would wait there, and cost a
+// message of its own on each of the ways that a commit goes. (Nagle's rule, RFC 896.) Each node has a thread that
 // writes, so that a slow one holds nobody up. With one node the thread that calls Flush may write instead, which saves
 // a wake-up where commits come one by one; where they come close together it had better go and take the next, as one
 // write and one sync then carry many.
@@ -45,6 +47,7 @@ namespace concord {
 class JournalWriter {
  public:
   static constexpr size_t kBatchBytes = 8u << 20;
+  static constexpr size_t kWaitBytes = 64u << 10;  // more than that is not kept back
 
   struct Options {
     uint64_t epoch = 0;
@@ -118,10 +121,15 @@ class JournalWriter {
   void Stop();
 
  private:
+  struct Piece {
+    std::string frames;  // about kBatchBytes at most
+    Lsn last_lsn = kNoLsn;
+  };
   struct Node {
     std::shared_ptr<proto::Journal::StubInterface> stub;
     std::unique_ptr<AppendLink> link;
-    std::deque<std::string> queue;  // frames, in pieces of at most about kBatchBytes
+    std::deque<Piece> queue;
+    std::condition_variable work;  // for its writer thread
     size_t queued_bytes = 0;
     Lsn told_committed = kNoLsn;
     Lsn synced = kNoLsn;
@@ -133,11 +141,10 @@ class JournalWriter {
     bool ended = true;     // and its threads have nothing more to do with it
     bool retired = false;  // in no ensemble any more
     int64_t sync_us = 0;
-    Lsn timed_lsn = kNoLsn;   // what the acknowledgement is waited for that is timed: everything up to this,
-    int64_t timed_us = 0;     // written then
-    Lsn queued_lsn = kNoLsn;  // of the last frame in the queue
-    bool joining = false;     // then: its frames are queued,
-    Lsn join_end = kNoLsn;    // what follows this one
+    Lsn sent_lsn = kNoLsn;  // of the last frame that was sent,
+    int64_t frames_us = 0;  // then
+    bool joining = false;   // then: its frames are queued,
+    Lsn join_end = kNoLsn;  // what follows this one
     std::thread reader;
     std::thread writer;
   };
@@ -149,6 +156,7 @@ class JournalWriter {
   void ReadLoop(Node* node);
   void Acknowledge(Node* node, Lsn synced);
   bool HasWork(const Node& node) const;
+  void WakeWriters();
   int64_t HeartbeatDueUs(const Node& node) const;
   void Fail(Node* node);
   void CancelLink(Node* node);
@@ -165,7 +173,7 @@ class JournalWriter {
   const std::function<void(const Status&)> on_failed_;
 
   std::mutex mutex_;                 // guards everything below, and Node's fields but its link and threads
-  std::condition_variable changed_;  // work for a writer thread, or `writing` has become false
+  std::condition_variable changed_;  // for all but the writer threads
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<Quorum> quorums_;  // one; two while the ensemble is being changed
   bool beginning_change_ = false;

@@ -103,7 +103,8 @@ std::unique_ptr<Adjudicator> Standby::Take() {
 
 void Standby::Follow() {
   std::string told;
-  for (size_t node = 0;; node = (node + 1) % ensemble_.nodes.size()) {
+  // Not with the first, which is the one that everybody would think of.
+  for (size_t node = ensemble_.nodes.size() - 1;; node = (node + 1) % ensemble_.nodes.size()) {
     const Status status = FollowNode(node);
     if (!Pause(kFollowPauseMs)) return;
     if (status.code() != Code::kTooOld && status.code() != Code::kCorruption) continue;

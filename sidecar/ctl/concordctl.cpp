@@ -1,5 +1,4 @@
 // concordctl: looks at Concord directories, and never changes one; and at the members of a cluster.
-#include <grpc/grpc.h>
 #include <grpc/support/log.h>
 
 #include <CLI/CLI.hpp>
@@ -13,6 +12,7 @@
 #include "sidecar/ctl/status.h"
 #include "sidecar/rpc/config_file.h"
 #include "sidecar/rpc/credentials.h"
+#include "sidecar/rpc/init.h"
 #include "sidecar/rpc/tls_options.h"
 #include "sidecar/version.h"
 
@@ -107,7 +107,7 @@ int Run(int argc, char** argv) {
     if (const Status s = UseTls(tls, [](const Status&) {}); !s.ok()) return Failed(s);
   }
   if (cluster->parsed() || leader->parsed() || journal_command->parsed()) {
-    grpc_init();  // never undone: its end may take seconds
+    InitRpc();
     if (init->parsed()) return InitCluster(metastore, cluster_id, journal, write_quorum);
     if (replace->parsed()) {
       edit.add = {replacement};

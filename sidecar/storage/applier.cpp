@@ -67,6 +67,7 @@ std::vector<Applier::JournalPtr> Applier::Journals() {
 
 Applier::JournalPtr Applier::NextJournal(const JournalPtr& last) {
   const std::lock_guard lock(mutex_);
+  if (last == nullptr) return followed_ = journals_[options_.first_journal % journals_.size()];
   const auto found = std::find(journals_.begin(), journals_.end(), last);
   const bool has_next = found != journals_.end() && found + 1 != journals_.end();
   return followed_ = has_next ? *(found + 1) : journals_.front();

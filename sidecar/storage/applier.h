@@ -32,6 +32,7 @@ namespace concord {
 struct ApplierOptions {
   std::string replica_id;
   int64_t lease_ms = 60'000;  // on the journal
+  size_t first_journal = 0;   // which node is followed first, modulo how many there are: replicas share them out
   int64_t report_interval_us = 1'000'000;
   size_t max_batch_bytes = 4u << 20;  // of frames in one LMDB transaction
   size_t maintenance_budget = 256;    // versions removed in one slice, about a millisecond
