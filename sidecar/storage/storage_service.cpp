@@ -5,6 +5,7 @@
 
 #include "core/key.h"
 #include "sidecar/lsn_text.h"
+#include "sidecar/storage/read_batch.h"
 #include "sidecar/storage/version_reader.h"
 
 namespace concord {
@@ -65,13 +66,13 @@ grpc::Status StorageService::Refuse(const char* method, const Status& status) {
   return ToGrpc(status);
 }
 
-grpc::Status StorageService::OpenAt(Lsn read_lsn, uint64_t wait_ms, ReplicaView* view) {
+grpc::Status StorageService::OpenAt(Lsn read_lsn, uint64_t wait_ms, ReplicaView* view, bool needs_versions) {
   const auto wait_us = static_cast<int64_t>(std::min(wait_ms, kMaxWaitMs)) * 1000;
   if (Status s = replica_->WaitApplied(read_lsn, wait_us); !s.ok()) {
     return s.code() == Code::kShutdown ? ToGrpc(s) : grpc::Status(grpc::StatusCode::DEADLINE_EXCEEDED, s.message());
   }
   if (Status s = replica_->OpenView(view); !s.ok()) return ToGrpc(s);
-  if (read_lsn < view->horizon())
+  if (needs_versions && read_lsn < view->horizon())
     return ToGrpc({Code::kTooOld,
                    "read LSN " + LsnText(read_lsn) + " lies below the replica's horizon " + LsnText(view->horizon())});
   return grpc::Status::OK;
@@ -148,6 +149,16 @@ grpc::Status StorageService::Scan(grpc::ServerContext* context, const proto::Sca
     if (context->IsCancelled()) return grpc::Status::CANCELLED;
   }
   return grpc::Status::OK;
+}
+
+grpc::Status StorageService::Read(grpc::ServerContext*, const proto::ReadRequest* request, proto::ReadReply* reply) {
+  ReplicaView view;
+  const grpc::Status opened = OpenAt(request->read_lsn(), request->wait_ms(), &view, IsOfVersions(request->request()));
+  if (!opened.ok()) return opened;
+  const Status s = FillBatch(*replica_, view, request->read_lsn(), request->request(), reply->mutable_batch());
+  if (s.code() == Code::kInvalid) return Refuse("Read", s);
+  reply->set_applied_lsn(view.applied());
+  return ToGrpc(s);
 }
 
 grpc::Status StorageService::ReportReaders(grpc::ServerContext*, const proto::ReportReadersRequest* request,

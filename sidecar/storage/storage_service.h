@@ -26,6 +26,7 @@ class StorageService final : public proto::Storage::Service {
   grpc::Status Get(grpc::ServerContext*, const proto::GetRequest* request, proto::GetReply* reply) override;
   grpc::Status Scan(grpc::ServerContext* context, const proto::ScanRequest* request,
                     grpc::ServerWriter<proto::ScanReply>* writer) override;
+  grpc::Status Read(grpc::ServerContext*, const proto::ReadRequest* request, proto::ReadReply* reply) override;
   grpc::Status ReportReaders(grpc::ServerContext*, const proto::ReportReadersRequest* request,
                              proto::ReportReadersReply* reply) override;
   grpc::Status GetStatus(grpc::ServerContext*, const proto::StorageStatusRequest*,
@@ -33,8 +34,8 @@ class StorageService final : public proto::Storage::Service {
 
  private:
   grpc::Status Refuse(const char* method, const Status& status);
-  // A view that has applied `read_lsn` and still can be read at it.
-  grpc::Status OpenAt(Lsn read_lsn, uint64_t wait_ms, ReplicaView* view);
+  // A view that has applied `read_lsn` and, if `needs_versions`, still can be read at it.
+  grpc::Status OpenAt(Lsn read_lsn, uint64_t wait_ms, ReplicaView* view, bool needs_versions = true);
 
   Replica* const replica_;
   const std::string replica_id_;

@@ -2,6 +2,7 @@
 
 #include <chrono>
 
+#include "core/read_wire.h"
 #include "sidecar/rpc/server.h"
 #include "sidecar/storage/replica_model.h"
 #include "sidecar/storage/storage_role.h"
@@ -238,6 +239,73 @@ TEST_F(StorageServiceTest, GetWaitsForTheReadLsn) {
   reply.Clear();
   ASSERT_TRUE(Get(first, {RowKey(1, 1)}, &reply).ok());
   EXPECT_EQ(reply.values(0).value(), "one");
+}
+
+// One answer, as a query processor gets it.
+grpc::Status Read(proto::Storage::Stub* stub, Lsn lsn, const std::string& bytes, proto::ReadReply* reply,
+                  uint64_t wait_ms = 5000) {
+  grpc::ClientContext context;
+  proto::ReadRequest request;
+  request.set_read_lsn(lsn);
+  request.set_wait_ms(wait_ms);
+  request.set_request(bytes);
+  return stub->Read(&context, request, reply);
+}
+
+std::vector<std::string> KeysOf(const proto::ReadReply& reply, bool* more) {
+  std::vector<std::string> keys;
+  BatchReader reader;
+  EXPECT_TRUE(BatchReader::Open(reply.batch(), &reader));
+  BatchEntry entry;
+  for (uint32_t i = 0; i < reader.count() && reader.Next(&entry); i++) keys.emplace_back(entry.key);
+  EXPECT_EQ(keys.size(), reader.count());
+  *more = reader.more();
+  return keys;
+}
+
+TEST_F(StorageServiceTest, AReadStopsBehindWhatIsWanted) {
+  Lsn lsn = kNoLsn;
+  for (uint64_t i = 0; i < 50; i++) lsn = Put(RowKey(3, i), "row");
+  bool more;
+  proto::ReadReply reply;
+  const auto scan = [&](uint8_t flags, uint32_t bytes, uint32_t entries, const ScanBounds& bounds) {
+    EXPECT_TRUE(Read(stub_.get(), lsn, EncodeScan(flags, bytes, entries, 0, 0, bounds), &reply).ok());
+    EXPECT_GE(reply.applied_lsn(), lsn);
+    return KeysOf(reply, &more);
+  };
+  const std::string low = RowKey(3, 10), stop = RowKey(3, 12);
+  using Keys = std::vector<std::string>;
+  EXPECT_EQ(scan(0, 1 << 20, 0, {low, {}, stop}), (Keys{RowKey(3, 10), RowKey(3, 11), RowKey(3, 12)}));
+  EXPECT_TRUE(more);
+  EXPECT_EQ(scan(kReadReverse, 1 << 20, 0, {RowKey(3, 0), stop, low}),
+            (Keys{RowKey(3, 11), RowKey(3, 10), RowKey(3, 9)}));
+  EXPECT_TRUE(more);
+  EXPECT_EQ(scan(0, 1 << 20, 2, {low, {}, {}}), (Keys{RowKey(3, 10), RowKey(3, 11)})) << "so many entries";
+  EXPECT_TRUE(more);
+  EXPECT_EQ(scan(0, 1, 0, {low, {}, {}}), (Keys{RowKey(3, 10)})) << "one at least";
+  EXPECT_TRUE(more);
+  EXPECT_EQ(scan(0, 1 << 20, 0, {RowKey(3, 49), {}, {}}), (Keys{RowKey(3, 49)})) << "to the end of the storage";
+  EXPECT_FALSE(more);
+}
+
+TEST_F(StorageServiceTest, AReadIsRefusedWhereItCannotBeServed) {
+  const Lsn lsn = Put(RowKey(3, 1), "row");
+  proto::ReadReply reply;
+  std::string get;
+  AppendReadHeader(&get, ReadKind::kGet, 0, 100);
+  AppendReadKey(&get, RowKey(3, 1));
+  EXPECT_TRUE(Read(stub_.get(), lsn, get, &reply).ok());
+  EXPECT_EQ(Read(stub_.get(), lsn + 1'000'000, get, &reply, 10).error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  EXPECT_EQ(Read(stub_.get(), lsn, "?", &reply).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(Read(stub_.get(), lsn, get.substr(0, get.size() - 1), &reply).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(Read(stub_.get(), lsn, EncodePart(10, lsn - 1, 0, RowKey(3, 1)), &reply).error_code(),
+            grpc::StatusCode::OUT_OF_RANGE)
+      << "a version that is not kept";
+  std::string bad_space = RowKey(3, 1);
+  bad_space[0] = 9;
+  EXPECT_EQ(Read(stub_.get(), lsn, EncodeScan(0, 10, 1, 0, 0, {bad_space, {}, {}}), &reply).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
 }
 
 TEST_F(StorageServiceTest, ScansInBatchesBothWays) {

@@ -1,0 +1,22 @@
+// Answers one read of a query processor on another machine (core/read_wire.h) from one view of the replica.
+//
+// Each answer is complete in itself: whoever wants more asks again, from where the answer ended, here or at another
+// replica. So nothing is kept between two of them.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "core/lsn.h"
+#include "core/status.h"
+#include "sidecar/storage/replica.h"
+
+namespace concord {
+
+// Whether a request asks for versions as of its LSN; counters are as of now.
+bool IsOfVersions(std::string_view request);
+// kInvalid for a request that no query processor makes. `view` has applied `read_lsn` and can be read at it.
+Status FillBatch(const Replica& replica, const ReplicaView& view, Lsn read_lsn, std::string_view request,
+                 std::string* batch);
+
+}  // namespace concord
