@@ -120,6 +120,50 @@ void		cc_lease_forget(CcChannel *channel, uint32_t key);
 typedef struct CcChannelStats { uint64_t commits, conflicts, chunks, batches, reconnects, sessions, bytes, resent; } CcChannelStats;
 void		cc_channel_stats(CcChannel *channel, CcChannelStats *stats);
 
+/* ---- the storage replicas, as the gateway knows them ---- */
+#define CC_REPLICAS_MAX 32
+#define CC_REPLICA_ADDRESS_SIZE 256
+#define CC_REPLICA_ID_SIZE 80
+#define CC_REPLICA_TROUBLE_SIZE 256
+#define CC_REPLICA_PATH_SIZE 1088
+typedef enum CcReplicaState
+{
+	CC_REPLICA_UNKNOWN = 0,		/* nothing has been heard of it */
+	CC_REPLICA_WELL,
+	CC_REPLICA_SILENT,			/* nothing is heard of it any more, while others are */
+	CC_REPLICA_LEFT,			/* it has failed lately */
+	CC_REPLICA_UNUSABLE			/* of another cluster, or not to be connected to */
+} CcReplicaState;
+
+typedef struct CcReplicaInfo
+{
+	char		address[CC_REPLICA_ADDRESS_SIZE];
+	char		id[CC_REPLICA_ID_SIZE];		/* its name on the journal; empty: not known */
+	char		trouble[CC_REPLICA_TROUBLE_SIZE];	/* why it could not be asked, last time; empty: it could */
+	uint64_t	applied;
+	uint64_t	horizon;
+	int64_t		latency_us;		/* of a small read, on average; 0: none was made */
+	int64_t		heard_age_ms;	/* -1: nothing was */
+	CcReplicaState state;
+	bool		is_local;		/* its map lies on this machine, and is read */
+} CcReplicaInfo;
+int			cc_channel_replicas(CcChannel *channel);	/* how many there are; constant while a gateway runs */
+void		cc_channel_replica(CcChannel *channel, int index, CcReplicaInfo *info);
+
+/* Whether one of them is on this machine, as it says itself: the name in the directory is the one that it gives. */
+typedef enum CcLocalReplica
+{
+	CC_LOCAL_UNKNOWN = 0,		/* not all have been asked */
+	CC_LOCAL_PATH,				/* yes, there */
+	CC_LOCAL_NONE
+} CcLocalReplica;
+uint32_t	cc_channel_local_version(CcChannel *channel);	/* changes whenever the next one's answer does */
+CcLocalReplica cc_channel_local(CcChannel *channel, char *path, size_t room);
+
+/* Reads that went through the gateway. */
+typedef struct CcReadStats { uint64_t reads, bytes, hedged, moved; } CcReadStats;
+void		cc_channel_read_stats(CcChannel *channel, CcReadStats *stats);
+
 /* ---- the LSN page (core/lsn_page.h) ---- */
 /* The committed LSN that a mapped page vouches for now, or 0. */
 uint64_t	cc_page_committed(const void *page);
@@ -132,7 +176,8 @@ uint64_t	cc_page_committed(const void *page);
 typedef struct CcGatewayOptions
 {
 	const char *address;		/* "unix:/path"; of several adjudicators: comma-separated */
-	const char *storage_address;	/* the replica's; NULL: address, which then is one */
+	const char *storage_address;	/* those of the replicas, comma-separated; NULL: address, which then is one */
+	const char *reads_path;		/* of the socket for reads of backends, made if there may be any; NULL: none */
 	const char *page_path;		/* LSN page to offer */
 	const char *qp_id;
 	int			report_ms;		/* how often read LSNs are reported */

@@ -36,6 +36,7 @@
 #include <vector>
 
 #include "bridge/channel.h"
+#include "bridge/replica_table.h"
 
 namespace concord {
 
@@ -180,6 +181,7 @@ struct CcChannel {
   concord::SharedQueue<uint32_t, concord::kDropQueueEntries> drops;
   concord::SharedQueue<concord::AbandonedToken, concord::kAbandonQueueEntries> abandons;
   concord::LeasePartition leases[concord::kLeasePartitions];
+  concord::ReplicaTable replicas;
 
   concord::ChannelSlot& slot(int index) {
     return reinterpret_cast<concord::ChannelSlot*>(reinterpret_cast<char*>(this) + slots_offset)[index];

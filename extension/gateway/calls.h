@@ -19,6 +19,8 @@ class Calls {
  public:
   explicit Calls(std::string address) : address_(std::move(address)) {}
 
+  const std::string& address() const { return address_; }
+
   // Why the address must not be connected to; empty if it may.
   std::string Distrust() const { return SocketDistrust(address_, geteuid()); }
 

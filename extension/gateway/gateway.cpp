@@ -14,13 +14,17 @@
 #include "core/pause_points.h"
 #include "core/session.h"
 #include "core/wire.h"
+#include "gateway/connect.h"
 #include "gateway/status_text.h"
-#include "sidecar/rpc/credentials.h"
 #include "sidecar/rpc/init.h"
 
 namespace proto = concord::proto;
+using concord::kReconnectPauseMaxMs;
+using concord::MakeChannel;
 using concord::OutRequest;
 using concord::OutRequestPtr;
+using concord::ReasonOf;
+using concord::SplitAddresses;
 
 namespace {
 
@@ -32,28 +36,14 @@ constexpr int kCallTimeoutMs = 1000;
 constexpr int kConnectMs = 100;
 constexpr int kAskMs = 250;            // for an answer, where another adjudicator may be asked
 constexpr int kReconnectPauseMs = 20;  // doubled up to the next
-constexpr int kReconnectPauseMaxMs = 250;
-constexpr int kResendPauseMs = 20;  // after a verdict that nothing can be decided now
+constexpr int kResendPauseMs = 20;     // after a verdict that nothing can be decided now
 constexpr int kDropRetryMs = 1000;
 constexpr uint32_t kDropsPerCommit = 1024;
 constexpr uint32_t kAbandonsPerMessage = 256;
 constexpr int kOfferEveryMs = 200;
-constexpr int kReadersLeaseMs = 10000;
 constexpr size_t kReasonsTold = 16;  // of one trouble
 
 int64_t NowUs() { return concord::BoottimeUs(); }
-
-std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address) {
-  grpc::ChannelArguments arguments;
-  arguments.SetMaxReceiveMessageSize(-1);
-  arguments.SetMaxSendMessageSize(-1);
-  arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 20);
-  arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, kReconnectPauseMaxMs);
-  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
-  // Two gateways of one process (tests) must not share a connection and its fate.
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return concord::ProcessCredentials().Connect(address, arguments);
-}
 
 const concord::LsnPage* MapPage(const std::string& path) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -61,23 +51,6 @@ const concord::LsnPage* MapPage(const std::string& path) {
   void* const memory = mmap(nullptr, concord::kLsnPageSize, PROT_READ, MAP_SHARED, fd, 0);
   close(fd);
   return memory == MAP_FAILED ? nullptr : static_cast<const concord::LsnPage*>(memory);
-}
-
-// Comma-separated; never empty.
-std::vector<std::string> SplitAddresses(const std::string& addresses) {
-  std::vector<std::string> list;
-  for (size_t begin = 0, end; begin <= addresses.size(); begin = end + 1) {
-    end = std::min(addresses.find(',', begin), addresses.size());
-    const size_t first = addresses.find_first_not_of(' ', begin);
-    const size_t last = addresses.find_last_not_of(' ', end - 1);
-    if (first < end) list.push_back(addresses.substr(first, last - first + 1));
-  }
-  if (list.empty()) list.push_back(addresses);
-  return list;
-}
-
-std::string ReasonOf(const grpc::Status& status) {
-  return status.error_message().empty() ? "closed" : status.error_message();
 }
 
 // Whether the reason is still to be told.
@@ -99,21 +72,31 @@ CcGateway::CcGateway(CcChannel& channel, const CcGatewayOptions& options)
       meet_(options.meet),
       wake_(options.wake),
       log_function_(options.log),
-      storage_address_(options.storage_address != nullptr ? options.storage_address : options.address),
-      storage_calls_(storage_address_),
+      shares_address_(options.storage_address == nullptr || strcmp(options.storage_address, options.address) == 0),
       outbox_(channel),
       partial_(static_cast<size_t>(channel.slots)) {
   for (const std::string& address : SplitAddresses(options.address))
     adjudicators_.push_back(std::make_unique<Adjudicator>(address));
-  storage_channel_ =
-      storage_address_ == options.address ? adjudicators_.front()->channel : MakeChannel(storage_address_);
-  storage_ = proto::Storage::NewStub(storage_channel_);
   if (!page_path_.empty()) page_ = MapPage(page_path_);
+  concord::ReplicaLinks::Options links;
+  links.addresses = SplitAddresses(shares_address_ ? options.address : options.storage_address);
+  if (shares_address_) links.first_channel = adjudicators_.front()->channel;
+  links.qp_id = qp_id_;
+  links.report_ms = report_ms_;
+  links.lowest_read_lsn = [this] { return LowestReadLsn(); };
+  links.meets = meet_ != nullptr;
+  links.cluster_id = [this] {
+    const std::lock_guard lock(mutex_);
+    return cluster_;
+  };
+  if (options.reads_path != nullptr) links.reads_path = options.reads_path;
+  replicas_ = std::make_unique<concord::ReplicaLinks>(&channel_, &log_, std::move(links));
   for (int slot : concord::AttachGateway(channel_)) wake_(slot);
   threads_.emplace_back([this] { Pump(); });
   threads_.emplace_back([this] { KeepSession(); });
   threads_.emplace_back([this] { AnswerReadLsn(); });
   threads_.emplace_back([this] { Keep(); });
+  replicas_->Start();
 }
 
 CcGateway::~CcGateway() {
@@ -125,9 +108,10 @@ CcGateway::~CcGateway() {
   }
   changed_.notify_all();
   for (const auto& adjudicator : adjudicators_) adjudicator->calls.End();
-  storage_calls_.End();
+  replicas_->Stop();
   concord::BumpWork(channel_);
   for (std::thread& thread : threads_) thread.join();
+  replicas_.reset();
   concord::DetachGateway(channel_);
   if (page_ != nullptr) munmap(const_cast<concord::LsnPage*>(page_), concord::kLsnPageSize);
 }
@@ -270,9 +254,10 @@ bool CcGateway::IsOurCluster() {
   if (!ask(leader().channel, &leader().calls, &info).ok()) return false;
   std::string foreign = meet_(info.cluster_id().c_str()) ? "" : leader().address;
   // Commits do not wait for a storage replica that is away. But the rows of another cluster's are not for reading.
-  if (foreign.empty() && storage_channel_ != leader().channel && ask(storage_channel_, &storage_calls_, &info).ok() &&
-      !meet_(info.cluster_id().c_str()))
-    foreign = storage_address_;
+  // Of several, one that is not ours is not read, which ReplicaLinks sees to.
+  if (foreign.empty() && !shares_address_ && replicas_->size() == 1 &&
+      ask(replicas_->channel(0), &replicas_->calls(0), &info).ok() && !meet_(info.cluster_id().c_str()))
+    foreign = replicas_->calls(0).address();
   if (!foreign.empty() && !foreign_)
     log_.Add(CC_LOG_WARNING, "the sidecar at \"" + foreign + "\" serves cluster " + info.cluster_id() +
                                  ", which is not this server's; it is not used");
@@ -445,7 +430,6 @@ void CcGateway::Keep() {
     due = now + std::chrono::milliseconds(report_ms_);
     if (!cc_channel_connected(&channel_)) continue;
     LookForNewLeader();
-    ReportReaders();
     SendDrops();
     // A new epoch's leader does not know the page; nor does one that was restarted.
     if (page_ != nullptr && concord::ReadCommitted(*page_) == concord::kNoLsn && !page_refused_ &&
@@ -454,24 +438,12 @@ void CcGateway::Keep() {
   }
 }
 
-void CcGateway::ReportReaders() {
-  proto::ReportReadersRequest request;
-  request.set_qp_id(qp_id_);
+concord::Lsn CcGateway::LowestReadLsn() {
   // The page first: who registers too late for this report reads the page after that, and so at this LSN or above. Up
   // to there nothing goes before the next report, however late it is.
   const concord::Lsn newest = page_ != nullptr ? concord::ReadCommitted(*page_) : concord::kNoLsn;
   const uint64_t lowest = cc_channel_lowest_read_lsn(&channel_, max_age_ms_);
-  request.set_lowest_read_lsn(lowest == 0 || (newest != concord::kNoLsn && newest < lowest) ? newest : lowest);
-  request.set_lease_ms(static_cast<uint64_t>(std::max(kReadersLeaseMs, report_ms_ * 10)));
-  proto::ReportReadersReply reply;
-  const grpc::Status status = storage_calls_.Run(
-      kCallTimeoutMs, [&](grpc::ClientContext* context) { return storage_->ReportReaders(context, request, &reply); });
-  if (status.ok()) {
-    report_troubles_.clear();
-  } else if (!stopping_ && IsNew(ReasonOf(status), &report_troubles_)) {
-    log_.Add(CC_LOG_WARNING,
-             "could not report read LSNs to storage at \"" + storage_address_ + "\": " + ReasonOf(status));
-  }
+  return lowest == 0 || (newest != concord::kNoLsn && newest < lowest) ? newest : lowest;
 }
 
 // A session with one that does not know that it is none any more would last.
@@ -576,9 +548,11 @@ std::string CcGateway::StatusText() {
   ask(
       &at.calls, "journal", [&](auto... a) { return journal->GetStatus(a...); }, proto::JournalStatusRequest(),
       proto::JournalStatus());
+  const size_t shown = replicas_->shown();
+  const auto storage = proto::Storage::NewStub(replicas_->channel(shown));
   ask(
-      &storage_calls_, "storage", [&](auto... a) { return storage_->GetStatus(a...); }, proto::StorageStatusRequest(),
-      proto::StorageStatus());
+      &replicas_->calls(shown), "storage", [&](auto... a) { return storage->GetStatus(a...); },
+      proto::StorageStatusRequest(), proto::StorageStatus());
   return text;
 }
 

@@ -1,10 +1,11 @@
 // The gateway: carries the requests of all backends of one server to the sidecar (channel.h, "gateway side").
 //
-// Four threads, all signals blocked in them:
+// Four threads of its own, all signals blocked in them:
 //   pump      takes requests out of the slots and writes them to the session, as many in one message as there are
 //   session   connects, reads verdicts, gives them to the slots and wakes their backends; reconnects
 //   read LSN  one ReadLsn call answers all that waited for one when it began
-//   keeper    reports the lowest read LSN, offers the LSN page, sends drops, answers status requests
+//   keeper    offers the LSN page, sends drops, answers status requests
+// and those of ReplicaLinks, which has to do with the storage replicas.
 //
 // There may be several adjudicators, of which one leads at a time. The session thread asks them in turn; the keeper
 // asks the others from time to time, since a leader that has lost its epoch without noticing (a stopped process) ends
@@ -33,6 +34,7 @@
 #include "gateway/calls.h"
 #include "gateway/log_queue.h"
 #include "gateway/outbox.h"
+#include "gateway/replica_links.h"
 #include "proto/adjudicator.grpc.pb.h"
 #include "proto/journal.grpc.pb.h"
 #include "proto/sidecar.grpc.pb.h"
@@ -94,7 +96,7 @@ struct CcGateway {
 
   // keeper
   void Keep();
-  void ReportReaders();
+  concord::Lsn LowestReadLsn();
   void LookForNewLeader();
   void OfferPage();
   std::string StatusText();
@@ -114,11 +116,9 @@ struct CcGateway {
   concord::LogQueue log_;
   std::vector<std::unique_ptr<Adjudicator>> adjudicators_;
   std::atomic<size_t> leader_ = 0;
-  const std::string storage_address_;
-  concord::Calls storage_calls_;
+  const bool shares_address_;  // the only adjudicator's is the storage replica's
   concord::Outbox outbox_;
-  std::shared_ptr<grpc::Channel> storage_channel_;  // the only adjudicator's, if the roles share an address
-  std::unique_ptr<concord::proto::Storage::Stub> storage_;
+  std::unique_ptr<concord::ReplicaLinks> replicas_;
   const concord::LsnPage* page_ = nullptr;
 
   std::mutex answer_mutex_;
@@ -138,7 +138,6 @@ struct CcGateway {
   uint64_t drop_sequence_ = 0;                   // of who set drops_in_flight_
   bool ever_connected_ = false;                  // session only
   std::set<std::string> session_troubles_;       // session only: why none was let in since the last that was
-  std::set<std::string> report_troubles_;        // keeper only: why no report has come through since the last that did
   bool foreign_ = false;                         // session only: the sidecar was of another cluster
   std::vector<concord::OutRequestPtr> partial_;  // pump only: requests of which pieces are missing, by slot
 

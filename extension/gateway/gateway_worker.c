@@ -18,6 +18,7 @@
 #include "storage/proc.h"
 #include "storage/procarray.h"
 #include "worker/worker.h"
+#include "xact/remote.h"
 
 PG_MODULE_MAGIC;
 
@@ -74,6 +75,7 @@ start_gateway(void)
 	CcGatewayOptions options = {
 		.address = concord_effective_address(),
 		.storage_address = concord_storage_address[0] != '\0' ? concord_storage_address : NULL,
+		.reads_path = concord_reads_socket(),
 		.page_path = concord_page_path(),
 		.report_ms = REPORT_READERS_MS,
 		.max_age_ms = (int64_t) concord_max_reader_age_s * 1000,
