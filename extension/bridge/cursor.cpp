@@ -1,6 +1,7 @@
 #include "bridge/cursor.h"
 
 #include "bridge/registry.h"
+#include "bridge/remote_state.h"
 
 namespace concord::bridge {
 
@@ -91,7 +92,7 @@ CcStatus ReplicaCursor::Place(bool backward) {
   if (view_ == nullptr) {
     Replica& replica = Replica::Get();
     CcView* view;
-    CcStatus status = replica.Acquire(lsn_, &view);
+    CcStatus status = remote_state.only ? CC_UNAVAILABLE : replica.Acquire(lsn_, &view);
     if (status != CC_OK) return status;
     status = replica.TakeCursor(view, database_, &cursor_);
     if (status != CC_OK) {
@@ -146,10 +147,20 @@ CcStatus ReplicaCursor::Finish(bool backward) {
 }
 
 CcStatus ReplicaCursor::Next(bool backward, CcEntry* entries, size_t room, size_t* count) {
+  bool local_ready = true;
+  if (remote_ != nullptr) [[unlikely]] {
+    const CcStatus status = NextRemote(backward, entries, room, count, &local_ready);
+    if (!local_ready) return status;
+  }
   if (!placed_ || backward != backward_) {
     // At the end, the end again: no need to look.
     if (position_.kind == (backward ? Position::Kind::kStart : Position::Kind::kEnd)) return CC_END;
     const CcStatus status = Place(backward);
+    if (GoesRemote(status)) [[unlikely]] {
+      BeginRemote();
+      const CcStatus remote = NextRemote(backward, entries, room, count, &local_ready);
+      return local_ready ? Next(backward, entries, room, count) : remote;
+    }
     if (status != CC_OK) return status;
   }
   return backward ? Backward(entries, room, count) : Forward(entries, room, count);
@@ -267,13 +278,93 @@ CcStatus ReplicaCursor::Backward(CcEntry* entries, size_t room, size_t* count) {
   return CC_OK;
 }
 
+// ---- another machine's replica ----
+
+void ReplicaCursor::BeginRemote() {
+  KeepPosition();
+  ReleaseView();
+  placed_ = ahead_ = false;
+  remote_ = std::make_unique<RemoteCursor>(prefix_, lsn_);
+}
+
+// Whether a scan that is placed anew has the replica of this machine to read again.
+bool ReplicaCursor::IsLocalBetter() { return !remote_state.only && Replica::Get().HasApplied(lsn_); }
+
+CcStatus ReplicaCursor::NextRemote(bool backward, CcEntry* entries, size_t room, size_t* count, bool* local_ready) {
+  *local_ready = false;
+  if (!placed_ || backward != backward_) {
+    if (position_.kind == (backward ? Position::Kind::kStart : Position::Kind::kEnd)) return CC_END;
+    remote_->Expect(expected_.get());
+    remote_->Place(position_, backward);
+    *local_ready = !remote_->IsAtHand() && IsLocalBetter();
+    placed_ = true;
+    backward_ = backward;
+  }
+  CcStatus status = CC_OK;
+  if (!*local_ready) status = remote_->Next(entries, room, count, local_ready);
+  if (*local_ready) {
+    KeepPosition();
+    remote_.reset();
+    placed_ = ahead_ = false;
+    return CC_OK;
+  }
+  if (status == CC_END) {
+    position_ = {backward ? Position::Kind::kStart : Position::Kind::kEnd, {}};
+    return CC_END;
+  }
+  if (status != CC_OK) {
+    KeepPosition();  // the batch that its key lies in goes with the next one
+    return status;
+  }
+  const CcEntry& last = entries[*count - 1];
+  StandOn({reinterpret_cast<const char*>(last.key), last.key_size});
+  return CC_OK;
+}
+
+CcStatus ReplicaCursor::NextRemoteVersion(CcEntry* entry, bool* local_ready) {
+  *local_ready = false;
+  if (position_.kind == Position::Kind::kEnd) return CC_END;
+  const CcStatus status = remote_->NextVersion(position_, version_after_, !placed_, entry, local_ready);
+  if (*local_ready) {
+    KeepPosition();
+    remote_.reset();
+    placed_ = ahead_ = false;
+    return CC_OK;
+  }
+  placed_ = true;
+  backward_ = false;
+  if (status == CC_END) {
+    position_ = {Position::Kind::kEnd, {}};
+    return CC_END;
+  }
+  if (status != CC_OK) {
+    KeepPosition();
+    return status;
+  }
+  StandOn({reinterpret_cast<const char*>(entry->key), entry->key_size});
+  version_after_ = entry->lsn;
+  return CC_OK;
+}
+
 CcStatus ReplicaCursor::NextVersion(CcEntry* entry) {
   CcStatus status = CC_OK;
+  bool continues = false;  // among the versions of the key it stands on, which another machine's replica has begun
+  if (remote_ != nullptr) [[unlikely]] {
+    bool local_ready;
+    status = NextRemoteVersion(entry, &local_ready);
+    if (!local_ready) return status;
+    continues = true;
+  }
   for (;;) {
     bool moved = false;
     if (view_ != nullptr && ++steps_ >= cursor_tuning.steps_per_clock) {
       steps_ = 0;
       if ((status = RefreshView(&moved)) != CC_OK) return status;
+    }
+    if (continues && view_ == nullptr) {
+      if ((status = Place(false)) != CC_OK) return status;  // for its view
+      moved = true;
+      continues = false;
     }
     if (moved && position_.kind == Position::Kind::kAt) {
       const uint64_t next_older = version_after_ != kNoLsn ? ~version_after_ + 1 : kNewestVersion;
@@ -282,7 +373,12 @@ CcStatus ReplicaCursor::NextVersion(CcEntry* entry) {
       backward_ = false;
     } else if (moved || !placed_ || backward_) {
       if (position_.kind == Position::Kind::kEnd) return CC_END;
-      if ((status = Place(false)) != CC_OK) return status;
+      status = Place(false);
+      if (GoesRemote(status)) [[unlikely]] {
+        BeginRemote();
+        return NextVersion(entry);
+      }
+      if (status != CC_OK) return status;
     }
     if (!ahead_ && (status = Step(MDB_NEXT)) != CC_OK) return status;
     ahead_ = false;
@@ -326,14 +422,14 @@ extern "C" CcStatus cc_cursor_seek(CcCursor* cursor, const void* key, size_t key
   });
 }
 
-extern "C" CcStatus cc_cursor_next(CcCursor* cursor, bool backward, CcEntry* entry) {
+extern "C" CcStatus cc_cursor_next_try(CcCursor* cursor, bool backward, CcEntry* entry) {
   return Guard([&] {
     size_t count;
     return cursor->cursor.Next(backward, entry, 1, &count);
   });
 }
 
-extern "C" CcStatus cc_cursor_next_version(CcCursor* cursor, CcEntry* entry) {
+extern "C" CcStatus cc_cursor_next_version_try(CcCursor* cursor, CcEntry* entry) {
   return Guard([&] { return cursor->cursor.NextVersion(entry); });
 }
 

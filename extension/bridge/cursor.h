@@ -16,10 +16,12 @@
 #include <lmdb.h>
 
 #include <cstring>
+#include <memory>
 #include <string>
 
 #include "bridge/page_ahead.h"
 #include "bridge/position.h"
+#include "bridge/remote_cursor.h"
 #include "bridge/view.h"
 #include "core/bytes.h"
 
@@ -62,9 +64,16 @@ class ReplicaCursor {
   void Rest() {
     KeepPosition();
     ReleaseView();
+    remote_.reset();
+    placed_ = false;
   }
   // Not to be mixed with Next without a Move between.
   CcStatus NextVersion(CcEntry* entry);
+  // What the next reads are for; it holds from the next Move on.
+  void Expect(ScanExpectation expectation) {
+    if (expected_ == nullptr) expected_ = std::make_unique<ScanExpectation>();  // remote_ knows where it is
+    *expected_ = std::move(expectation);
+  }
 
  private:
   std::string_view key() const { return {static_cast<const char*>(key_.mv_data), key_.mv_size}; }
@@ -110,6 +119,12 @@ class ReplicaCursor {
   void KeepPosition();
   void ReleaseView();
 
+  // What the replica of this machine cannot serve. *local_ready: it can now, and nothing was read.
+  CcStatus NextRemote(bool backward, CcEntry* entries, size_t room, size_t* count, bool* local_ready);
+  CcStatus NextRemoteVersion(CcEntry* entry, bool* local_ready);
+  void BeginRemote();
+  bool IsLocalBetter();
+
   const uint64_t prefix_;
   const Lsn lsn_;
   const int database_;
@@ -128,6 +143,8 @@ class ReplicaCursor {
   MDB_val value_ = {};
   std::string seek_key_;
   unsigned steps_ = 0;
+  std::unique_ptr<RemoteCursor> remote_;  // while another machine's replica is read
+  std::unique_ptr<ScanExpectation> expected_;
 };
 
 // For cc_replica_reset.

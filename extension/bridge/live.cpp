@@ -6,6 +6,7 @@
 #include "bridge/cursor.h"
 #include "bridge/error.h"
 #include "bridge/own.h"
+#include "bridge/remote_batch.h"
 #include "bridge/view.h"
 
 namespace concord::bridge {
@@ -34,6 +35,7 @@ extern "C" uint64_t cc_fault_left(void) { return fault_countdown; }
 extern "C" void cc_live(CcLive* live) {
   *live = {.cursors = LiveCursors(), .scans = LiveScans(), .views = 0, .pins = 0, .writes = OwnWrites().bytes()};
   Replica::Get().CountPins(&live->views, &live->pins);
+  RemoteBatch::CountPins(&live->views, &live->pins);
 }
 
 }  // namespace concord::bridge

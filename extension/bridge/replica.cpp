@@ -5,6 +5,8 @@
 #include <cstring>
 
 #include "bridge/cursor.h"
+#include "bridge/remote_reads.h"
+#include "bridge/remote_state.h"
 #include "bridge/view.h"
 #include "core/key.h"
 #include "core/replica_layout.h"
@@ -90,7 +92,11 @@ CcStatus Get(Lsn lsn, std::string_view key, CcView* view, std::string_view* valu
 }  // namespace
 
 extern "C" CcStatus cc_replica_open(const char* path) {
-  return Guard([&] { return Replica::Get().Open(path); });
+  return Guard([&] {
+    if (remote_state.only) return CC_OK;
+    const CcStatus status = Replica::Get().Open(path);
+    return GoesRemote(status) ? CC_OK : status;
+  });
 }
 
 extern "C" CcStatus cc_view_acquire(uint64_t lsn, CcView** view) {
@@ -102,12 +108,16 @@ extern "C" void cc_view_pin(CcView* view) { view->pins++; }
 extern "C" void cc_view_unpin(CcView* view) {
   Release([&] {
     Replica& replica = Replica::Get();
-    if (view->replica == &replica) replica.Unpin(view);
+    if (view->replica == &replica)
+      replica.Unpin(view);
+    else if (view->remote != nullptr)
+      view->remote->Unpin();
   });
 }
 
 extern "C" CcStatus cc_replica_applied(uint64_t* lsn) {
   return Guard([&] {
+    if (remote_state.only) return Fail(CC_UNAVAILABLE, "no storage replica of this machine is read");
     Replica& replica = Replica::Get();
     CcView* view;
     const CcStatus status = replica.AcquireNewest(&view);
@@ -118,12 +128,14 @@ extern "C" CcStatus cc_replica_applied(uint64_t* lsn) {
   });
 }
 
-extern "C" CcStatus cc_replica_counters(uint64_t prefix, uint64_t* rows, uint64_t* bytes) {
+extern "C" CcStatus cc_replica_counters_try(uint64_t prefix, uint64_t* rows, uint64_t* bytes) {
   return Guard([&] {
     *rows = *bytes = 0;
     Replica& replica = Replica::Get();
     CcView* view;
+    if (remote_state.only) return RemoteCounters(prefix, rows, bytes);
     CcStatus status = replica.AcquireNewest(&view);
+    if (GoesRemote(status)) return RemoteCounters(prefix, rows, bytes);
     if (status != CC_OK) return status;
     char key[1 + kPrefixSize] = {kMetaCounter};
     StoreBe64(key + 1, prefix);
@@ -142,16 +154,18 @@ extern "C" CcStatus cc_replica_counters(uint64_t prefix, uint64_t* rows, uint64_
   });
 }
 
-extern "C" CcStatus cc_replica_storages(uint64_t after, CcStorage* storages, size_t capacity, size_t* count) {
+extern "C" CcStatus cc_replica_storages_try(uint64_t after, CcStorage* storages, size_t capacity, size_t* count) {
   return Guard([&] {
     *count = 0;
     if (capacity == 0) return CC_OK;
     Replica& replica = Replica::Get();
     CcView* view;
-    CcStatus status = replica.AcquireNewest(&view);
-    if (status != CC_OK) return status;
     // The system's own keys, storage 0, are nobody's table.
     after = std::max(after, Prefix(Space::kSystem, UINT32_MAX));
+    if (remote_state.only) return RemoteStorages(after, storages, capacity, count);
+    CcStatus status = replica.AcquireNewest(&view);
+    if (GoesRemote(status)) return RemoteStorages(after, storages, capacity, count);
+    if (status != CC_OK) return status;
     std::string from(1, kMetaCounter);
     AppendBe64(&from, after + 1);
     bool malformed = false;
@@ -167,17 +181,25 @@ extern "C" CcStatus cc_replica_storages(uint64_t after, CcStorage* storages, siz
   });
 }
 
-extern "C" CcStatus cc_replica_get(uint64_t lsn, const void* key, size_t key_size, const void** value,
-                                   size_t* value_size, uint64_t* version_lsn, CcView** view) {
+extern "C" CcStatus cc_replica_get_try(uint64_t lsn, const void* key, size_t key_size, const void** value,
+                                       size_t* value_size, uint64_t* version_lsn, CcView** view) {
   return Guard([&] {
     if (key_size < kPrefixSize || key_size > kMaxKey) return Fail(CC_TOO_LARGE, "no such key can be stored");
     Replica& replica = Replica::Get();
     const std::string_view sought{static_cast<const char*>(key), key_size};
     if (replica.absent().Covers(DatabaseOf(KeyPrefix(sought)), sought, lsn)) return CC_END;
     CcView* pinned;
-    CcStatus status = replica.Acquire(lsn, &pinned);
-    if (status != CC_OK) return status;
     std::string_view found;
+    CcStatus status = remote_state.only ? CC_UNAVAILABLE : replica.Acquire(lsn, &pinned);
+    if (GoesRemote(status)) [[unlikely]] {
+      bool local_ready;
+      status = RemoteGet(lsn, sought, &found, version_lsn, view, &local_ready);
+      *value = found.data();
+      *value_size = found.size();
+      if (status != CC_OK || !local_ready) return status;
+      status = replica.Acquire(lsn, &pinned);
+    }
+    if (status != CC_OK) return status;
     status = Get(lsn, sought, pinned, &found, version_lsn);
     if (status != CC_OK) {
       replica.Unpin(pinned);
@@ -194,6 +216,7 @@ extern "C" void cc_replica_reset(void) {
   Release([] {
     CloseAllScans();
     CloseAllCursors();
+    RemoteReset();
     Replica::Get().Reset();
   });
 }

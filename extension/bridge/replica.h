@@ -1,5 +1,6 @@
 /*
- * The local storage replica as a backend sees it: LMDB's memory map, read-only, without RPC or copy.
+ * The local storage replica as a backend sees it: LMDB's memory map, read-only, without RPC or copy. What it cannot serve, replicas on
+ * other machines can (remote.h); the functions are the same.
  *
  * This header is the wall between C and C++ (docs/architecture.md, "The wall"): C callers are Postgres code and may longjmp;
  * the C++ behind it never calls Postgres, never throws across, never longjmps. Errors come back as CcStatus; the text of
@@ -35,25 +36,55 @@ typedef enum CcStatus
 	CC_CORRUPT,			/* bytes that we cannot have written: XX001 */
 	CC_NO_MEMORY,
 	CC_TOO_LARGE,
-	CC_IO_ERROR
+	CC_IO_ERROR,
+	CC_INTERRUPTED		/* of the ..._try functions only: serve interrupts, and call again */
 } CcStatus;
+
+/*
+ * What may have to wait for a replica on another machine has a name with _try and is called in a loop, which serves interrupts outside
+ * of the bridge: that may raise.
+ */
+extern void (*cc_serve_interrupts) (void);
+
+static inline bool
+cc_served(CcStatus status)
+{
+	if (status != CC_INTERRUPTED || !cc_serve_interrupts)
+		return false;
+	cc_serve_interrupts();
+	return true;
+}
 
 /* Text of the last error in this backend; never NULL. */
 const char *cc_error(void);
 
 typedef struct CcView CcView;
 
-/* Opens the map at `path` (a directory) if it is not open. Cheap when it is. */
+/*
+ * Opens the map at `path` (a directory) if it is not open. Cheap when it is. CC_OK without a map too, where other machines' replicas
+ * can be read (remote.h). An empty path: there is no replica on this machine.
+ */
 CcStatus	cc_replica_open(const char *path);
 /* A view that has applied `lsn`, pinned once. CC_NOT_APPLIED if the replica is not there yet. */
 CcStatus	cc_view_acquire(uint64_t lsn, CcView **view);
 void		cc_view_pin(CcView *view);
 void		cc_view_unpin(CcView *view);
-/* The applied LSN now (renews a view if none is fresh). CC_UNAVAILABLE without a replica. */
+/* The applied LSN of the map now (renews a view if none is fresh). CC_UNAVAILABLE without a replica on this machine, or if it is not to be read. */
 CcStatus	cc_replica_applied(uint64_t *lsn);
 
 /* Live rows or entries and their bytes (keys and values) of a storage, as of about now. */
-CcStatus	cc_replica_counters(uint64_t prefix, uint64_t *rows, uint64_t *bytes);
+CcStatus	cc_replica_counters_try(uint64_t prefix, uint64_t *rows, uint64_t *bytes);
+
+static inline CcStatus
+cc_replica_counters(uint64_t prefix, uint64_t *rows, uint64_t *bytes)
+{
+	CcStatus	status;
+
+	do
+		status = cc_replica_counters_try(prefix, rows, bytes);
+	while (cc_served(status));
+	return status;
+}
 
 /* A storage that holds something: live rows or entries, or versions of them that are not pruned yet. */
 typedef struct CcStorage
@@ -67,14 +98,37 @@ typedef struct CcStorage
  * Up to `capacity` storages in the order of their prefixes, from the first one above `after` on; fewer than `capacity` at
  * the end. Those being dropped are not among them.
  */
-CcStatus	cc_replica_storages(uint64_t after, CcStorage *storages, size_t capacity, size_t *count);
+CcStatus	cc_replica_storages_try(uint64_t after, CcStorage *storages, size_t capacity, size_t *count);
+
+static inline CcStatus
+cc_replica_storages(uint64_t after, CcStorage *storages, size_t capacity, size_t *count)
+{
+	CcStatus	status;
+
+	do
+		status = cc_replica_storages_try(after, storages, capacity, count);
+	while (cc_served(status));
+	return status;
+}
 
 /*
  * Visible value of one unversioned key (prefix and body) as of `lsn`; the value points into the map and is good while
  * the view that comes with it, pinned for the caller, is. CC_END if there is none.
  */
-CcStatus	cc_replica_get(uint64_t lsn, const void *key, size_t key_size, const void **value, size_t *value_size,
-						   uint64_t *version_lsn, CcView **view);
+CcStatus	cc_replica_get_try(uint64_t lsn, const void *key, size_t key_size, const void **value, size_t *value_size,
+							   uint64_t *version_lsn, CcView **view);
+
+static inline CcStatus
+cc_replica_get(uint64_t lsn, const void *key, size_t key_size, const void **value, size_t *value_size,
+			   uint64_t *version_lsn, CcView **view)
+{
+	CcStatus	status;
+
+	do
+		status = cc_replica_get_try(lsn, key, key_size, value, value_size, version_lsn, view);
+	while (cc_served(status));
+	return status;
+}
 
 /*
  * A cursor over the keys of one storage, visible as of `lsn`, in either direction. It holds a pinned view while it is
@@ -101,12 +155,35 @@ CcStatus	cc_cursor_seek(CcCursor *cursor, const void *key, size_t key_size, bool
 /* The next visible entry in the direction of the last seek. May change direction: then it continues from the last
  * entry returned, exclusive. CC_END at the end, which may be asked again; the cursor then stands beyond the outermost
  * entry, and the other direction begins with that one, as a heap scan does. */
-CcStatus	cc_cursor_next(CcCursor *cursor, bool backward, CcEntry *entry);
+CcStatus	cc_cursor_next_try(CcCursor *cursor, bool backward, CcEntry *entry);
+
+static inline CcStatus
+cc_cursor_next(CcCursor *cursor, bool backward, CcEntry *entry)
+{
+	CcStatus	status;
+
+	do
+		status = cc_cursor_next_try(cursor, backward, entry);
+	while (cc_served(status));
+	return status;
+}
+
 void		cc_cursor_close(CcCursor *cursor);
 
 /* Every version of the storage's keys up to the cursor's LSN and not below the horizon, tombstones (value_size 0) too,
  * newest first within a key. Forward only; not mixed with cc_cursor_next without a seek between. */
-CcStatus	cc_cursor_next_version(CcCursor *cursor, CcEntry *entry);
+CcStatus	cc_cursor_next_version_try(CcCursor *cursor, CcEntry *entry);
+
+static inline CcStatus
+cc_cursor_next_version(CcCursor *cursor, CcEntry *entry)
+{
+	CcStatus	status;
+
+	do
+		status = cc_cursor_next_version_try(cursor, entry);
+	while (cc_served(status));
+	return status;
+}
 
 /* Closes all views and cursors (end of transaction after an error). */
 void		cc_replica_reset(void);

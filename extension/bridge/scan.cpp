@@ -50,6 +50,7 @@ class Scan : public CcScan, public Registered<Scan> {
   void Rest();
   void NoteBetween(std::string low, std::string high);
   void NotePassed();
+  void Expect(ScanExpectation expectation) { cursor_.Expect(std::move(expectation)); }
   uint64_t prefix() const { return prefix_; }
 
  private:
@@ -342,12 +343,24 @@ extern "C" CcStatus cc_scan_note(CcScan* scan, const void* low, size_t low_size,
   });
 }
 
-extern "C" CcStatus cc_scan_next(CcScan* scan, bool backward, CcVisible* visible) {
+extern "C" CcStatus cc_scan_next_try(CcScan* scan, bool backward, CcVisible* visible) {
   return Guard([&] { return static_cast<Scan*>(scan)->Next(backward, visible); });
 }
 
-extern "C" CcStatus cc_scan_peek(CcScan* scan, bool backward, CcVisible* visible) {
+extern "C" CcStatus cc_scan_peek_try(CcScan* scan, bool backward, CcVisible* visible) {
   return Guard([&] { return static_cast<Scan*>(scan)->Peek(backward, visible); });
+}
+
+extern "C" CcStatus cc_scan_expect(CcScan* scan, const void* low, size_t low_size, const void* high, size_t high_size,
+                                   uint64_t rows_of) {
+  return Guard([&] {
+    auto* const self = static_cast<Scan*>(scan);
+    const auto bound = [&](const void* body, size_t size) {
+      return body == nullptr ? std::string() : FullKey(self->prefix(), {static_cast<const char*>(body), size});
+    };
+    self->Expect({bound(low, low_size), bound(high, high_size), rows_of});
+    return CC_OK;
+  });
 }
 
 extern "C" CcStatus cc_scan_rest(CcScan* scan) {
@@ -359,8 +372,8 @@ extern "C" CcStatus cc_scan_rest(CcScan* scan) {
 
 extern "C" void cc_scan_close(CcScan* scan) { delete static_cast<Scan*>(scan); }
 
-extern "C" CcStatus cc_visible_get(uint64_t prefix, const void* body, size_t body_size, uint64_t lsn, uint32_t curcid,
-                                   CcVisible* visible) {
+extern "C" CcStatus cc_visible_get_try(uint64_t prefix, const void* body, size_t body_size, uint64_t lsn,
+                                       uint32_t curcid, CcVisible* visible) {
   return Guard([&] {
     const WriteSet& writes = OwnWrites();
     visible->is_own = false;
@@ -385,7 +398,7 @@ extern "C" CcStatus cc_visible_get(uint64_t prefix, const void* body, size_t bod
     const void* value;
     CcEntry& entry = visible->entry;
     const CcStatus status =
-        cc_replica_get(lsn, key, kPrefixSize + body_size, &value, &entry.value_size, &entry.lsn, &entry.view);
+        cc_replica_get_try(lsn, key, kPrefixSize + body_size, &value, &entry.value_size, &entry.lsn, &entry.view);
     if (status != CC_OK) return status;
     entry.key = static_cast<const uint8_t*>(body);
     entry.key_size = body_size;

@@ -324,6 +324,17 @@ void Replica::Reset() {
   PublishViews();
 }
 
+bool Replica::HasApplied(Lsn lsn) {
+  if (!active_.empty() && active_.back()->applied >= lsn) return true;
+  if (env_ == nullptr && NowMs() - tried_open_ms_ < kReplacedCheckMs) return false;
+  tried_open_ms_ = NowMs();
+  CcView* view;
+  if (AcquireNewest(&view) != CC_OK) return false;
+  const bool applied = view->applied >= lsn;
+  Unpin(view);
+  return applied;
+}
+
 bool Replica::HasNewer(const CcView& view) const {
   MDB_envinfo info;
   return mdb_env_info(env_, &info) == 0 && info.me_last_txnid != view.txn_id;

@@ -28,6 +28,7 @@
 #include "core/lsn.h"
 
 namespace concord::bridge {
+class RemoteBatch;
 class Replica;
 inline constexpr int kVersionedDatabases = 2;  // rows, entries
 
@@ -42,6 +43,7 @@ struct PointCursor {
 
 struct CcView {
   concord::bridge::Replica* replica;
+  concord::bridge::RemoteBatch* remote = nullptr;  // not a view of the map, but of an answer (remote_batch.h)
   MDB_txn* txn = nullptr;
   size_t txn_id = 0;
   concord::Lsn applied = concord::kNoLsn;
@@ -78,6 +80,8 @@ class Replica {
   // Reset, and the environment closed; the next read opens it again.
   void Close();
 
+  // True if there is a replica on this machine that has applied `lsn`. Looks at the file now and then only.
+  bool HasApplied(Lsn lsn);
   // True if LMDB has committed anything since the view began.
   bool HasNewer(const CcView& view) const;
   // Where to tell since when (NowMs) a view has been pinned, 0 if none is.
@@ -132,6 +136,7 @@ class Replica {
   bool stale_ = false;       // replaced on disk, or its reader slots are lost
   bool slots_lost_ = false;  // transactions must not be ended: their slots may be somebody else's
   int64_t checked_replaced_ms_ = 0;
+  int64_t tried_open_ms_ = 0;
   MDB_dbi databases_[kVersionedDatabases] = {};
   MDB_dbi meta_ = 0;
   std::vector<std::unique_ptr<CcView>> views_;

@@ -137,7 +137,24 @@ typedef struct CcVisible
 
 CcStatus	cc_scan_open(uint64_t prefix, uint64_t lsn, uint32_t curcid, CcScan **scan);
 CcStatus	cc_scan_seek(CcScan *scan, const void *key, size_t key_size, bool backward, bool prefix_match);
-CcStatus	cc_scan_next(CcScan *scan, bool backward, CcVisible *visible);
+CcStatus	cc_scan_next_try(CcScan *scan, bool backward, CcVisible *visible);
+
+static inline CcStatus
+cc_scan_next(CcScan *scan, bool backward, CcVisible *visible)
+{
+	CcStatus	status;
+
+	do
+		status = cc_scan_next_try(scan, backward, visible);
+	while (cc_served(status));
+	return status;
+}
+
+/*
+ * Where reads are remote: nothing is wanted below `low` or from `high` on (NULL: no bound), and of the entries' rows, whose prefix is
+ * `rows_of`, all will be wanted (0: none). A hint about what to read ahead, until the next one; it changes no result.
+ */
+CcStatus	cc_scan_expect(CcScan *scan, const void *low, size_t low_size, const void *high, size_t high_size, uint64_t rows_of);
 
 /*
  * The next entry if it has been read ahead and there is nothing to merge it with; NULL says to call cc_scan_next. It is good
@@ -160,7 +177,18 @@ cc_scan_ahead(const CcScan *scan, bool backward)
 	return scan->next;
 }
 /* What cc_scan_next would return; the scan stays where it is. What it has returned is good no longer, as after cc_scan_next. */
-CcStatus	cc_scan_peek(CcScan *scan, bool backward, CcVisible *visible);
+CcStatus	cc_scan_peek_try(CcScan *scan, bool backward, CcVisible *visible);
+
+static inline CcStatus
+cc_scan_peek(CcScan *scan, bool backward, CcVisible *visible)
+{
+	CcStatus	status;
+
+	do
+		status = cc_scan_peek_try(scan, backward, visible);
+	while (cc_served(status));
+	return status;
+}
 
 /*
  * Gives up the view that the scan holds, and what is read ahead. The scan goes on from where it stands, in a fresh view; entries
@@ -169,8 +197,19 @@ CcStatus	cc_scan_peek(CcScan *scan, bool backward, CcVisible *visible);
 CcStatus	cc_scan_rest(CcScan *scan);
 void		cc_scan_close(CcScan *scan);
 /* One key; a mapped value comes with entry.view pinned for the caller. CC_END if nothing is visible. */
-CcStatus	cc_visible_get(uint64_t prefix, const void *body, size_t body_size, uint64_t lsn, uint32_t curcid,
-						   CcVisible *visible);
+CcStatus	cc_visible_get_try(uint64_t prefix, const void *body, size_t body_size, uint64_t lsn, uint32_t curcid,
+							   CcVisible *visible);
+
+static inline CcStatus
+cc_visible_get(uint64_t prefix, const void *body, size_t body_size, uint64_t lsn, uint32_t curcid, CcVisible *visible)
+{
+	CcStatus	status;
+
+	do
+		status = cc_visible_get_try(prefix, body, body_size, lsn, curcid, visible);
+	while (cc_served(status));
+	return status;
+}
 
 #ifdef __cplusplus
 }

@@ -1,0 +1,59 @@
+/*
+ * Reads from storage replicas on other machines.
+ *
+ * The functions of replica.h and write_set.h read the replica on this machine if there is one that has applied the read LSN, and
+ * ask the gateway otherwise: it knows all replicas, and which of them answers fastest. Requests and answers go through a
+ * unix socket of the gateway's (core/read_wire.h), so that a backend may die, or give up, at any moment, and the gateway may
+ * be started again: requests are sent again then. Rows that have come are good as long as their view is pinned, as
+ * those of the map are.
+ *
+ * What waits for an answer waits in the bridge; it returns CC_INTERRUPTED when the process has interrupts to serve, or every second.
+ * Same wall rules as replica.h.
+ */
+#ifndef CONCORD_BRIDGE_REMOTE_H
+#define CONCORD_BRIDGE_REMOTE_H
+
+#include "bridge/replica.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct CcRemoteOptions
+{
+	const char *socket;			/* the gateway's; a path, which may be relative */
+	const volatile int *interrupted;	/* not 0: there are interrupts to serve; NULL: never */
+	const int  *timeout_ms;		/* for an answer */
+	void		(*waiting) (bool begins);	/* may be NULL; must not raise */
+} CcRemoteOptions;
+
+void		cc_remote_setup(const CcRemoteOptions *options);
+/* `enabled`: there are replicas that the gateway can ask. `only`: they alone are to be read. Cheap. */
+void		cc_remote_set(bool enabled, bool only);
+
+/*
+ * Rows that will be wanted soon, in this order: where they do not lie on this machine, those that are not at hand are fetched in one
+ * request. `ready`: how many of the first are at hand now; to be called again when they have been used.
+ */
+CcStatus	cc_rows_ahead_try(uint64_t prefix, uint64_t lsn, const uint64_t *rowids, size_t count, size_t *ready);
+
+/* Counters are to be no older than this LSN. */
+void		cc_remote_note(uint64_t lsn);
+/* From now on, or no longer, counters are for estimates: what was learned lately will do. */
+void		cc_remote_estimate(bool begins);
+
+static inline CcStatus
+cc_rows_ahead(uint64_t prefix, uint64_t lsn, const uint64_t *rowids, size_t count, size_t *ready)
+{
+	CcStatus	status;
+
+	do
+		status = cc_rows_ahead_try(prefix, lsn, rowids, count, ready);
+	while (cc_served(status));
+	return status;
+}
+
+#ifdef __cplusplus
+}
+#endif
+#endif
