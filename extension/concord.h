@@ -32,7 +32,8 @@ extern int	concord_spin_us;
 extern bool concord_embedded;			/* launcher starts concordd */
 extern char *concord_directory;			/* sidecar's directory; default: <data directory>/concord */
 extern char *concord_address;			/* adjudicator's and storage's address; default: unix socket in the directory */
-extern char *concord_storage_address;	/* storage's, if it is another one */
+extern char *concord_storage_address;	/* those of the storage replicas, comma-separated, if they are others */
+extern bool concord_local_reads;		/* a replica on this machine is read through its map */
 extern const char *concord_tls_path(char *buffer, const char *path);
 extern char *concord_tls_ca;		/* all three, or none: no TLS */
 extern char *concord_tls_cert;
@@ -72,6 +73,11 @@ typedef enum ConcordTroubleKind
 } ConcordTroubleKind;
 #define CONCORD_TROUBLE_SIZE 1024
 ConcordTroubleKind concord_trouble(char *text);
+/* Opens the map on this machine if there is one; CC_OK without it too if other machines' replicas can be read (xact/remote.c). */
+CcStatus	concord_open_replica(void);
+extern bool concord_remote_enabled;		/* reads may go to other machines' replicas: it pays to know what will be wanted */
+/* True if what is read at the LSN comes from another machine, as far as is known. */
+bool		concord_reads_remotely(uint64 lsn);
 uint64		concord_page_committed(void);		/* from the LSN page; 0 if no leader vouches for it */
 
 /* ---- errors (errors.c) ---- */
@@ -82,6 +88,8 @@ void		concord_raise_conflict(Relation rel, const char *detail) pg_attribute_nore
 /* 40001 could not serialize access: what this transaction has read of a table, or of its index, has changed. InvalidOid: not known. */
 void		concord_raise_read_conflict(Oid relid, Oid indexid) pg_attribute_noreturn();
 void		concord_raise_unavailable(const char *what) pg_attribute_noreturn();
+/* The same about the storage replicas: none can be read. */
+void		concord_raise_no_replica(const char *what) pg_attribute_noreturn();
 /* Raises if the sidecar is known to be of no use until somebody does something about it: waiting is in vain. */
 void		concord_check_trouble(void);
 
@@ -112,6 +120,7 @@ uint64		concord_committed_lsn(void);
 /* True if the transaction has read a Concord table. */
 bool		concord_snapshot_has_read(void);
 void		concord_snapshot_at_xact_end(void);
+void		concord_snapshot_forget_applied(void);	/* after a change of concord.local_reads */
 /* The transaction has imported a snapshot whose exporter reads at `lsn`; 0: not known, so Concord tables are refused. */
 void		concord_snapshot_import(uint64 lsn);
 void		concord_import_init(void);			/* installs the hook; xact/import.c */

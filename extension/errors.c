@@ -75,6 +75,42 @@ concord_raise_unavailable(const char *what)
 	pg_unreachable();
 }
 
+/* What is wrong with each of the replicas, in lines; empty if nothing is known to be. */
+static char *
+replica_troubles(void)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < cc_channel_replicas(concord_channel); i++)
+	{
+		CcReplicaInfo info;
+
+		cc_channel_replica(concord_channel, i, &info);
+		if (info.trouble[0] != '\0')
+			appendStringInfo(&text, "%sThe storage replica at \"%s\": %s.", text.len > 0 ? "\n" : "", info.address, info.trouble);
+	}
+	return text.data;
+}
+
+void
+concord_raise_no_replica(const char *what)
+{
+	char	   *troubles;
+
+	if (concord_storage_address[0] == '\0')
+		concord_raise_unavailable(what);
+	concord_check_trouble();
+	troubles = replica_troubles();
+	ereport(ERROR,
+			(errcode(ERRCODE_CONNECTION_FAILURE),
+			 errmsg("Concord's sidecar is not available: %s", what),
+			 troubles[0] != '\0' ? errdetail_internal("%s", troubles) : 0,
+			 errhint("Check that the storage replicas run and are reached at \"%s\"; concord.replicas shows what is known of each.",
+					 concord_storage_address)));
+	pg_unreachable();
+}
+
 void
 concord_check(CcStatus status)
 {
@@ -86,7 +122,7 @@ concord_check(CcStatus status)
 			concord_raise_unavailable("the storage replica has not applied the read LSN yet");
 			break;
 		case CC_UNAVAILABLE:
-			concord_raise_unavailable(cc_error());
+			concord_raise_no_replica(cc_error());
 			break;
 		case CC_TOO_OLD:
 			ereport(ERROR,
@@ -124,6 +160,7 @@ concord_check(CcStatus status)
 					 errmsg("could not read the storage replica: %s", cc_error())));
 			break;
 		case CC_END:
+		case CC_INTERRUPTED:
 			break;
 	}
 	elog(ERROR, "unexpected status %d of the storage replica: %s", (int) status, cc_error());

@@ -51,7 +51,7 @@ storage_bytes(Relation rel)
 	prefix = concord_is_table(rel) ? concord_row_prefix(storage_id) : concord_entry_prefix(storage_id);
 	if (IsParallelWorker())
 	{
-		concord_check(cc_replica_open(concord_replica_path()));
+		concord_check(concord_open_replica());
 		concord_share_take();
 	}
 	else

@@ -26,6 +26,7 @@ char	   *concord_storage_address = "";
 char	   *concord_tls_ca = "";
 char	   *concord_tls_cert = "";
 char	   *concord_tls_key = "";
+bool		concord_local_reads = true;
 char	   *concord_daemon_path = "";
 int			concord_retention_ms = 1000;
 int			concord_checkpoint_ms = 1000;
@@ -46,6 +47,12 @@ check_log_level(char **newval, void **extra, GucSource source)
 			return true;
 	GUC_check_errhint("Available values: trace, debug, info, warning, error.");
 	return false;
+}
+
+static void
+assign_local_reads(bool newval, void *extra)
+{
+	concord_snapshot_forget_applied();
 }
 
 /* `path` in `buffer`, made absolute; a relative one is relative to the data directory. */
@@ -148,7 +155,23 @@ check_tls(void)
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("concord.tls_ca, concord.tls_cert and concord.tls_key go together"),
 				 errhint("Set all three, or none.")));
-	check_encrypted("concord.storage_address", concord_storage_address, strlen(concord_storage_address));
+}
+
+/* Of each in a comma-separated list; returns how many there are. */
+static int
+check_list(const char *setting, const char *addresses)
+{
+	for (int count = 1;; count++)
+	{
+		size_t		length = strcspn(addresses, ",");
+
+		check_socket_path(addresses, length);
+		check_encrypted(setting, addresses, length);
+		if (addresses[length] == '\0')
+			return count;
+		addresses += length + 1;
+		addresses += strspn(addresses, " ");
+	}
 }
 
 static void
@@ -165,18 +188,17 @@ check_addresses(void)
 		ereport(FATAL,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("concord.address names several adjudicators, but concord.storage_address is not set"),
-				 errhint("Set it to the address of the storage replica that serves concord.directory.")));
-	for (;;)
-	{
-		size_t		length = strcspn(address, ",");
-
-		check_socket_path(address, length);
-		check_encrypted("concord.address", address, length);
-		if (address[length] == '\0')
-			return;
-		address += length + 1;
-		address += strspn(address, " ");
-	}
+				 errhint("Set it to the addresses of the storage replicas.")));
+	if (concord_embedded && strchr(concord_storage_address, ',') != NULL)
+		ereport(FATAL,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("concord.storage_address names several replicas, but concord.embedded is on"),
+				 errhint("A sidecar that the server starts has one address. Turn concord.embedded off to use a cluster.")));
+	(void) check_list("concord.address", address);
+	if (check_list("concord.storage_address", concord_storage_address) > CC_REPLICAS_MAX)
+		ereport(FATAL,
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("concord.storage_address names more than %d replicas", CC_REPLICAS_MAX)));
 }
 
 static void
@@ -256,8 +278,9 @@ define_sidecar(void)
 							   "Default: the socket \"concordd.sock\" in concord.directory.",
 							   &concord_address, "", PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("concord.storage_address",
-							   "Sets the address of the storage replica, if it is a process of its own.",
-							   "Default: concord.address. Its directory is concord.directory.",
+							   "Sets the addresses of the storage replicas, if they are processes of their own.",
+							   "Comma-separated. One that is on this machine is read through its files. Default: concord.address, and "
+							   "its directory is concord.directory.",
 							   &concord_storage_address, "", PGC_POSTMASTER, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("concord.tls_ca",
 							   "Sets the file with the certificates by which those of Concord's other parts are checked.",
@@ -271,6 +294,10 @@ define_sidecar(void)
 							   "Sets the file with the key of concord.tls_cert.",
 							   "PEM. Nobody else may read it, as with ssl_key_file.",
 							   &concord_tls_key, "", PGC_POSTMASTER, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+	DefineCustomBoolVariable("concord.local_reads",
+							 "Reads a storage replica of this machine through its files.",
+							 "Without it all reads go through the gateway, as if every replica were on another machine.",
+							 &concord_local_reads, true, PGC_USERSET, 0, NULL, assign_local_reads, NULL);
 	DefineCustomStringVariable("concord.daemon_path",
 							   "Sets the path of the concordd binary.",
 							   "Default: beside the extension's library. A change counts when the sidecar is started next.",

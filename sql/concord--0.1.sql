@@ -196,6 +196,20 @@ CREATE FUNCTION concord.stat_replicas(
 CREATE VIEW concord.stat_replicas AS SELECT * FROM concord.stat_replicas();
 COMMENT ON VIEW concord.stat_replicas IS 'each storage replica: how far it is, how large, who reads, and its lease on the journal';
 
+CREATE FUNCTION concord.replicas(
+    OUT address text, OUT name text, OUT is_local boolean, OUT state text, OUT applied_lsn pg_lsn, OUT horizon_lsn pg_lsn,
+    OUT latency_us bigint, OUT heard_ms_ago bigint, OUT trouble text)
+  RETURNS SETOF record
+  AS 'MODULE_PATHNAME', 'concord_replicas' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+CREATE VIEW concord.replicas AS SELECT * FROM concord.replicas();
+COMMENT ON VIEW concord.replicas IS 'each storage replica as this server''s gateway knows it, which routes reads by that';
+
+CREATE FUNCTION concord.stat_reads(OUT reads bigint, OUT bytes bigint, OUT hedged bigint, OUT moved bigint)
+  RETURNS record
+  AS 'MODULE_PATHNAME', 'concord_stat_reads' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
+CREATE VIEW concord.stat_reads AS SELECT * FROM concord.stat_reads();
+COMMENT ON VIEW concord.stat_reads IS 'reads of this server that went through the gateway to a storage replica';
+
 CREATE FUNCTION concord.stat_waits(OUT pid integer, OUT wait text, OUT since timestamptz, OUT blocked_by integer)
   RETURNS SETOF record
   AS 'MODULE_PATHNAME', 'concord_stat_waits' LANGUAGE C VOLATILE STRICT PARALLEL RESTRICTED;
@@ -205,4 +219,4 @@ CREATE VIEW concord.stat_activity AS
 COMMENT ON VIEW concord.stat_activity IS 'processes that wait for Concord now, and for what';
 
 GRANT SELECT ON concord.stat_commits, concord.stat_commit_waits, concord.stat_conflicts, concord.stat_storage,
-  concord.stat_replicas, concord.stat_activity TO PUBLIC;
+  concord.stat_replicas, concord.replicas, concord.stat_reads, concord.stat_activity TO PUBLIC;

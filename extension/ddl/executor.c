@@ -187,7 +187,10 @@ stop_prefetch(PlanState *state, void *context)
 	if (state == NULL)
 		return false;
 	if (IsA(state, BitmapHeapScanState) && concord_is_table(((BitmapHeapScanState *) state)->ss.ss_currentRelation))
+	{
 		((BitmapHeapScanState *) state)->prefetch_maximum = 0;
+		concord_ahead_of_bitmap((BitmapHeapScanState *) state);
+	}
 	return planstate_tree_walker(state, stop_prefetch, context);
 }
 

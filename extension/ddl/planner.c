@@ -10,6 +10,7 @@
 
 #include "access/genam.h"
 #include "access/xact.h"
+#include "bridge/remote.h"
 #include "catalog/pg_am.h"
 #include "ddl/ddl.h"
 #include "indexam/indexam.h"
@@ -84,11 +85,32 @@ concord_get_relation_info(PlannerInfo *root, Oid relid, bool inhparent, RelOptIn
 }
 
 static PlannedStmt *
-plan(Query *query, const char *query_string, int cursor_options, ParamListInfo params)
+plan_by_hook(Query *query, const char *query_string, int cursor_options, ParamListInfo params)
 {
 	if (previous_planner)
 		return previous_planner(query, query_string, cursor_options, params);
 	return standard_planner(query, query_string, cursor_options, params);
+}
+
+/* Sizes of tables of another machine's replica need not be asked for anew with each query. */
+static PlannedStmt *
+plan(Query *query, const char *query_string, int cursor_options, ParamListInfo params)
+{
+	PlannedStmt *result;
+
+	if (!concord_remote_enabled)
+		return plan_by_hook(query, query_string, cursor_options, params);
+	cc_remote_estimate(true);
+	PG_TRY();
+	{
+		result = plan_by_hook(query, query_string, cursor_options, params);
+	}
+	PG_FINALLY();
+	{
+		cc_remote_estimate(false);
+	}
+	PG_END_TRY();
+	return result;
 }
 
 static PlannedStmt *

@@ -23,7 +23,7 @@ concord_index_estimate(Relation index, BlockNumber *pages, double *tuples)
 				own_bytes;
 	uint64		prefix = concord_entry_prefix(concord_storage_id(index));
 
-	concord_check(cc_replica_open(concord_replica_path()));
+	concord_check(concord_open_replica());
 	if (cc_replica_counters(prefix, &entries, &bytes) != CC_OK)
 		entries = bytes = 0;
 	cc_ws_added(prefix, &own_entries, &own_bytes);

@@ -294,12 +294,30 @@ next_in_range(IndexScanDesc scan, ConcordIndexScan self, bool backward, uint64 *
 	}
 }
 
+/*
+ * Where another machine's replica is read: no more of the index than the range is wanted, and all of its rows if the scan leads to
+ * rows. They come with the entries.
+ */
+static void
+expect_range(IndexScanDesc scan, ConcordIndexScan self)
+{
+	ConcordScanKeys *keys = self->keys;
+	uint64		rows_of = 0;
+
+	if (scan->heapRelation != NULL && scan->xs_heapfetch != NULL && !scan->xs_want_itup)
+		rows_of = concord_rel_prefix(scan->heapRelation);
+	concord_check(cc_scan_expect(self->cursor, keys->low.bytes, keys->low.key.size, keys->has_high ? keys->high.bytes : NULL,
+								 keys->high.key.size, rows_of));
+}
+
 /* Goes to the range of the current elements. False if nothing can lie in it. */
 static bool
-enter_range(ConcordIndexScan self, bool backward)
+enter_range(IndexScanDesc scan, ConcordIndexScan self, bool backward)
 {
 	if (!concord_scan_keys_range(self->keys))
 		return false;
+	if (unlikely(concord_remote_enabled) && concord_reads_remotely(self->point.lsn))
+		expect_range(scan, self);
 	concord_scan_keys_seek(self->keys, self->cursor, backward);
 	if (unlikely(self->noted))
 		concord_scan_keys_note(self->keys, self->cursor);
@@ -312,6 +330,8 @@ enter_piece(IndexScanDesc scan, ConcordIndexScan self, ScanDirection direction)
 {
 	if (!concord_parallel_take(scan, self->keys, self->cursor, &self->range, direction))
 		return false;
+	if (unlikely(concord_remote_enabled) && concord_reads_remotely(self->point.lsn))
+		expect_range(scan, self);
 	concord_scan_keys_seek(self->keys, self->cursor, ScanDirectionIsBackward(direction));
 	return true;
 }
@@ -343,7 +363,7 @@ next_entry(IndexScanDesc scan, ScanDirection direction, uint64 *rowid)
 	{
 		concord_scan_keys_rewind(self->keys, direction);
 		self->range = 0;
-		in_range = scan->parallel_scan != NULL ? enter_piece(scan, self, direction) : enter_range(self, backward);
+		in_range = scan->parallel_scan != NULL ? enter_piece(scan, self, direction) : enter_range(scan, self, backward);
 	}
 	self->positioned = true;
 
@@ -359,7 +379,7 @@ next_entry(IndexScanDesc scan, ScanDirection direction, uint64 *rowid)
 			in_range = true;
 		}
 		else if (concord_scan_keys_advance(self->keys, direction))
-			in_range = enter_range(self, backward);
+			in_range = enter_range(scan, self, backward);
 		else
 			break;
 	}

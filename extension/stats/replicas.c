@@ -76,7 +76,7 @@ fill_local(Row *row, const char *text)
 {
 	uint64		applied;
 
-	if (cc_replica_open(concord_replica_path()) == CC_OK && cc_replica_applied(&applied) == CC_OK)
+	if (concord_open_replica() == CC_OK && cc_replica_applied(&applied) == CC_OK)
 		set(row, APPLIED, LSNGetDatum(applied));
 	/* As data_directory, paths are not for everybody. */
 	if (has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_SETTINGS))

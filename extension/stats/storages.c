@@ -104,7 +104,7 @@ concord_stat_storage(PG_FUNCTION_ARGS)
 	known = find_known();
 
 	/* Without a sidecar relations are still shown, without counters. */
-	has_replica = cc_replica_open(concord_replica_path()) == CC_OK;
+	has_replica = concord_open_replica() == CC_OK;
 	while (has_replica && count == STORAGES_AT_ONCE)
 	{
 		CHECK_FOR_INTERRUPTS();

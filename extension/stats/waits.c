@@ -55,6 +55,8 @@ wait_name(ConcordWait wait)
 			return "status";
 		case CONCORD_WAIT_SWEEP:
 			return "sweeper";
+		case CONCORD_WAIT_REMOTE_READ:
+			return "remote read";
 	}
 	return NULL;
 }

@@ -24,11 +24,13 @@ concord_scan_bitmap_next_block(TableScanDesc sscan, TBMIterateResult *tbmres)
 	scan->lossy = tbmres->ntuples < 0;
 	if (scan->lossy)
 	{
+		concord_ahead_fetch_block(scan);	/* it counts, though its rows are scanned */
 		concord_scan_set_range(scan, first, first + CONCORD_TIDS_PER_BLOCK - 1);
 		return true;
 	}
 	for (int i = 0; i < tbmres->ntuples; i++)
 		scan->rowids[scan->rowid_count++] = first + tbmres->offsets[i] - 1;
+	concord_ahead_fetch_block(scan);
 	return scan->rowid_count > 0;
 }
 
@@ -49,6 +51,8 @@ concord_scan_bitmap_next_tuple(TableScanDesc sscan, TBMIterateResult *tbmres, Tu
 	while (scan->rowid_next < scan->rowid_count)
 	{
 		CHECK_FOR_INTERRUPTS();
+		if (unlikely(scan->rowid_next >= scan->rowid_ready))
+			concord_ahead_fetch_rest(scan);
 		if (concord_scan_get(scan, scan->rowids[scan->rowid_next++], slot))
 		{
 			pgstat_count_heap_fetch(sscan->rs_rd);
@@ -82,7 +86,23 @@ concord_scan_sample_next_block(TableScanDesc sscan, SampleScanState *state)
 			scan->block = InvalidBlockNumber;
 	}
 	scan->block_valid = BlockNumberIsValid(scan->block);
+	scan->rowid_count = 0;
 	return scan->block_valid;
+}
+
+/* A method says one row after another which it takes; where rows come from another machine, the block's are fetched together. */
+static void
+fetch_sample_block(ConcordScan scan, uint64 first, uint64 rows, OffsetNumber offset)
+{
+	if (scan->rowid_count == 0)
+	{
+		for (uint64 i = 0; i < rows; i++)
+			scan->rowids[scan->rowid_count++] = first + i;
+		scan->rowid_ready = 0;
+	}
+	scan->rowid_next = offset - 1;
+	if (scan->rowid_next >= scan->rowid_ready)
+		concord_ahead_fetch_rest(scan);
 }
 
 bool
@@ -103,6 +123,8 @@ concord_scan_sample_next_tuple(TableScanDesc sscan, SampleScanState *state, Tupl
 			ExecClearTuple(slot);
 			return false;
 		}
+		if (unlikely(concord_remote_enabled))
+			fetch_sample_block(scan, first, rows, offset);
 		if (concord_scan_get(scan, first + offset - 1, slot))
 		{
 			pgstat_count_heap_getnext(sscan->rs_rd);

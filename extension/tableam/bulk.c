@@ -26,6 +26,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "xact/remote.h"
 #include "xact/request.h"
 
 /* core/wire.h, kMaxChunkBytes */
@@ -112,6 +113,8 @@ static void
 chunk_done(uint64 lsn)
 {
 	last_lsn = Max(last_lsn, lsn);
+	if (concord_remote_enabled)
+		cc_remote_note(lsn);
 	for (int i = 0; i < in_flight[0].count; i++)
 		add_record(&in_flight[0].storages[i], lsn);
 	in_flight_count--;
@@ -260,17 +263,18 @@ concord_bulk_flush(void)
 		return;
 	for (;;)
 	{
-		CcStatus	status = cc_replica_open(concord_replica_path());
+		CcStatus	status;
+		bool		readable = concord_is_readable(last_lsn, &applied,
+												   start == 0 ? 0 : TimestampDifferenceMilliseconds(start, GetCurrentTimestamp()),
+												   &status);
 
-		if (status == CC_OK)
-			status = cc_replica_applied(&applied);
 		/* A replica that has applied it is not enough: whoever reads after our commit is given the LSN that is vouched for. */
-		if (status == CC_OK && applied >= last_lsn && concord_committed_lsn() >= last_lsn)
+		if (readable && concord_committed_lsn() >= last_lsn)
 		{
 			concord_wait_end();
 			return;
 		}
-		if (status != CC_OK && status != CC_UNAVAILABLE)
+		if (!readable && status != CC_OK && status != CC_UNAVAILABLE)
 			concord_check(status);
 
 		CHECK_FOR_INTERRUPTS();
@@ -278,9 +282,11 @@ concord_bulk_flush(void)
 		if (start == 0)
 			start = GetCurrentTimestamp();
 		else if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), concord_read_timeout_ms))
-			concord_raise_unavailable(status == CC_OK && applied >= last_lsn ?
-									  "the adjudicator has not made a bulk load readable within concord.read_timeout" :
-									  "the storage replica has not applied a bulk load within concord.read_timeout");
+		{
+			if (readable)
+				concord_raise_unavailable("the adjudicator has not made a bulk load readable within concord.read_timeout");
+			concord_raise_no_replica("the storage replica has not applied a bulk load within concord.read_timeout");
+		}
 		concord_wait_begin(CONCORD_WAIT_LOAD_APPLY, 0);
 		pgstat_report_wait_start(PG_WAIT_EXTENSION);
 		pg_usleep(nap_us);

@@ -35,8 +35,8 @@ close_scan(void *scan)
 }
 
 /* Opens the merged cursor at first use, so that the snapshot has its read LSN no earlier than needed. */
-static void
-ensure_open(ConcordScan scan)
+void
+concord_scan_open(ConcordScan scan)
 {
 	if (scan->opened)
 		return;
@@ -44,7 +44,7 @@ ensure_open(ConcordScan scan)
 	if (scan->base.rs_parallel != NULL)
 	{
 		/* A worker reads here for the first time; the leader has waited for the replica and holds the read LSN. */
-		concord_check(cc_replica_open(concord_replica_path()));
+		concord_check(concord_open_replica());
 		if (IsParallelWorker())
 			concord_share_take();
 		scan->point = ((ConcordParallelScan *) scan->base.rs_parallel)->point;
@@ -94,6 +94,7 @@ concord_scan_end(TableScanDesc sscan)
 	ConcordScan scan = (ConcordScan) sscan;
 
 	concord_resource_release(&scan->resource);
+	concord_ahead_forget(scan);
 	RelationDecrementReferenceCount(sscan->rs_rd);
 	if (sscan->rs_flags & SO_TEMP_SNAPSHOT)
 		UnregisterSnapshot(sscan->rs_snapshot);
@@ -111,6 +112,7 @@ concord_scan_rescan(TableScanDesc sscan, struct ScanKeyData *key, bool set_param
 	scan->high = PG_UINT64_MAX;
 	scan->rowid_count = scan->rowid_next = 0;
 	scan->lossy = false;
+	concord_ahead_forget(scan);
 	scan->block_valid = false;
 	if (sscan->rs_flags & SO_TYPE_SEQSCAN)
 		pgstat_count_heap_scan(sscan->rs_rd);
@@ -159,7 +161,7 @@ concord_scan_next(ConcordScan scan, bool backward, TupleTableSlot *slot)
 
 	if (scan->low > scan->high)
 		return false;
-	ensure_open(scan);
+	concord_scan_open(scan);
 	if (!scan->positioned)
 		seek_start(scan, backward);
 
@@ -200,7 +202,7 @@ concord_scan_row_end(ConcordScan scan)
 		CcVisible	visible;
 		CcStatus	status;
 
-		ensure_open(scan);
+		concord_scan_open(scan);
 		concord_check(cc_scan_seek(scan->scan, NULL, 0, true, false));
 		status = cc_scan_next(scan->scan, true, &visible);
 		if (status != CC_END)
@@ -219,7 +221,7 @@ concord_scan_get(ConcordScan scan, uint64 rowid, TupleTableSlot *slot)
 	CcVisible	visible;
 	CcStatus	status;
 
-	ensure_open(scan);
+	concord_scan_open(scan);
 	if (unlikely(scan->noted))
 		concord_note_row(scan->prefix, rowid);
 	concord_row_body(body, rowid);

@@ -20,7 +20,7 @@
 static CcStatus
 count(uint64 prefix, uint64 *rows, uint64 *bytes)
 {
-	CcStatus	status = cc_replica_open(concord_replica_path());
+	CcStatus	status = concord_open_replica();
 
 	*rows = *bytes = 0;
 	return status == CC_OK ? cc_replica_counters(prefix, rows, bytes) : status;

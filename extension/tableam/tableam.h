@@ -169,6 +169,12 @@ typedef struct ConcordScanData
 	int			rowid_count;
 	int			rowid_next;
 	bool		lossy;
+	/* where another machine's replica is read: rows that are wanted soon are fetched together (ahead.c) */
+	int			rowid_ready;	/* of rowids, those before it are at hand */
+	struct BitmapHeapScanState *bitmap_node;	/* NULL: not known */
+	struct TBMIterator *ahead;	/* an iterator of our own over the node's bitmap, in front of the node's */
+	uint64		blocks_ahead;	/* so many blocks */
+	uint64		rows_ahead;		/* how many rows were fetched together last */
 
 	/* sample scan and ANALYZE */
 	BlockNumber block;
@@ -199,6 +205,17 @@ bool		concord_scan_get(ConcordScan scan, uint64 rowid, TupleTableSlot *slot);
 
 /* Gives the view of the replica up until the next row is asked for. */
 void		concord_scan_rest(ConcordScan scan);
+/* Opens the cursor at the scan's read point, if it is not open. */
+void		concord_scan_open(ConcordScan scan);
+
+/* ---- rows that are wanted soon, of another machine's replica (ahead.c) ---- */
+/* The node that runs the scan has made its bitmap, or will. */
+void		concord_ahead_of_bitmap(struct BitmapHeapScanState *node);
+/* Before the rows of a block are looked at: these and those of blocks that follow. */
+void		concord_ahead_fetch_block(ConcordScan scan);
+/* Before row rowid_next is. */
+void		concord_ahead_fetch_rest(ConcordScan scan);
+void		concord_ahead_forget(ConcordScan scan);
 
 /* ---- queries between two fetches (rest.c) ---- */
 struct QueryDesc;

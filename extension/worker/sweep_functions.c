@@ -135,7 +135,7 @@ concord_orphans(PG_FUNCTION_ARGS)
 		bool		nulls[3] = {false, false, false};
 
 		/* An id is a table's or an index's. */
-		concord_check(cc_replica_open(concord_replica_path()));
+		concord_check(concord_open_replica());
 		concord_check(cc_replica_counters(concord_row_prefix(shown[i]), &rows, &bytes));
 		concord_check(cc_replica_counters(concord_entry_prefix(shown[i]), &entries, &entry_bytes));
 		values[0] = Int64GetDatum((int64) shown[i]);

@@ -24,6 +24,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "xact/remote.h"
 #include "xact/request.h"
 #include "xact/share.h"
 
@@ -75,19 +76,23 @@ set_xact_read_lsn(uint64 lsn)
 	cc_channel_set_snapshot_lsn(concord_channel, MyProc->pgprocno, lsn);
 }
 
-/* Opens the replica's map; its reader slots are given back when the process ends. */
-static CcStatus
-open_replica(void)
+/* Before the replica's map is opened: its reader slots are given back when the process ends. */
+static void
+register_reader(void)
 {
 	static bool registered = false;
 
-	if (!registered)
-	{
-		on_proc_exit(close_replica, (Datum) 0);
-		cc_channel_publish_views(concord_channel, MyProc->pgprocno);
-		registered = true;
-	}
-	return cc_replica_open(concord_replica_path());
+	if (registered)
+		return;
+	on_proc_exit(close_replica, (Datum) 0);
+	cc_channel_publish_views(concord_channel, MyProc->pgprocno);
+	registered = true;
+}
+
+bool
+concord_reads_remotely(uint64 lsn)
+{
+	return concord_remote_enabled && (!concord_local_reads || lsn > known_applied);
 }
 
 static void
@@ -98,13 +103,13 @@ wait_applied(uint64 lsn)
 
 	if (lsn <= known_applied)
 		return;
+	register_reader();
 	for (;;)
 	{
-		CcStatus	status = open_replica();
+		CcStatus	status;
 
-		if (status == CC_OK)
-			status = cc_replica_applied(&known_applied);
-		if (status == CC_OK && lsn <= known_applied)
+		if (concord_is_readable(lsn, &known_applied, start == 0 ? 0 : TimestampDifferenceMilliseconds(start, GetCurrentTimestamp()),
+								&status))
 		{
 			concord_wait_end();
 			return;
@@ -117,9 +122,9 @@ wait_applied(uint64 lsn)
 		if (start == 0)
 			start = GetCurrentTimestamp();
 		else if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), concord_read_timeout_ms))
-			concord_raise_unavailable(status == CC_OK ?
-									  "the storage replica has not caught up within concord.read_timeout" :
-									  psprintf("the storage replica cannot be opened: %s", cc_error()));
+			concord_raise_no_replica(status == CC_OK ?
+									 "the storage replica has not caught up within concord.read_timeout" :
+									 psprintf("the storage replica cannot be opened: %s", cc_error()));
 		concord_wait_begin(CONCORD_WAIT_APPLY, 0);
 		pgstat_report_wait_start(PG_WAIT_EXTENSION);
 		pg_usleep(nap_us);
@@ -284,6 +289,13 @@ bool
 concord_snapshot_has_read(void)
 {
 	return has_read;
+}
+
+/* Which replica is read is decided anew. */
+void
+concord_snapshot_forget_applied(void)
+{
+	known_applied = 0;
 }
 
 void

@@ -17,6 +17,7 @@
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "access/xlog_internal.h"
+#include "bridge/remote.h"
 #include "core/pause_points.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
@@ -252,6 +253,8 @@ commit_write_set(void)
 	HOLD_INTERRUPTS();
 	concord_note_commit_phase(CONCORD_COMMITTED, answer.lsn);
 	committed_lsn = answer.lsn;
+	if (concord_remote_enabled)
+		cc_remote_note(answer.lsn);
 	staged_chunks = false;
 	cc_pause(CC_PAUSE_BACKEND_DECIDED);
 }
