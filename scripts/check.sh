@@ -1,6 +1,7 @@
 #!/bin/bash
 # check.sh [format] [model] [unit] [regress] [isolation] [tap] [demo] [threads]: installs what is needed, builds, runs the named tests, or all but
-# threads, and ends with a line "N passed, N failed". Exit status 0 only if none failed. TAP, a pattern such as 03*, chooses among the tests of tap.
+# threads, and ends with a line "N passed, N failed". Exit status 0 only if none failed. TAP, a pattern such as 03*, chooses among the tests of tap;
+# CONF is a setting more for the server of regress and isolation, such as "concord.local_reads = off".
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . scripts/server.sh
@@ -62,7 +63,7 @@ with_server() {
   prepare_sql
   [ -d "$work/data" ] && return 0
   server_init "$work" || die "initdb failed"
-  echo "default_table_access_method = 'concord'" | as_user tee -a "$work/data/postgresql.conf" >/dev/null
+  printf '%s\n' "default_table_access_method = 'concord'" "${CONF:-}" | as_user tee -a "$work/data/postgresql.conf" >/dev/null
   server_start "$work" || die "the server did not start"
 }
 

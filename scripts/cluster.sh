@@ -84,15 +84,15 @@ cluster_init() {
   done
 }
 
-# The settings of a server that uses the cluster and reads from s1.
+# The settings of a server that uses the cluster: it reads a replica through its files, and the others if that does not serve.
 cluster_server_conf() {
-  local dir=$1 command addresses=""
+  local dir=$1 command addresses="" storages=""
   for command in "$dir"/a*.command; do addresses+=,$(member_socket "$dir" "$(basename "$command" .command)"); done
+  for command in "$dir"/s*.command; do storages+=,$(member_socket "$dir" "$(basename "$command" .command)"); done
   cat <<CONF
 concord.embedded = off
-concord.directory = '$dir/s1'
 concord.address = '${addresses#,}'
-concord.storage_address = '$(member_socket "$dir" s1)'
+concord.storage_address = '${storages#,}'
 CONF
 }
 

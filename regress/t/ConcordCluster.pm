@@ -1,5 +1,5 @@
 # A Concord cluster of processes on this machine, for tests: one etcd, journal nodes j1, j2, ..., adjudicators a1, a2, ..., a storage
-# replica s1 (with `tls` on loopback ports by TLS instead of sockets: those options of concordd); each in a directory of its own, with its log in memory of the test. Everything is killed when the test ends.
+# replicas s1, ... (with `tls` on loopback ports by TLS instead of sockets: those options of concordd); each in a directory of its own, with its log in memory of the test. Everything is killed when the test ends.
 package ConcordCluster;
 
 use strict;
@@ -35,8 +35,9 @@ sub new
 	is($code, 0, 'the cluster is made') or diag($err);
 	my @adjudicators = map { "a$_" } 1 .. $self->{adjudicators};
 	$self->command($_, 'adjudicator', "--join-cluster=$id", @metastore) foreach @adjudicators;
-	$self->command('s1', 'storage', "--join-cluster=$id", @metastore);
-	$self->start_all(@adjudicators, 's1');
+	my @storages = map { "s$_" } 1 .. ($self->{storages} //= 1);
+	$self->command($_, 'storage', "--join-cluster=$id", @metastore) foreach @storages;
+	$self->start_all(@adjudicators, @storages);
 	return $self;
 }
 
@@ -149,13 +150,14 @@ sub check_workers
 	is("@refused", '', '... and nothing that was refused');
 }
 
-# A server with the extension that uses the cluster, reading from s1.
+# A server with the extension that uses the cluster. All replicas are on this machine; it reads one through its files.
 sub start_server
 {
 	my ($self, $name, $conf) = @_;
 	my $addresses = join ',', map { $self->address("a$_") } 1 .. $self->{adjudicators};
+	my $storages = join ',', map { $self->address("s$_") } 1 .. $self->{storages};
 	return new_cluster($name, "concord.embedded = off\nconcord.directory = '$self->{base}/s1'\nconcord.address = '$addresses'\n"
-		  . "concord.storage_address = '" . $self->address('s1') . "'\n" . ($conf // ''));
+		  . "concord.storage_address = '$storages'\n" . ($conf // ''));
 }
 
 sub stop
