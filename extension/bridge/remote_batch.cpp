@@ -15,6 +15,18 @@ RemoteBatch* RemoteBatch::MakeValue(RemoteBytes bytes, const BatchEntry& entry, 
   return batch.release();
 }
 
+void RemoteBatch::CloseAll() {
+  std::vector<RemoteBatch*> closed;
+  ForEach([&](RemoteBatch* batch) {
+    if (batch->view_.pins == 0) closed.push_back(batch);
+    batch->view_.pins = 0;
+    batch->bytes_.reset();
+    std::vector<BatchEntry>().swap(batch->entries_);
+    std::vector<BatchEntry>().swap(batch->rows_);
+  });
+  for (RemoteBatch* batch : closed) delete batch;
+}
+
 CcStatus RemoteBatch::Parse() {
   BatchReader reader;
   bool good = BatchReader::Open({bytes_.get(), size_}, &reader);

@@ -29,8 +29,11 @@ class RemoteBatch : public Registered<RemoteBatch> {
   CcView* view() { return &view_; }
   void Pin() { view_.pins++; }
   void Unpin() {
-    if (--view_.pins == 0) delete this;
+    if (view_.pins > 0 && --view_.pins == 0) delete this;
   }
+  // The end of a transaction: frees what all of them hold. They themselves stay until the next one, so that a pin that
+  // was forgotten can still be given back.
+  static void CloseAll();
 
   // In the order in which they came, and the rows that came with them.
   const std::vector<BatchEntry>& entries() const { return entries_; }
@@ -43,7 +46,7 @@ class RemoteBatch : public Registered<RemoteBatch> {
   // Adds those of all batches.
   static void CountPins(size_t* views, size_t* pins) {
     ForEach([&](const RemoteBatch* batch) {
-      (*views)++;
+      if (batch->view_.pins > 0) (*views)++;
       *pins += static_cast<size_t>(batch->view_.pins);
     });
   }

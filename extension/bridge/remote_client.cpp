@@ -119,7 +119,12 @@ void RemoteClient::Forget(uint64_t id) {
   requests_.erase(found);
   if (answered || fd_ < 0) return;
   const CallHeader header = {0, static_cast<uint32_t>(CallType::kForget), id, 0};
-  out_.append(reinterpret_cast<const char*>(&header), sizeof header);
+  try {
+    out_.append(reinterpret_cast<const char*>(&header), sizeof header);
+  } catch (const std::bad_alloc&) {
+    Disconnect();  // this is called where nothing may fail; the gateway then forgets all of them
+    return;
+  }
   if (!SendSome()) Disconnect();
 }
 

@@ -165,7 +165,7 @@ void RemoteReset() {
   RemoteCache::Get().Clear();
   RemoteClient::Get().Reset();
   ForgetLarge();
-  Registered<RemoteBatch>::DeleteAll();
+  RemoteBatch::CloseAll();
 }
 
 extern "C" void cc_remote_setup(const CcRemoteOptions* options) {

@@ -3,7 +3,8 @@
  *		The storage replicas: concord.stat_replicas.
  *
  * One row for the replica that this server reads, also while the sidecar does not answer (then with what its file says), and
- * one for each other that has a lease on the journal. An LSN is a time, so the difference of two is one.
+ * one for each other that has a lease on the journal. Without a replica on this machine the first is one that answers. An LSN is a
+ * time, so the difference of two is one.
  */
 #include "stats/stats.h"
 
@@ -71,20 +72,41 @@ begin_row(Row *row, const char *name, int length, bool is_local)
 	set(row, IS_LOCAL, BoolGetDatum(is_local));
 }
 
-static void
-fill_local(Row *row, const char *text)
+/* What the gateway knows of the replica with this name. */
+static bool
+find_replica(const char *name, int length, CcReplicaInfo *info)
 {
+	for (int i = 0; i < cc_channel_replicas(concord_channel); i++)
+	{
+		cc_channel_replica(concord_channel, i, info);
+		if ((int) strlen(info->id) == length && strncmp(info->id, name, length) == 0)
+			return true;
+	}
+	return false;
+}
+
+static void
+fill_shown(Row *row, const char *text, const CcReplicaInfo *info)
+{
+	const char *path;
+	int			length;
 	uint64		applied;
 
-	if (concord_open_replica() == CC_OK && cc_replica_applied(&applied) == CC_OK)
+	if ((info == NULL || info->is_local) && concord_open_replica() == CC_OK && cc_replica_applied(&applied) == CC_OK)
 		set(row, APPLIED, LSNGetDatum(applied));
 	/* As data_directory, paths are not for everybody. */
 	if (has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_SETTINGS))
 	{
-		set(row, ADDRESS, CStringGetTextDatum(concord_storage_address[0] != '\0' ? concord_storage_address :
+		set(row, ADDRESS, CStringGetTextDatum(info != NULL ? info->address :
+											   concord_storage_address[0] != '\0' ? concord_storage_address :
 											   concord_effective_address()));
-		set(row, PATH, CStringGetTextDatum(concord_replica_path()));
+		if (concord_status_text(text, "storage.path", &path, &length))
+			set(row, PATH, PointerGetDatum(cstring_to_text_with_len(path, length)));
+		else
+			set(row, PATH, CStringGetTextDatum(concord_replica_path()));
 	}
+	if (row->nulls[APPLIED])
+		set_number(row, APPLIED, text, "storage.applied_lsn");
 	set_number(row, APPLIED, text, "storage.applied_lsn");
 	set_lag(row, LAG, text, "storage.applied_lsn");
 	set_number(row, CHECKPOINT, text, "storage.checkpoint_lsn");
@@ -120,13 +142,16 @@ concord_stat_replicas(PG_FUNCTION_ARGS)
 	const char *local_name = LOCAL_REPLICA;
 	int			local_length = strlen(LOCAL_REPLICA);
 	Row			local;
+	CcReplicaInfo info;
+	bool		known;
 
 	concord_require_usable();
 	InitMaterializedSRF(fcinfo, 0);
 	text = concord_fetch_status();
 	(void) concord_status_text(text, "storage.replica_id", &local_name, &local_length);
-	begin_row(&local, local_name, local_length, true);
-	fill_local(&local, text);
+	known = find_replica(local_name, local_length, &info);
+	begin_row(&local, local_name, local_length, !known || info.is_local);
+	fill_shown(&local, text, known ? &info : NULL);
 	for (int number = 0; number < LEASES_SHOWN; number++)
 	{
 		char		name[64];
