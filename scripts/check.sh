@@ -26,7 +26,7 @@ run_unit() {
   { cmake -G Ninja -S . -B "$build" -DCMAKE_BUILD_TYPE=Debug -DCONCORD_SANITIZE="$2" "${@:3}" &&
     cmake --build "$build" --target unit_tests -j "$(nproc)"; } >"$build.log" 2>&1 ||
     { tail -60 "$build.log"; die "the sanitizer build failed"; }
-  for test in core/core_test sidecar/sidecar_test extension/bridge_test extension/gateway_test regress/torture/torture_test fuzz/fuzz_test; do
+  for test in core/core_test sidecar/metrics_test sidecar/sidecar_test extension/bridge_test extension/gateway_test regress/torture/torture_test fuzz/fuzz_test; do
     say "$build/$test"
     out=$(mktemp -d)
     for ((shard = 0; shard < shards; shard++)); do
@@ -162,6 +162,7 @@ for part in "${parts[@]}"; do
     threads) run_unit build-tsan thread -DCONCORD_MAP_BITS=32 ;;
     regress) unlisted sql sql regress_schedule
       scripts/documented_errors.pl || count 0 1
+      scripts/documented_metrics.pl || count 0 1
       run_suite regress $pgtest/regress/pg_regress regress_schedule ;;
     isolation) unlisted specs spec isolation_schedule
       run_suite isolation $pgtest/isolation/pg_isolation_regress isolation_schedule ;;

@@ -7,7 +7,7 @@ set -euo pipefail
 packages=(build-essential cmake ninja-build ccache pkg-config git
   postgresql-15 postgresql-client-15 postgresql-server-dev-15 libipc-run-perl
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
-  libicu-dev liblmdb-dev libxxhash-dev libabsl-dev libspdlog-dev libcli11-dev libgtest-dev clang-format clang-tidy
+  libicu-dev liblmdb-dev libxxhash-dev libabsl-dev libspdlog-dev libcli11-dev prometheus-cpp-dev libgtest-dev clang-format clang-tidy
   etcd-server etcd-client openssl libssl-dev systemd spin)
 [ "${1:-}" != fuzz ] || packages+=(clang libclang-rt-14-dev)
 [ "${1:-}" != source ] || packages+=(dpkg-dev)

@@ -9,9 +9,10 @@ here=$(cd "$(dirname "$0")/.." && pwd)
 lib=$("$pgbin/pg_config" --pkglibdir)
 share=$("$pgbin/pg_config" --sharedir)/extension
 sample=$("$pgbin/pg_config" --sharedir)/concord.conf.sample
+dashboard=$("$pgbin/pg_config" --sharedir)/concord-grafana.json
 unit=/usr/local/lib/systemd/system/concordd@.service
 if [ -n "$remove" ]; then
-  $SUDO rm -f "$lib"/concord.so "$lib"/concord_gateway.so "$lib"/concordd "$pgbin"/concordctl "$share"/concord.control "$share"/concord--*.sql "$sample" "$unit"
+  $SUDO rm -f "$lib"/concord.so "$lib"/concord_gateway.so "$lib"/concordd "$pgbin"/concordctl "$share"/concord.control "$share"/concord--*.sql "$sample" "$dashboard" "$unit"
   exit 0
 fi
 # rename, not overwrite: a running server keeps the library that it has mapped
@@ -21,6 +22,7 @@ put 755 "$build/extension/concord_gateway.so" "$lib/concord_gateway.so"
 put 755 "$build/sidecar/concordd" "$lib/concordd"
 put 755 "$build/sidecar/concordctl" "$pgbin/concordctl"
 put 644 "$here/config/concord.conf.sample" "$sample"
+put 644 "$here/grafana/concord.json" "$dashboard"
 $SUDO mkdir -p "$(dirname "$unit")"
 sed "s|@concordd@|$lib/concordd|" "$here/systemd/concordd@.service" >"$build/concordd@.service"
 put 644 "$build/concordd@.service" "$unit"

@@ -28,6 +28,7 @@
 #include "sidecar/metastore/file_metastore.h"
 #include "sidecar/metastore/identity.h"
 #include "sidecar/metastore/metastore_options.h"
+#include "sidecar/metrics/metrics_server.h"
 #include "sidecar/rpc/address.h"
 #include "sidecar/rpc/clock.h"
 #include "sidecar/rpc/config_file.h"
@@ -70,6 +71,7 @@ struct Options {
   std::vector<std::string> listen;
   std::string advertise;
   TlsFiles tls;
+  std::string metrics_listen;
   std::vector<std::string> roles = {"adjudicator", "journal", "storage"};
   MetastoreOptions metastore;
   std::vector<std::string> journal_addresses;
@@ -118,6 +120,8 @@ void Describe(CLI::App* app, Options* options) {
   app->add_option("--advertise", options->advertise,
                   "the address that others are told (default: the first of --listen that is no socket, or the first)");
   AddTlsOptions(app, &options->tls);
+  app->add_option("--metrics-listen", options->metrics_listen,
+                  "HOST:PORT of loopback, where Prometheus gets /metrics by HTTP (default: nowhere)");
   app->add_option("--roles", options->roles, "any of adjudicator,journal,storage")
       ->delimiter(',')
       ->check(CLI::IsMember({"adjudicator", "journal", "storage"}))
@@ -194,6 +198,10 @@ Status CheckAddresses(Options* options) {
   }
   for (const std::string& address : options->journal_addresses) {
     if (Status s = CheckPeerAddress(address, tls); !s.ok()) return {s.code(), "--journal-address: " + s.message()};
+  }
+  if (!options->metrics_listen.empty()) {
+    if (Status s = CheckMetricsAddress(options->metrics_listen); !s.ok())
+      return {s.code(), "--metrics-listen: " + s.message()};
   }
   if (!options->advertise.empty()) return Status::Ok();
   const auto network = std::find_if_not(options->listen.begin(), options->listen.end(), IsUnixAddress);
@@ -317,6 +325,10 @@ class Concordd {
       return kExitOpen;
     }
     status = Listen();
+    // Before the roles start, which may have to wait for others.
+    if (status.ok() && !options_.metrics_listen.empty())
+      status = MetricsServer::Start(
+          options_.metrics_listen, [this](MetricSet* to) { Collect(to); }, &metrics_);
     if (!status.ok()) {
       end_->Send(status);
       log_->critical("cannot listen address={} reason=\"{}\"", options_.ListenText(), status.ToString());
@@ -345,7 +357,8 @@ class Concordd {
   bool Stop() {
     bool clean = true;
     if (metastore_ != nullptr) metastore_->Cancel();
-    if (adjudicator_ != nullptr) adjudicator_->Stop();
+    if (adjudicator_ != nullptr) adjudicator_->Stop();  // first, as another one may wait to lead
+    metrics_.reset();
     if (storage_ != nullptr && server_ != nullptr) storage_->StopFollowing();
     if (journal_ != nullptr) journal_->Stop();
     if (server_ != nullptr) {
@@ -373,6 +386,15 @@ class Concordd {
     for (const std::string& role : options_.roles) info.add_roles(role);
     info.set_started_unix_us(NowUnixUs());
     return info;
+  }
+
+  void Collect(MetricSet* to) {
+    to->set_cluster(cluster_id_);
+    CollectProcess(to, kVersion, CLI::detail::join(options_.roles), node_id_);
+    to->Add("concord_refused_calls_total", static_cast<double>(UnparsableCalls()), {"rpc"});
+    if (adjudicator_ != nullptr) adjudicator_->Collect(to);
+    if (journal_ != nullptr) journal_->Collect(to);
+    if (storage_ != nullptr) storage_->Collect(to);
   }
 
   Status OpenRoles() {
@@ -591,6 +613,7 @@ class Concordd {
   JournalMembers members_;
   std::unique_ptr<AdjudicatorService> adjudicator_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<MetricsServer> metrics_;
   int64_t journal_ms_ = 0, storage_ms_ = 0, leading_ms_ = 0;
   bool ready_ = false;
 };

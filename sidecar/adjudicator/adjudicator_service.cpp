@@ -227,7 +227,7 @@ void AdjudicatorService::Send(RecordType type, std::string_view body, Lsn prev, 
                               const Token& token) {
   const char head = static_cast<char>(type);
   const size_t size = kFrameHeaderSize + 1 + body.size();
-  in_flight_.push_back({lsn, size, waiter, token});
+  in_flight_.push_back({lsn, size, waiter, token, MonotonicUs()});
   in_flight_bytes_ += size;
   if (local_replica_) {
     unapplied_.emplace_back(lsn, size);

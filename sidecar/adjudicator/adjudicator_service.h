@@ -43,9 +43,12 @@
 #include "sidecar/adjudicator/session_stream.h"
 #include "sidecar/adjudicator/standby.h"
 #include "sidecar/metastore/metastore.h"
+#include "sidecar/metrics/histogram.h"
 #include "sidecar/rpc/refusals.h"
 
 namespace concord {
+
+class MetricSet;
 
 class AdjudicatorService final : public proto::Adjudicator::Service {
  public:
@@ -96,6 +99,9 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   // wait for its looks.
   void OnLocalRoom(const char* full_reason, bool stuck, bool scarce);
 
+  // Adds this role's metrics (adjudicator_metrics.cpp).
+  void Collect(MetricSet* to);
+
   grpc::Status Session(grpc::ServerContext* context, SessionStream::Stream* stream) override;
   grpc::Status ReadLsn(grpc::ServerContext* context, const proto::ReadLsnRequest* request,
                        proto::ReadLsnReply* reply) override;
@@ -125,6 +131,7 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
     size_t bytes;
     Waiter waiter;
     Token token;  // of a commit; zero for other records
+    uint64_t decided_us = 0;
   };
   struct ChunkInFlight {
     Lsn lsn;
@@ -173,6 +180,8 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   void StepDown(const Status& reason);
   std::vector<SessionPtr> SettleParked(bool leading);
   void OnCommitted(uint64_t epoch, Lsn lsn);
+  // Observes what has become durable, in the order of LSNs.
+  void TimeDurable();
   // What may be told now, of what is durable.
   Lsn Releasable() const;
   // Answers the chunks that are durable and, if staged, known to the local replica; adds their sessions to those to be
@@ -191,6 +200,7 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   Metastore* const metastore_;
   LsnPages pages_;
   RefusalLog refusals_{"adjudicator"};
+  Histogram durable_us_{Histogram::kMicroseconds};
   Cancellation cancellation_;
   std::thread leader_;
   std::thread watchdog_;
@@ -230,6 +240,7 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   Status down_reason_{Code::kUnavailable, "not started"};
   std::deque<InFlight> in_flight_;  // in LSN order
   size_t in_flight_bytes_ = 0;
+  size_t timed_ = 0;                              // of in_flight_, from its front: what was observed in durable_us_
   std::deque<ChunkInFlight> chunks_;              // in LSN order
   std::deque<std::pair<Lsn, size_t>> unapplied_;  // records of this term that the local replica has not applied: bytes
   size_t unapplied_bytes_ = 0;
@@ -237,6 +248,7 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   std::deque<InFlight> parked_;          // in flight when the disk was found full; settled at the next takeover
   std::set<SessionPtr> sessions_;
   uint64_t commits_ = 0, conflicts_ = 0, too_old_ = 0;
+  uint64_t terms_ = 0;
 };
 
 }  // namespace concord

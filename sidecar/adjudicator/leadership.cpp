@@ -274,6 +274,7 @@ Status AdjudicatorService::TakeOver() {
   const bool leading = state_ == State::kStarting && !stopping_;
   if (leading) {
     state_ = State::kLeading;
+    terms_++;
     trouble_ = Code::kOk;
     vouches_ = true;
     pages_.Lead(epoch, committed_, VouchUntilUs());
@@ -297,10 +298,19 @@ void AdjudicatorService::OnCommitted(uint64_t epoch, Lsn lsn) {
     const std::lock_guard lock(mutex_);
     if (epoch != epoch_ || state_ == State::kDown || lsn <= durable_) return;
     durable_ = lsn;
+    TimeDurable();
     touched = Release(Releasable());
     AnswerChunks(&touched);
   }
   for (const SessionPtr& session : touched) session->Flush();
+}
+
+void AdjudicatorService::TimeDurable() {
+  const uint64_t now_us = MonotonicUs();
+  for (; timed_ < in_flight_.size() && in_flight_[timed_].lsn <= durable_; timed_++) {
+    const InFlight& record = in_flight_[timed_];
+    if (record.token != Token{}) durable_us_.Observe(now_us - record.decided_us);
+  }
 }
 
 void AdjudicatorService::OnLocalApplied(Lsn lsn) {
@@ -397,6 +407,7 @@ std::vector<AdjudicatorService::SessionPtr> AdjudicatorService::Release(Lsn lsn)
   for (; !in_flight_.empty() && in_flight_.front().lsn <= lsn; in_flight_.pop_front()) {
     const InFlight& done = in_flight_.front();
     in_flight_bytes_ -= done.bytes;
+    if (timed_ > 0) timed_--;
     if (done.token != Token{}) commits_++;
     answer(done.waiter, done.lsn);
   }
@@ -462,6 +473,7 @@ void AdjudicatorService::StepDown(const Status& reason) {
         touched.push_back(waiter.session);
       }
       in_flight_.clear();
+      timed_ = 0;
       attached_.clear();
       in_flight_bytes_ = 0;
     }

@@ -40,6 +40,8 @@ class Standby {
   // Waits until nobody can lead, or for so long.
   Turn AwaitTurn(int timeout_ms);
   const JournalEnsemble& ensemble() const { return ensemble_; }
+  // The newest record that was followed; kNoLsn: none.
+  Lsn followed() const { return followed_.load(std::memory_order_acquire); }
   // From any thread; also ends what a later AwaitTurn would wait for.
   void Cancel();
   // Ends the following. The core, which has replayed the journal up to its last_lsn(); kNoLsn: nothing.

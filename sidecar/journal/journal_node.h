@@ -102,6 +102,7 @@ class JournalNode {
   uint64_t Room() const { return log_->Room(); }
   std::vector<LeaseTable::Listed> Leases() const;
 
+  const SegmentLog::Observed& observed() const { return log_->observed(); }
   SegmentLog::State state() const;  // committed_lsn: as far as this node knows, not only what is on disk
 
   // Wakes all waiters; whatever waits or comes later ends with kShutdown. Reading and Status go on.

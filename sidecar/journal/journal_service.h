@@ -17,6 +17,10 @@
 #include "sidecar/journal/journal_node.h"
 #include "sidecar/rpc/refusals.h"
 
+namespace concord {
+class MetricSet;
+}
+
 namespace concord::journal {
 
 class JournalService final : public proto::Journal::Service {
@@ -24,6 +28,8 @@ class JournalService final : public proto::Journal::Service {
   explicit JournalService(JournalNode* node) : node_(node) {}
 
   void Stop();
+  // Adds this role's metrics.
+  void Collect(MetricSet* to);
 
   grpc::Status Seal(grpc::ServerContext* context, const proto::SealRequest* request, proto::SealReply* reply) override;
   grpc::Status Truncate(grpc::ServerContext* context, const proto::TruncateRequest* request,

@@ -80,6 +80,7 @@ Status Batch::Parse(std::string frames, Batch* out) {
     }
     batch.last_lsn = frame.lsn;
     batch.last_epoch = frame.epoch;
+    batch.records++;
     at += size;
   }
   if (at == 0) return {Code::kInvalid, "no frames"};
@@ -136,8 +137,9 @@ Status SegmentLog::Append(std::span<const BatchRef> batches, Lsn committed_lsn) 
     epoch = batch->last_epoch;
   }
 
-  size_t next = 0;     // batch
-  size_t next_at = 0;  // byte in its frames, if an earlier part of it went into the segment before
+  size_t next = 0;            // batch
+  size_t next_at = 0;         // byte in its frames, if an earlier part of it went into the segment before,
+  uint64_t next_records = 0;  // and how many records that was
   while (next < batches.size()) {
     const Segment& active = *active_;
     const uint64_t left = active.header.size - active.end;
@@ -146,6 +148,7 @@ Status SegmentLog::Append(std::span<const BatchRef> batches, Lsn committed_lsn) 
     Lsn first_lsn = kNoLsn, last_lsn = kNoLsn;
     uint64_t last_epoch = 0;
     size_t first_size = 0;
+    uint64_t records = 0;
     const size_t complete_from = next;
     while (next < batches.size()) {
       const Batch& batch = *batches[next];
@@ -158,8 +161,9 @@ Status SegmentLog::Append(std::span<const BatchRef> batches, Lsn committed_lsn) 
         last_lsn = batch.last_lsn;
         last_epoch = batch.last_epoch;
         group_.append(rest);
+        records += batch.records - next_records;
         next++;
-        next_at = 0;
+        next_at = next_records = 0;
         continue;
       }
       size_t fitting = 0;
@@ -170,6 +174,8 @@ Status SegmentLog::Append(std::span<const BatchRef> batches, Lsn committed_lsn) 
         last_lsn = place.lsn;
         last_epoch = place.epoch;
         fitting += place.size;
+        records++;
+        next_records++;
       }
       group_.append(rest.substr(0, fitting));
       next_at += fitting;
@@ -180,6 +186,7 @@ Status SegmentLog::Append(std::span<const BatchRef> batches, Lsn committed_lsn) 
       status = Roll(kFirstGroupOffset + kGroupHeaderSize + PadGroup(first_size));
     } else {
       status = WriteGroup(&group_, first_lsn, last_lsn, last_epoch, committed_lsn);
+      if (status.ok()) observed_.records.Observe(records);
     }
     if (!status.ok()) {
       ClearCache();  // it may lack a part of a batch that did reach the log
@@ -230,6 +237,7 @@ Status SegmentLog::WriteGroup(std::string* group, Lsn first_lsn, Lsn last_lsn, u
   cc_pause(CC_PAUSE_JOURNAL_BEFORE_WRITE);
   Status status = WriteAt(active_fd_.get(), active.path, *group, active.end);
   cc_pause(CC_PAUSE_JOURNAL_WRITTEN);
+  const uint64_t sync_from_us = MonotonicUs();
   if (status.ok() && options_.sync_data(active_fd_.get()) != 0) {
     status = ErrnoStatus("sync", active.path, errno);
     // Even for want of space: the pages may be marked clean now without having reached the disk.
@@ -240,6 +248,8 @@ Status SegmentLog::WriteGroup(std::string* group, Lsn first_lsn, Lsn last_lsn, u
     if (status.code() != Code::kNoSpace) failure_ = status;
     return status;
   }
+  observed_.sync_us.Observe(MonotonicUs() - sync_from_us);
+  observed_.bytes.fetch_add(size, std::memory_order_relaxed);
   cc_pause(CC_PAUSE_JOURNAL_SYNCED);
   marked_ = first_lsn == kNoLsn;
   std::lock_guard lock(mutex_);

@@ -14,6 +14,7 @@
 //  - Once anything was trimmed, at least one frame is kept, so the end of the log is always known.
 #pragma once
 
+#include <atomic>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -27,6 +28,7 @@
 #include "core/lsn.h"
 #include "core/status.h"
 #include "sidecar/journal/segment_pool.h"
+#include "sidecar/metrics/histogram.h"
 
 namespace concord::journal {
 
@@ -48,6 +50,7 @@ struct Batch {
   Lsn last_lsn = kNoLsn;
   uint64_t first_epoch = 0;
   uint64_t last_epoch = 0;
+  uint64_t records = 0;
   bool known_types = true;  // of all records
 
   // Checks each frame's checksum and the chain within. kInvalid for no frame, a torn one or a broken chain.
@@ -89,6 +92,14 @@ class SegmentLog {
   Status Restart(Lsn lsn);
   // Gives up whole segments of frames not above `lsn`.
   Status Trim(Lsn lsn);
+
+  // Groups that were written and synced.
+  struct Observed {
+    Histogram sync_us{Histogram::kMicroseconds};  // fdatasync alone
+    Histogram records{Histogram::kNumbers};
+    std::atomic<uint64_t> bytes = 0;
+  };
+  const Observed& observed() const { return observed_; }
 
   State state() const;
   // Bytes of frames that can surely be appended though the disk is full; without limit while it is not known to be.
@@ -138,6 +149,7 @@ class SegmentLog {
 
   const SegmentLogOptions options_;
   SegmentPool pool_;
+  Observed observed_;
 
   // Of the writing half.
   std::shared_ptr<Segment> active_;  // the last of segments_

@@ -183,6 +183,23 @@ TEST_F(SegmentLogTest, FrameLargerThanASegmentGetsItsOwn) {
   ExpectModel();
 }
 
+TEST_F(SegmentLogTest, ObservesEachRecordOnceAndEachSync) {
+  ASSERT_TRUE(Open().ok());
+  uint64_t appended = 0;
+  // Batches that end in another segment than they begin in, too.
+  for (const int count : {1, 3, 40, 7, 25}) {
+    ASSERT_TRUE(Append(count, 700).ok());
+    appended += static_cast<uint64_t>(count);
+  }
+  EXPECT_GT(log_->state().segments, 1U);
+  EXPECT_EQ(log_->observed().records.Read().sum, appended);
+  uint64_t syncs = 0;
+  for (const uint64_t bucket : log_->observed().sync_us.Read().counts) syncs += bucket;
+  EXPECT_EQ(syncs, log_->state().syncs);
+  EXPECT_GT(syncs, 5U);
+  EXPECT_GT(log_->observed().bytes, appended * 700);
+}
+
 TEST_F(SegmentLogTest, RefusesGapsAndFallingEpochs) {
   ASSERT_TRUE(Open().ok());
   ASSERT_TRUE(Append(2, 10, 3).ok());

@@ -58,6 +58,14 @@ Status CheckListenAddress(const std::string& address, bool tls) {
               "who reaches it could read and write everything. Give --tls-ca, --tls-cert and --tls-key"};
 }
 
+Status CheckMetricsAddress(const std::string& address) {
+  if (HostOf(address).empty()) return {Code::kInvalid, "address " + address + " for metrics is not HOST:PORT"};
+  if (IsLocalAddress(address)) return Status::Ok();
+  return {Code::kInvalid, "address " + address +
+                              " for metrics is not loopback, and they are served in plain text to whoever asks. Give "
+                              "127.0.0.1:PORT, and have an agent or a reverse proxy of this machine pass them on"};
+}
+
 Status CheckPeerAddress(const std::string& address, bool tls) {
   if (IsLocalAddress(address) || (tls && !HostOf(address).empty())) return Status::Ok();
   if (HostOf(address).empty()) return {Code::kInvalid, "address " + address + " is neither unix:/path nor HOST:PORT"};

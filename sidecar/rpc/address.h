@@ -18,6 +18,8 @@ bool IsLocalAddress(const std::string& address);
 // Ok for what may be listened on: a unix socket whose path is not too long, a loopback address with a port, and with
 // TLS every HOST:PORT.
 Status CheckListenAddress(const std::string& address, bool tls);
+// Ok for a loopback address with a port, where metrics are served in plain text.
+Status CheckMetricsAddress(const std::string& address);
 // Ok for what may be connected to: the same, and whatever else gRPC knows on this machine.
 Status CheckPeerAddress(const std::string& address, bool tls);
 

@@ -2,6 +2,7 @@
 
 #include <grpcpp/support/server_interceptor.h>
 
+#include <atomic>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -13,6 +14,8 @@ namespace {
 
 using grpc::experimental::InterceptionHookPoints;
 
+std::atomic<uint64_t> unparsable_calls = 0;
+
 class Interceptor final : public grpc::experimental::Interceptor {
  public:
   Interceptor(RefusalLog* refusals, const char* method) : refusals_(refusals), method_(method) {}
@@ -21,8 +24,10 @@ class Interceptor final : public grpc::experimental::Interceptor {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
       const grpc::Status status = methods->GetSendStatus();
       // No service of ours answers so.
-      if (status.error_code() == grpc::StatusCode::INTERNAL)
+      if (status.error_code() == grpc::StatusCode::INTERNAL) {
+        unparsable_calls.fetch_add(1, std::memory_order_relaxed);
         refusals_->Note(method_, {Code::kInvalid, "a message that cannot be parsed"});
+      }
     }
     methods->Proceed();
   }
@@ -43,6 +48,8 @@ class Factory final : public grpc::experimental::ServerInterceptorFactoryInterfa
 };
 
 }  // namespace
+
+uint64_t UnparsableCalls() { return unparsable_calls.load(std::memory_order_relaxed); }
 
 void LogRefusedCalls(grpc::ServerBuilder* builder) {
   std::vector<std::unique_ptr<grpc::experimental::ServerInterceptorFactoryInterface>> creators;

@@ -4,8 +4,12 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <cstdint>
+
 namespace concord {
 
 void LogRefusedCalls(grpc::ServerBuilder* builder);
+// How many of them there were, in all servers of this process.
+uint64_t UnparsableCalls();
 
 }  // namespace concord

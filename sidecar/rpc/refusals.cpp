@@ -13,6 +13,7 @@ void RefusalLog::Note(const char* method, const Status& status) {
 
 bool RefusalLog::Note(const char* method, const Status& status, int64_t now_us) {
   if (status.ok()) return false;
+  count_.fetch_add(1, std::memory_order_relaxed);
   uint64_t since = 0;
   {
     const std::lock_guard lock(mutex_);

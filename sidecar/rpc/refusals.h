@@ -5,6 +5,7 @@
 // Thread-safe.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -26,6 +27,9 @@ class RefusalLog {
   // For tests: whether a line was written.
   bool Note(const char* method, const Status& status, int64_t now_us);
 
+  // How many there were.
+  uint64_t count() const { return count_.load(std::memory_order_relaxed); }
+
  private:
   struct Cause {
     int64_t told_us = 0;
@@ -33,6 +37,7 @@ class RefusalLog {
   };
 
   const std::string role_;
+  std::atomic<uint64_t> count_ = 0;
   std::mutex mutex_;
   std::map<std::pair<const char*, Code>, Cause> causes_;  // guarded by mutex_; bounded by methods and codes
 };

@@ -20,6 +20,7 @@ TEST(RefusalLogTest, TellsACauseOnceAMinute) {
   EXPECT_TRUE(log.Note("Seal", stale, 3)) << "another method";
   EXPECT_TRUE(log.Note(append, stale, 1 + RefusalLog::kAgainUs));
   EXPECT_FALSE(log.Note(append, stale, 2 + RefusalLog::kAgainUs));
+  EXPECT_EQ(log.count(), 1005U) << "each counts";
 }
 
 TEST(RefusalLogTest, ALineTellsWhatAndHowMany) {

@@ -32,7 +32,7 @@ void Applier::Start(const std::vector<JournalPeer>& peers, journal::JournalNode*
     journals_.push_back(std::make_shared<Journal>(peer, local != nullptr && journals_.empty()));
   started_us_ = SteadyUs();
   started_at_ = replica_->applied();
-  if (local_ != nullptr) replay_to_ = local_->state().last_lsn;
+  if (local != nullptr) replay_to_ = local->state().last_lsn;
   // Before anybody leads: it is to be known what there is and what there is not. A failure is met again by Maintain.
   (void)CheckRoom();
   if (options_.on_applied) options_.on_applied(replica_->resume_from());
@@ -206,9 +206,13 @@ void Applier::TellCaughtUp() {
 
 Status Applier::ApplyWithRetry(std::string_view frames) {
   for (bool frugal = false;; frugal = true) {
+    const uint64_t from_us = MonotonicUs();
+    const uint64_t records = replica_->records();
     const Status s = replica_->Apply(frames, frugal);
     if (s.code() != Code::kNoSpace) {
       if (!s.ok()) return s;
+      apply_us_.Observe(MonotonicUs() - from_us);
+      apply_records_.Observe(replica_->records() - records);
       const Status room = CheckRoom();
       if (options_.on_applied) options_.on_applied(replica_->resume_from());
       return room;
@@ -263,6 +267,12 @@ Status Applier::Maintain() {
   return s.code() == Code::kUnavailable || s.code() == Code::kNoSpace ? Status::Ok() : s;
 }
 
+Lsn Applier::newest() const {
+  const Lsn told = newest_.load(std::memory_order_acquire);
+  const journal::JournalNode* const local = local_;
+  return local != nullptr ? std::max(told, local->state().committed_lsn) : told;
+}
+
 void Applier::ReportLoop() {
   Lsn applied = kNoLsn;    // a round ago
   Lsn committed = kNoLsn;  // as some node said then
@@ -278,6 +288,7 @@ void Applier::ReportLoop() {
     for (const JournalPtr& journal : journals) {
       if (!stopping()) committed = std::max(committed, Report(journal.get()));
     }
+    newest_.store(std::max(committed, newest_.load(std::memory_order_relaxed)), std::memory_order_release);
   } while (Sleep(options_.report_interval_us));
 }
 

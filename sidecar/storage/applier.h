@@ -24,6 +24,7 @@
 
 #include "sidecar/journal/journal_peer.h"
 #include "sidecar/journal/tail_link.h"
+#include "sidecar/metrics/histogram.h"
 #include "sidecar/rpc/cancellation.h"
 #include "sidecar/storage/replica.h"
 
@@ -57,6 +58,11 @@ class Applier {
   // `local`: the first of the journal nodes, if it is of this process; its frames then come straight from it.
   void Start(const std::vector<JournalPeer>& peers, journal::JournalNode* local = nullptr);
   void Stop();
+
+  // The newest commit that is known of.
+  Lsn newest() const;
+  const Histogram& apply_us() const { return apply_us_; }
+  const Histogram& apply_records() const { return apply_records_; }
 
  private:
   struct Journal {
@@ -99,7 +105,10 @@ class Applier {
 
   Replica* const replica_;
   const ApplierOptions options_;
-  journal::JournalNode* local_ = nullptr;
+  std::atomic<journal::JournalNode*> local_ = nullptr;
+  std::atomic<Lsn> newest_ = kNoLsn;  // as a journal node has told
+  Histogram apply_us_{Histogram::kMicroseconds};
+  Histogram apply_records_{Histogram::kNumbers};
   bool more_maintenance_ = true;
   int64_t maintained_us_ = 0;
   int64_t started_us_ = 0;

@@ -112,6 +112,8 @@ class Replica {
   Status Apply(std::string_view frames, bool frugal = false);
   // Advances the horizon and removes up to `budget` superfluous versions. `*more`: there is more to do already.
   Status Maintain(size_t budget, bool* more);
+  // Records applied by this process.
+  uint64_t records() const { return records_; }
   // Begins a checkpoint if one is due (or `force`), without waiting for it; a failed earlier one is told here.
   Status CheckpointIfDue(bool force = false);
   // Sees to it that there is space in hand. kNoSpace: the disk is full; kTooLarge: the map is. See StorageRoom.
@@ -125,6 +127,8 @@ class Replica {
   // ---- any thread ----
 
   Lsn applied() const { return applied_.load(std::memory_order_acquire); }
+  uint64_t mutations() const { return mutations_.load(std::memory_order_relaxed); }  // by this process, as
+  uint64_t pruned() const { return pruned_.load(std::memory_order_relaxed); }        // versions that were removed
   Lsn checkpoint() const { return checkpointer_->saved_lsn(); }
   // kUnavailable when the time is over, kShutdown when the replica closes.
   Status WaitApplied(Lsn lsn, int64_t wait_us);
@@ -226,6 +230,7 @@ class Replica {
   Lsn staged_from_ = kNothingStaged;  // as committed
   Lsn collected_ = kNothingStaged;    // below applied(): the journal is being read again, and has been up to here
   uint64_t journal_bytes_ = 0;        // applied by this process
+  uint64_t records_ = 0;              // likewise
   std::map<uint64_t, Lsn> building_;  // prefix -> record that last wrote versions older than itself there
   bool sweeping_ = true;              // a new process knows nothing about garbage: look at everything once
   bool sweep_again_ = false;          // something was missed while the sweep was under way

@@ -151,6 +151,7 @@ Status Replica::ApplyFrames(std::string_view frames, Batch* batch) {
     if (frame.epoch < batch->epoch) return Damaged(frame.lsn, "its epoch is lower than the one before it");
     if (Status s = ApplyRecord(frame, batch); !s.ok()) return s;
     journal_bytes_ += consumed;
+    records_++;
     batch->applied = frame.lsn;
     batch->epoch = frame.epoch;
     if (Status s = ContinueBatch(batch); !s.ok()) return s;

@@ -12,6 +12,7 @@
 #pragma once
 
 #include <memory>
+#include <mutex>
 #include <vector>
 
 #include "sidecar/storage/applier.h"
@@ -19,6 +20,8 @@
 #include "sidecar/storage/storage_service.h"
 
 namespace concord {
+
+class MetricSet;
 
 struct StorageRoleOptions {
   ReplicaOptions replica;
@@ -45,6 +48,8 @@ class StorageRole {
     replica_->StopWaiting();
     applier_.Stop();
   }
+  // Adds this role's metrics. From any thread, after Start or before (storage_metrics.cpp).
+  void Collect(MetricSet* to);
   // Idempotent. An error here costs the next start a longer replay, or a return to the checkpoint; nothing is lost.
   Status Stop() {
     StopFollowing();
@@ -57,9 +62,14 @@ class StorageRole {
         service_(replica_.get(), options.replica_id),
         applier_(replica_.get(), std::move(options)) {}
 
+  Status RecentStatistics(ReplicaStatistics* out);
+
   std::unique_ptr<Replica> replica_;
   StorageService service_;
   Applier applier_;
+  std::mutex statistics_mutex_;  // guards what follows
+  ReplicaStatistics statistics_{};
+  uint64_t statistics_us_ = 0;  // when they were made; 0: not yet
 };
 
 }  // namespace concord

@@ -23,6 +23,8 @@ class StorageService final : public proto::Storage::Service {
   // `replica_id`: its name on the journal.
   StorageService(Replica* replica, std::string replica_id) : replica_(replica), replica_id_(std::move(replica_id)) {}
 
+  uint64_t refused_calls() const { return refusals_.count(); }
+
   grpc::Status Get(grpc::ServerContext*, const proto::GetRequest* request, proto::GetReply* reply) override;
   grpc::Status Scan(grpc::ServerContext* context, const proto::ScanRequest* request,
                     grpc::ServerWriter<proto::ScanReply>* writer) override;
