@@ -38,6 +38,8 @@ extern const char *concord_tls_path(char *buffer, const char *path);
 extern char *concord_tls_ca;		/* all three, or none: no TLS */
 extern char *concord_tls_cert;
 extern char *concord_tls_key;
+extern char *concord_metrics_listen;	/* where the gateway serves metrics; empty: nowhere */
+extern char *concord_daemon_metrics_listen; /* where the sidecar that the server starts does */
 extern char *concord_daemon_path;		/* concordd binary; default: beside the extension library */
 extern int	concord_retention_ms;
 extern int	concord_checkpoint_ms;

@@ -27,6 +27,8 @@ char	   *concord_tls_ca = "";
 char	   *concord_tls_cert = "";
 char	   *concord_tls_key = "";
 bool		concord_local_reads = true;
+char	   *concord_metrics_listen = "";
+char	   *concord_daemon_metrics_listen = "";
 char	   *concord_daemon_path = "";
 int			concord_retention_ms = 1000;
 int			concord_checkpoint_ms = 1000;
@@ -131,6 +133,21 @@ is_local(const char *address)
 	for (int i = 0; i < (int) lengthof(local); i++)
 		if (strncmp(address, local[i], strlen(local[i])) == 0)
 			return true;
+	return false;
+}
+
+static bool
+check_metrics_address(char **newval, void **extra, GucSource source)
+{
+	const char *address = *newval;
+	const char *port = strrchr(address, ':');
+
+	if (address[0] == '\0')
+		return true;
+	if (is_local(address) && strncmp(address, "unix", 4) != 0 && port[1] != '\0' && strspn(port + 1, "0123456789") == strlen(port + 1))
+		return true;
+	GUC_check_errdetail("Metrics are served in plain text to whoever asks, so on loopback only.");
+	GUC_check_errhint("Give 127.0.0.1:PORT, and have an agent or a reverse proxy of this machine pass them on.");
 	return false;
 }
 
@@ -298,6 +315,14 @@ define_sidecar(void)
 							 "Reads a storage replica of this machine through its files.",
 							 "Without it all reads go through the gateway, as if every replica were on another machine.",
 							 &concord_local_reads, true, PGC_USERSET, 0, NULL, assign_local_reads, NULL);
+	DefineCustomStringVariable("concord.metrics_listen",
+							   "Sets where the server's gateway serves metrics for Prometheus.",
+							   "HOST:PORT of loopback. Default: nowhere.",
+							   &concord_metrics_listen, "", PGC_SIGHUP, 0, check_metrics_address, NULL, NULL);
+	DefineCustomStringVariable("concord.daemon_metrics_listen",
+							   "Sets where the sidecar that the server starts serves metrics for Prometheus.",
+							   "HOST:PORT of loopback. Default: nowhere. A change counts when the sidecar is started next.",
+							   &concord_daemon_metrics_listen, "", PGC_SIGHUP, 0, check_metrics_address, NULL, NULL);
 	DefineCustomStringVariable("concord.daemon_path",
 							   "Sets the path of the concordd binary.",
 							   "Default: beside the extension's library. A change counts when the sidecar is started next.",

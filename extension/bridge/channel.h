@@ -168,6 +168,23 @@ void		cc_channel_read_stats(CcChannel *channel, CcReadStats *stats);
 /* The committed LSN that a mapped page vouches for now, or 0. */
 uint64_t	cc_page_committed(const void *page);
 
+/*
+ * What the server has counted since its shared memory was made, and what its backends wait for now, for the metrics; counting goes
+ * on meanwhile. Bucket i of `waits` has the commits that waited for less than 2^(i + CC_WAIT_FIRST_BITS) microseconds and are in no
+ * bucket before it, the last one the rest.
+ */
+#define CC_WAIT_BUCKETS 20
+#define CC_WAIT_FIRST_BITS 4
+#define CC_WAIT_KINDS 16
+typedef struct CcServerStats
+{
+	uint64_t	committed, read_only, conflicts, too_old, refused, unknown, chunks, retries;
+	uint64_t	waits[CC_WAIT_BUCKETS];
+	uint64_t	wait_us;		/* of all of them */
+	const char *waiting_for[CC_WAIT_KINDS];	/* NULL: none such */
+	uint64_t	waiting[CC_WAIT_KINDS];
+} CcServerStats;
+
 /* ---- gateway side (gateway/ only) ---- */
 /* Levels of CcGatewayOptions.log. */
 #define CC_LOG_DEBUG 0
@@ -185,6 +202,7 @@ typedef struct CcGatewayOptions
 	bool		(*meet) (const char *cluster_id);	/* before each session, by its thread: whether this sidecar is ours; NULL: any is */
 	void		(*wake) (int slot);		/* sets the latch of the backend that owns the slot */
 	void		(*log) (int level, const char *message);	/* never called from a thread: see cc_gateway_drain_log */
+	void		(*stats) (CcServerStats *stats);	/* fills in zeros; by any thread; NULL: not known */
 } CcGatewayOptions;
 /*
  * From now on all connections that are not to a unix socket are by TLS, with these files; before the gateway is started, with all
@@ -198,6 +216,8 @@ typedef struct CcGateway CcGateway;
 CcGateway  *cc_gateway_start(CcChannel *channel, const CcGatewayOptions *options);
 /* Called by the worker's main loop every so often: passes on what the threads wanted logged. */
 void		cc_gateway_drain_log(CcGateway *gateway);
+/* Likewise: serves metrics there from now on, or nowhere if it is empty; goes on trying if it cannot. */
+void		cc_gateway_serve_metrics(CcGateway *gateway, const char *address);
 void		cc_gateway_stop(CcGateway *gateway);
 
 #ifdef __cplusplus

@@ -16,6 +16,7 @@
 #include "core/wire.h"
 #include "gateway/connect.h"
 #include "gateway/status_text.h"
+#include "sidecar/metrics/metrics_server.h"
 #include "sidecar/rpc/init.h"
 
 namespace proto = concord::proto;
@@ -72,6 +73,7 @@ CcGateway::CcGateway(CcChannel& channel, const CcGatewayOptions& options)
       meet_(options.meet),
       wake_(options.wake),
       log_function_(options.log),
+      stats_(options.stats),
       shares_address_(options.storage_address == nullptr || strcmp(options.storage_address, options.address) == 0),
       outbox_(channel),
       partial_(static_cast<size_t>(channel.slots)) {
@@ -100,6 +102,7 @@ CcGateway::CcGateway(CcChannel& channel, const CcGatewayOptions& options)
 }
 
 CcGateway::~CcGateway() {
+  metrics_.reset();
   {
     const std::lock_guard lock(mutex_);
     stop_ = true;
@@ -210,6 +213,7 @@ bool CcGateway::Send() {
   cc_pause(CC_PAUSE_GATEWAY_SENT);
   channel_.abandons.Pop(abandons);
   channel_.batches.fetch_add(1, std::memory_order_relaxed);
+  if (batch.size() > 0) batch_requests_.Observe(batch.size());
   channel_.bytes.fetch_add(batch.bytes(), std::memory_order_relaxed);
   channel_.resent.fetch_add(batch.resent(), std::memory_order_relaxed);
   return true;
@@ -235,6 +239,7 @@ bool CcGateway::IsLeaderThere(proto::ReadLsnReply* reply) {
 }
 
 bool CcGateway::AskReadLsn(Adjudicator* adjudicator, int timeout_ms, proto::ReadLsnReply* reply) {
+  read_lsn_calls_.fetch_add(1, std::memory_order_relaxed);
   return adjudicator->calls
       .Run(timeout_ms,
            [&](grpc::ClientContext* context) {
@@ -320,6 +325,7 @@ bool CcGateway::RunSession() {
   }
 
   concord::SetConnected(channel_, false);
+  if (admitted && !stopping_) sessions_lost_.fetch_add(1, std::memory_order_relaxed);
   {
     const std::lock_guard lock(mutex_);
     session_ = nullptr;
@@ -345,6 +351,7 @@ bool CcGateway::RunSession() {
 void CcGateway::OnVerdict(const proto::Verdict& verdict) {
   const OutRequestPtr request = outbox_.Settle(verdict.request_id());
   if (request == nullptr) return;
+  CountVerdict(*request, verdict);
   if (request->slot == outbox_.own_slot()) {
     OnDropVerdict(request, verdict);
     return;
@@ -366,6 +373,13 @@ void CcGateway::OnVerdict(const proto::Verdict& verdict) {
   snprintf(answer.message, sizeof answer.message, "%s", verdict.message().c_str());
   cc_pause(CC_PAUSE_GATEWAY_VERDICT);
   Reply(request->slot, request->sequence, answer);
+}
+
+void CcGateway::CountVerdict(const OutRequest& request, const proto::Verdict& verdict) {
+  const auto outcome = static_cast<size_t>(verdict.outcome());
+  if (outcome < kOutcomes) verdicts_[outcome].fetch_add(1, std::memory_order_relaxed);
+  if (request.sends == 1)
+    round_trip_us_.Observe(static_cast<uint64_t>(std::max<int64_t>(NowUs() - request.sent_us, 0)));
 }
 
 void CcGateway::Reply(int slot, uint64_t sequence, const CcAnswer& answer, std::string_view text) {

@@ -39,6 +39,12 @@
 #include "proto/journal.grpc.pb.h"
 #include "proto/sidecar.grpc.pb.h"
 #include "proto/storage.grpc.pb.h"
+#include "sidecar/metrics/histogram.h"
+
+namespace concord {
+class MetricSet;
+class MetricsServer;
+}  // namespace concord
 
 struct CcGateway {
  public:
@@ -47,7 +53,11 @@ struct CcGateway {
   CcGateway(const CcGateway&) = delete;
   CcGateway& operator=(const CcGateway&) = delete;
 
+  static constexpr size_t kOutcomes = 11;  // of proto::Outcome
+
   void DrainLog() { log_.Drain(log_function_); }
+  // The worker's loop: serves metrics there; empty: nowhere (gateway_metrics.cpp).
+  void ServeMetrics(const std::string& address);
 
  private:
   using Stream = grpc::ClientReaderWriter<concord::proto::SessionRequest, concord::proto::SessionReply>;
@@ -88,9 +98,12 @@ struct CcGateway {
   bool RunSession();  // true if the adjudicator has let it in
   void OnVerdict(const concord::proto::Verdict& verdict);
   void OnDropVerdict(const concord::OutRequestPtr& request, const concord::proto::Verdict& verdict);
+  void CountVerdict(const concord::OutRequest& request, const concord::proto::Verdict& verdict);
   void Reply(int slot, uint64_t sequence, const CcAnswer& answer, std::string_view text = {});
 
   void AnswerReadLsn();
+
+  void Collect(concord::MetricSet* to);
 
   void SendDrops();  // keeper and session; drops_in_flight_ lets one in
 
@@ -112,6 +125,7 @@ struct CcGateway {
   bool (*const meet_)(const char* cluster_id);
   void (*const wake_)(int slot);
   void (*const log_function_)(int level, const char* message);
+  void (*const stats_)(CcServerStats* stats);
 
   concord::LogQueue log_;
   std::vector<std::unique_ptr<Adjudicator>> adjudicators_;
@@ -141,5 +155,13 @@ struct CcGateway {
   bool foreign_ = false;                         // session only: the sidecar was of another cluster
   std::vector<concord::OutRequestPtr> partial_;  // pump only: requests of which pieces are missing, by slot
 
-  std::vector<std::thread> threads_;  // last: they use all of the above
+  std::atomic<uint64_t> verdicts_[kOutcomes] = {};
+  std::atomic<uint64_t> read_lsn_calls_ = 0, sessions_lost_ = 0;
+  concord::Histogram batch_requests_{concord::Histogram::kNumbers};
+  concord::Histogram round_trip_us_{concord::Histogram::kMicroseconds};
+  std::string metrics_address_;  // the worker's loop only, as the next
+  uint64_t metrics_tried_us_ = 0;
+
+  std::vector<std::thread> threads_;                 // last: they use all of the above
+  std::unique_ptr<concord::MetricsServer> metrics_;  // and so do its threads
 };

@@ -17,6 +17,7 @@
 #include "storage/latch.h"
 #include "storage/proc.h"
 #include "storage/procarray.h"
+#include "stats/stats.h"
 #include "worker/worker.h"
 #include "xact/remote.h"
 
@@ -82,6 +83,7 @@ start_gateway(void)
 		.meet = concord_cluster_meet,
 		.wake = wake_backend,
 		.log = log_message,
+		.stats = concord_read_server_stats,
 	};
 	char		host[256] = "";
 	char	   *qp_id;
@@ -116,6 +118,7 @@ concord_gateway_main(Datum argument)
 	while (!ShutdownRequestPending)
 	{
 		concord_worker_wait(LOOP_MS);
+		cc_gateway_serve_metrics(gateway, concord_metrics_listen);
 		cc_gateway_drain_log(gateway);
 		cc_gateway_drain_tls_log(log_message);
 		concord_watch_readers();

@@ -56,6 +56,7 @@ void Outbox::Fill(Batch* batch, int64_t now_us) {
       continue;
     }
     request->sends++;
+    request->sent_us = now_us;
     if (!is_chunk(request)) {
       request->under_way = true;
       under_way_++;
@@ -81,6 +82,11 @@ bool Outbox::Holds() const {
 bool Outbox::NeedsFill(size_t coming) const {
   const std::lock_guard lock(mutex_);
   return held_since_us_ != 0 && under_way_ <= queue_.size() + coming;
+}
+
+size_t Outbox::Unanswered() const {
+  const std::lock_guard lock(mutex_);
+  return by_slot_.size() - static_cast<size_t>(std::count(by_slot_.begin(), by_slot_.end(), nullptr));
 }
 
 void Outbox::Retry(OutRequestPtr request, int64_t not_before_us) {

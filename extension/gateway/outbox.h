@@ -33,7 +33,8 @@ struct OutRequest {
   int sends = 0;           // sessions that it went through
   bool under_way = false;  // sent in this session, and no chunk
   int64_t not_before_us = 0;
-  uint32_t drops = 0;  // entries of the drop queue that it carries
+  int64_t sent_us = 0;  // last
+  uint32_t drops = 0;   // entries of the drop queue that it carries
 
   std::string& payload() { return kind == CC_REQ_CHUNK ? *chunk.mutable_chunk() : *commit.mutable_write_set(); }
 };
@@ -81,6 +82,8 @@ class Outbox {
   // and true once enough is answered that it would not do so again.
   // `coming`: requests that wait to be added.
   bool NeedsFill(size_t coming) const;
+  // How many there are.
+  size_t Unanswered() const;
   // Settled after all not: to be sent again, not before the time.
   void Retry(OutRequestPtr request, int64_t not_before_us);
   // A new session: all that was sent and not settled is due again.

@@ -143,6 +143,35 @@ read_totals(Totals *totals)
 	cc_channel_stats(concord_channel, &totals->channel);
 }
 
+void
+concord_read_server_stats(CcServerStats *stats)
+{
+	uint64		counters[CONCORD_COUNTERS] = {0};
+
+	StaticAssertStmt(CONCORD_WAITS <= CC_WAIT_KINDS, "too many waits");
+	for (int i = 0; i < CONCORD_WAITS; i++)
+		stats->waiting_for[i] = concord_wait_name(i);
+	for (int slot = 0; slot < concord_stats_slots(); slot++)
+	{
+		ConcordProcStats *proc = &concord_proc_stats[slot];
+
+		for (int i = 0; i < CONCORD_COUNTERS; i++)
+			counters[i] += pg_atomic_read_u64(&proc->counters[i]);
+		for (int i = 0; i < CONCORD_WAIT_BUCKETS; i++)
+			stats->waits[i] += pg_atomic_read_u64(&proc->waits[i]);
+		stats->waiting[proc->wait]++;
+	}
+	stats->committed = counters[CONCORD_COUNT_COMMITS];
+	stats->read_only = counters[CONCORD_COUNT_READ_ONLY];
+	stats->conflicts = counters[CONCORD_COUNT_CONFLICTS];
+	stats->too_old = counters[CONCORD_COUNT_TOO_OLD];
+	stats->refused = counters[CONCORD_COUNT_REFUSED];
+	stats->unknown = counters[CONCORD_COUNT_UNKNOWN];
+	stats->chunks = counters[CONCORD_COUNT_CHUNKS];
+	stats->retries = counters[CONCORD_COUNT_RETRIES];
+	stats->wait_us = counters[CONCORD_COUNT_WAIT_US];
+}
+
 /* Since the last reset, whose time is returned. */
 static TimestampTz
 read_since_reset(Totals *totals)

@@ -29,9 +29,11 @@ typedef enum ConcordCounter
 #define CONCORD_COUNTERS (CONCORD_COUNT_WAIT_US + 1)
 
 /* Bucket i holds the waits of less than 2^(i + 4) microseconds that no bucket before it holds; the last one holds the rest. */
-#define CONCORD_WAIT_BUCKETS 20
+#define CONCORD_WAIT_BUCKETS CC_WAIT_BUCKETS
 
 void		concord_count(ConcordCounter counter, uint64 by);
+/* For the gateway's threads: nothing of Postgres is called. */
+void		concord_read_server_stats(CcServerStats *stats);
 /* The verdict on the transaction's commit, and how long it was waited for. */
 void		concord_count_verdict(CcOutcome outcome, uint64 wait_us);
 
@@ -76,6 +78,10 @@ typedef enum ConcordWait
 	CONCORD_WAIT_SWEEP,
 	CONCORD_WAIT_REMOTE_READ
 } ConcordWait;
+#define CONCORD_WAITS (CONCORD_WAIT_SWEEP + 1)
+
+/* NULL for CONCORD_WAIT_NONE. */
+const char *concord_wait_name(ConcordWait wait);
 
 typedef struct ConcordProcStats
 {

@@ -30,8 +30,8 @@ concord_wait_begin(ConcordWait wait, int blocker)
 	mine->wait = wait;
 }
 
-static const char *
-wait_name(ConcordWait wait)
+const char *
+concord_wait_name(ConcordWait wait)
 {
 	switch (wait)
 	{
@@ -80,12 +80,12 @@ concord_stat_waits(PG_FUNCTION_ARGS)
 		bool		nulls[COLUMNS] = {false};
 		bool		may_see;
 
-		if (pid == 0 || wait_name(wait) == NULL)
+		if (pid == 0 || concord_wait_name(wait) == NULL)
 			continue;
 		may_see = has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_STATS) || has_privs_of_role(GetUserId(), proc->roleId);
 		values[0] = Int32GetDatum(pid);
 		nulls[1] = nulls[2] = nulls[3] = !may_see;
-		values[1] = CStringGetTextDatum(wait_name(wait));
+		values[1] = CStringGetTextDatum(concord_wait_name(wait));
 		values[2] = TimestampTzGetDatum(since);
 		nulls[3] = nulls[3] || blocker == 0;
 		values[3] = Int32GetDatum(blocker);

@@ -26,7 +26,7 @@
 PGDLLEXPORT void concord_launcher_main(Datum argument) pg_attribute_noreturn();
 
 #define ARGUMENTS_FOR_SOME 14	/* the first of add_for_some */
-#define ARGUMENTS_MAX (ARGUMENTS_FOR_SOME + 4)
+#define ARGUMENTS_MAX (ARGUMENTS_FOR_SOME + 5)
 #define LIFELINE_FD 3			/* in the sidecar */
 #define REPORT_FD 4
 #define SETTLED_MS 1000			/* having run that long, it has opened its directory, or is at work on it */
@@ -102,6 +102,8 @@ add_for_some(char **arguments)
 	/* Once there were rows, an empty directory is a lost one. */
 	if (concord_cluster_id() != NULL)
 		*arguments++ = psprintf("--expect-cluster=%s", concord_cluster_id());
+	if (concord_daemon_metrics_listen[0] != '\0')
+		*arguments++ = psprintf("--metrics-listen=%s", concord_daemon_metrics_listen);
 	if (concord_tls_ca[0] == '\0')
 		return;
 	*arguments++ = psprintf("--tls-ca=%s", concord_tls_path(path, concord_tls_ca));
