@@ -1,5 +1,7 @@
 # A Concord cluster of processes on this machine, for tests: one etcd, journal nodes j1, j2, ..., adjudicators a1, a2, ..., a storage
-# replicas s1, ... (with `tls` on loopback ports by TLS instead of sockets: those options of concordd); each in a directory of its own, with its log in memory of the test. Everything is killed when the test ends.
+# replicas s1, ... (with `metrics`, a function of a member that gives a port, each with metrics there; with `tls` on loopback ports by TLS
+# instead of sockets: those options of concordd); each in a directory of its own, with its log in memory of the test. Everything is killed
+# when the test ends.
 package ConcordCluster;
 
 use strict;
@@ -73,6 +75,7 @@ sub command
 {
 	my ($self, $member, $role, @options) = @_;
 	push @options, '--listen', $self->address($member), @{ $self->{tls} } if $self->{tls};
+	push @options, '--metrics-listen', '127.0.0.1:' . $self->{metrics}->($member) if $self->{metrics};
 	$self->{commands}{$member} = [ "$self->{bin}/concordd", '--roles', $role, '--dir', "$self->{base}/$member", '--lock-wait-ms', '10000', @options ];
 }
 
