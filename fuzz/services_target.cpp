@@ -67,9 +67,10 @@ struct Sidecar {
     builder.RegisterService(adjudicator_service.get());
     server = builder.BuildAndStart();
     const auto channel = server->InProcessChannel(ChannelLimits());
-    storage_role->Start({channel}, node.get());
+    const JournalPeer peer(proto::Journal::NewStub(channel));
+    storage_role->Start({peer}, node.get());
     JournalEnsemble ensemble;
-    ensemble.nodes.push_back(proto::Journal::NewStub(channel));
+    ensemble.nodes.push_back(peer);
     ensemble.write_quorum = 1;
     ensemble.local_node = node.get();
     status = adjudicator_service->Start(ensemble);
