@@ -43,7 +43,8 @@ extern "C" {
 	X(ADJUDICATOR_CHUNK, "adjudicator_chunk")               /* the adjudicator has it; before the append */ \
 	X(STORAGE_STAGED, "storage_staged")                     /* the replica has staged it; not yet published */ \
 	/* not of a commit */ \
-	X(SWEEP_CATALOG_READ, "sweep_catalog_read")             /* the sweep knows a catalog's files, and has not looked at them */
+	X(SWEEP_CATALOG_READ, "sweep_catalog_read")             /* the sweep knows a catalog's files, and has not looked at them */ \
+	X(STORAGE_COPYING, "storage_copying")                   /* a part of another replica has come, which is being copied */
 /* clang-format on */
 
 typedef enum CcPausePoint {

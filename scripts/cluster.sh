@@ -81,6 +81,7 @@ cluster_init() {
   for ((i = 1; i <= $5; i++)); do
     cluster_command "$dir" "s$i" "$(concord_bin)/concordd" --roles storage --dir "$dir/s$i" "${common[@]}" "${metastore[@]}"
     cluster_start "$dir" "s$i"
+    concordctl storage add "$(sed -n 's/^id //p' "$dir/s$i/node_id")=$(member_socket "$dir" "s$i")" "${metastore[@]}" --cluster "$id" >/dev/null
   done
 }
 

@@ -28,6 +28,7 @@
 #include "sidecar/metastore/file_metastore.h"
 #include "sidecar/metastore/identity.h"
 #include "sidecar/metastore/metastore_options.h"
+#include "sidecar/metastore/presence.h"
 #include "sidecar/metrics/metrics_server.h"
 #include "sidecar/rpc/address.h"
 #include "sidecar/rpc/clock.h"
@@ -46,6 +47,7 @@
 #include "sidecar/rpc/tls_log.h"
 #include "sidecar/rpc/tls_options.h"
 #include "sidecar/storage/start_check.h"
+#include "sidecar/storage/storage_members.h"
 #include "sidecar/storage/storage_role.h"
 #include "sidecar/version.h"
 
@@ -76,6 +78,8 @@ struct Options {
   MetastoreOptions metastore;
   std::vector<std::string> journal_addresses;
   uint32_t write_quorum = 0;
+  std::vector<std::string> peers;
+  int64_t lease_ms = ApplierOptions{}.lease_ms;
   std::string log_level = "info";
   std::string log_file;
   int lifeline_fd = -1;
@@ -131,6 +135,14 @@ void Describe(CLI::App* app, Options* options) {
                   "the journal nodes, where they are not this process alone; comma-separated")
       ->delimiter(',');
   app->add_option("--write-quorum", options->write_quorum, "of the journal nodes (default: more than half)");
+  app->add_option("--peer", options->peers,
+                  "storage: other replicas, to be copied where the journal has trimmed what this one needs "
+                  "(default: those that an etcd has); comma-separated")
+      ->delimiter(',');
+  app->add_option("--lease-ms", options->lease_ms,
+                  "storage: how long the journal waits for this replica when it is gone")
+      ->check(CLI::Range(1000, 86400000))
+      ->capture_default_str();
   app->add_option("--log-level", options->log_level, "trace, debug, info, warning, error, critical, off")
       ->capture_default_str();
   app->add_option("--log-file", options->log_file, "default: standard error");
@@ -223,6 +235,8 @@ Status Complete(Options* options) {
     return {Code::kInvalid,
             "with an etcd, the journal nodes and their write quorum are read from there, so neither "
             "--journal-address nor --write-quorum may be given"};
+  if (options->metastore.etcd() && !options->peers.empty())
+    return {Code::kInvalid, "with an etcd, the other replicas are read from there, so --peer may not be given"};
   if (options->NeedsJournal() && !options->Has("journal") && options->JournalIsOwn())
     return {Code::kInvalid, "without the journal role, --journal-address is needed, or an etcd"};
   if (!options->join_cluster.empty() && !IsId(options->join_cluster))
@@ -315,7 +329,12 @@ class Concordd {
         members_({.cluster_id = cluster_id,
                   .directory = options.directory,
                   // A mistake in the configuration, so the process ends.
-                  .on_foreign = [shutdown](const Status& foreign) { shutdown->Fail(foreign); }}) {}
+                  .on_foreign = [shutdown](const Status& foreign) { shutdown->Fail(foreign); }}),
+        replicas_({.cluster_id = cluster_id,
+                   .node_id = node_id,
+                   .directory = options.directory,
+                   .addresses = options.peers,
+                   .members = options.metastore.etcd() ? &members_ : nullptr}) {}
 
   ExitCode Start() {
     Status status = OpenRoles();
@@ -357,6 +376,7 @@ class Concordd {
   bool Stop() {
     bool clean = true;
     if (metastore_ != nullptr) metastore_->Cancel();
+    presence_.reset();
     if (adjudicator_ != nullptr) adjudicator_->Stop();  // first, as another one may wait to lead
     metrics_.reset();
     if (storage_ != nullptr && server_ != nullptr) storage_->StopFollowing();
@@ -396,6 +416,7 @@ class Concordd {
     if (journal_ != nullptr) journal_->Collect(to);
     if (storage_ != nullptr) storage_->Collect(to);
   }
+  LiveProcess Self() const { return {node_id_, options_.advertise, options_.roles, kVersion}; }
 
   Status OpenRoles() {
     Stopwatch watch;
@@ -414,7 +435,7 @@ class Concordd {
       if (!status.ok()) return status;
       storage_ms_ = watch.Lap();
     }
-    if (options_.Has("adjudicator") || (options_.NeedsJournal() && options_.metastore.etcd())) {
+    if (options_.Has("adjudicator") || options_.metastore.etcd()) {
       const Status status = OpenMetastore();
       if (!status.ok()) return status;
     }
@@ -481,9 +502,13 @@ class Concordd {
     role.replica.checkpoint_interval_us = options_.checkpoint_interval_ms * 1000;
     role.replica.checkpoint_bytes = options_.checkpoint_bytes;
     role.replica.retention_us = options_.retention_ms * 1000;
-    role.applier.replica_id = "storage-" + replica_id;
+    // In a cluster the lease is found by the name by which the members name the node.
+    role.applier.replica_id = "storage-" + (options_.metastore.etcd() ? node_id_ : replica_id);
+    role.applier.lease_ms = options_.lease_ms;
+    if (CanCopy()) role.peers = [this](std::vector<StoragePeer>* peers) { return replicas_.Peers(peers); };
     if (!options_.Has("journal")) role.applier.first_journal = std::hash<std::string>{}(replica_id);
     if (options_.metastore.etcd()) {
+      role.applier.removed = [this] { return replicas_.Removed(); };
       role.applier.members = [this](std::vector<JournalPeer>* peers) {
         uint32_t write_quorum = 0;
         return members_.Read(peers, &write_quorum);
@@ -503,7 +528,11 @@ class Concordd {
     return role;
   }
 
-  // A damaged replica is made anew if the journal of this process still has everything that was ever written.
+  // Whether there are other replicas, or may be.
+  bool CanCopy() const { return options_.metastore.etcd() || !options_.peers.empty(); }
+
+  // A damaged replica is made anew, from another one or, if the journal of this process still has everything that was
+  // ever written, from that.
   Status OpenStorage() {
     const std::string directory = options_.directory + "/storage";
     std::filesystem::create_directory(directory);
@@ -514,15 +543,15 @@ class Concordd {
     status = StorageRole::Open(StorageOptions(replica_id), &storage_);
     const bool journal_is_complete = journal_node_ != nullptr && journal_node_->state().base_lsn == kNoLsn;
     if (status.code() == Code::kCorruption) {
-      if (!journal_is_complete)
+      if (!journal_is_complete && !CanCopy())
         return {status.code(), status.message() +
                                    ". It cannot be made anew from the journal, which no longer begins with its first "
                                    "record: restore a backup of the whole Concord directory (docs/failures/damage.md)"};
       std::string moved_to;
       const Status moved = SetAside(directory, &moved_to);
       if (!moved.ok()) return moved;
-      log_->error("storage is damaged and is made anew from the journal reason=\"{}\" old=\"{}\"", status.message(),
-                  moved_to);
+      log_->error("storage is damaged and is made anew from {} reason=\"{}\" old=\"{}\"",
+                  journal_is_complete ? "the journal" : "another replica", status.message(), moved_to);
       std::filesystem::create_directory(directory);
       status = StorageRole::Open(StorageOptions(replica_id), &storage_);
     }
@@ -535,7 +564,7 @@ class Concordd {
   Status CompareWithJournal() const {
     const Lsn applied = storage_->replica()->applied();
     const journal::SegmentLog::State journal = journal_node_->state();
-    if (storage_->replica()->replay_from() < journal.base_lsn) {
+    if (storage_->replica()->replay_from() < journal.base_lsn && !CanCopy()) {
       return {Code::kCorruption, options_.directory + "/storage is missing or too old: it has applied " +
                                      LsnText(applied) + ", and the journal begins after " + LsnText(journal.base_lsn) +
                                      ". Restore a backup of the whole Concord directory (docs/failures/damage.md)"};
@@ -575,6 +604,7 @@ class Concordd {
   }
 
   Status StartRoles() {
+    if (options_.metastore.etcd()) presence_ = std::make_unique<Presence>(metastore_.get(), Self());
     if (!options_.NeedsJournal()) return Status::Ok();
     JournalEnsemble ensemble;
     if (Status s = FindJournals(&ensemble); !s.ok()) return s;
@@ -611,6 +641,8 @@ class Concordd {
   std::unique_ptr<StorageRole> storage_;
   std::unique_ptr<Metastore> metastore_;
   JournalMembers members_;
+  StorageMembers replicas_;
+  std::unique_ptr<Presence> presence_;
   std::unique_ptr<AdjudicatorService> adjudicator_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<MetricsServer> metrics_;

@@ -88,6 +88,10 @@ CcStatus Replica::OpenEnvironment() {
   if (stat(data.c_str(), &file) != 0) return LmdbError(errno, data.c_str());
   if (file.st_size < kMinDataBytes) return Fail(CC_UNAVAILABLE, "\"%s\" is not initialised yet", data.c_str());
 
+  // The replica is replaced by one in another directory (sidecar/storage/snapshot_copy.h): the table of readers and the
+  // file have to be of the same one.
+  struct stat directory, directory_then;
+  if (stat(path_.c_str(), &directory) != 0) return LmdbError(errno, path_.c_str());
   int rc = mdb_env_create(&env_);
   if (rc != 0) return LmdbError(rc, "mdb_env_create");
   mdb_env_set_mapsize(env_, kReplicaMapBytes);
@@ -95,6 +99,8 @@ CcStatus Replica::OpenEnvironment() {
   mdb_env_set_maxreaders(env_, kMaxReaders);
   rc = mdb_env_open(env_, path_.c_str(), MDB_RDONLY | MDB_NOTLS, 0600);
   if (rc != 0) return LmdbError(rc, data.c_str());
+  if (stat(path_.c_str(), &directory_then) != 0 || directory_then.st_ino != directory.st_ino)
+    return Fail(CC_UNAVAILABLE, "the storage replica in \"%s\" was replaced", path_.c_str());
   // Before the file's length is asked for: it only grows.
   MDB_envinfo info;
   MDB_stat pages;

@@ -24,13 +24,15 @@ constexpr int64_t kInUseUs = 2'000'000;  // which they do as long as one was so 
 constexpr int64_t kLookMs = 50;          // how soon that is noticed
 constexpr size_t kReasonsTold = 16;      // of one trouble
 
-// The name that a replica's directory gives it; its map lies in a folder there.
-std::string NameIn(const std::string& map) {
-  std::ifstream file(std::filesystem::path(map).parent_path() / "replica_id");
-  std::string line;
-  while (std::getline(file, line))
-    if (line.starts_with("id ")) return line.substr(3);
-  return {};
+// Whether a directory gives its replica that name, on the journal: by its own id, or in a cluster by the node's. The
+// map lies in a folder there.
+bool IsNamed(const std::string& map, const std::string& name) {
+  for (const char* kind : {"replica_id", "node_id"}) {
+    std::ifstream file(std::filesystem::path(map).parent_path() / kind);
+    for (std::string line; std::getline(file, line);)
+      if (line.starts_with("id ") && "storage-" + line.substr(3) == name) return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -145,7 +147,7 @@ void ReplicaLinks::LookForMap(size_t replica) {
   channel_->replicas.replicas[replica].id.Set(status.replica_id());
   // The path alone says nothing: another machine's may be called the same.
   const bool is_here = !status.replica_id().empty() && !status.path().empty() &&
-                       "storage-" + NameIn(status.path()) == status.replica_id() &&
+                       IsNamed(status.path(), status.replica_id()) &&
                        access((status.path() + "/data.mdb").c_str(), R_OK) == 0;
   {
     const std::lock_guard lock(mutex_);

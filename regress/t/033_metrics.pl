@@ -185,7 +185,7 @@ ok(abs(time - total($durable, 'concord_adjudicator_committed_lsn_timestamp_secon
 my $standby = scrape((grep { $_ ne $leader } 'a1', 'a2')[0]);
 ok(abs(time - total($standby, 'concord_adjudicator_followed_lsn_timestamp_seconds')) < 60, '... also for who stands by');
 is(total(scrape('s1'), 'concord_storage_query_processors'), 1, 'storage knows one, too');
-like((keys %{ $first{j1}{concord_journal_replica_lag_seconds}{series} })[0], qr/replica="storage-/, 'a journal node knows the replica');
+ok(wait_until(sub { grep { /replica="storage-/ } keys %{ scrape('j1')->{concord_journal_replica_lag_seconds}{series} } }), 'a journal node knows the replica');
 is(total(scrape('main'), 'concord_qp_connected'), 1, 'the gateway is connected');
 
 # A conflict and a call that makes no sense are counted.

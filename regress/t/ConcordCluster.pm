@@ -37,10 +37,16 @@ sub new
 	is($code, 0, 'the cluster is made') or diag($err);
 	my @adjudicators = map { "a$_" } 1 .. $self->{adjudicators};
 	$self->command($_, 'adjudicator', "--join-cluster=$id", @metastore) foreach @adjudicators;
-	my @storages = map { "s$_" } 1 .. ($self->{storages} //= 1);
-	$self->command($_, 'storage', "--join-cluster=$id", @metastore) foreach @storages;
-	$self->start_all(@adjudicators, @storages);
+	$self->start_all(@adjudicators);
+	$self->start_storage(map { "s$_" } 1 .. ($self->{storages} //= 1));
 	return $self;
+}
+
+sub start_storage
+{
+	my ($self, @replicas) = @_;
+	$self->command($_, 'storage', "--join-cluster=$self->{id}", @{ $self->{metastore} }, @{ $self->{storage_options} // [] }) foreach @replicas;
+	$self->start_all(@replicas);
 }
 
 sub start_journals

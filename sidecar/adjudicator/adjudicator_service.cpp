@@ -290,6 +290,7 @@ grpc::Status AdjudicatorService::GetStatus(grpc::ServerContext*, const proto::Ad
       node->set_sync_us(static_cast<uint64_t>(nodes[i].sync_us));
     }
   }
+  if (standby_ != nullptr) reply->set_followed_lsn(standby_->followed());
   if (core_ == nullptr) return grpc::Status::OK;
   reply->set_window_start_lsn(core_->window().start());
   reply->set_window_keys(core_->window().keys());

@@ -10,12 +10,19 @@
 namespace concord::ctl {
 namespace {
 
-Status Parse(const std::vector<std::string>& journal, uint32_t write_quorum, Membership* first) {
-  first->version = 1;
-  for (const std::string& text : journal) {
-    first->journal.emplace_back();
-    if (Status s = ParseMember(text, &first->journal.back()); !s.ok()) return s;
+Status ParseMembers(const std::vector<std::string>& texts, std::vector<Member>* members) {
+  for (const std::string& text : texts) {
+    members->emplace_back();
+    if (Status s = ParseMember(text, &members->back()); !s.ok()) return s;
   }
+  return Status::Ok();
+}
+
+Status Parse(const std::vector<std::string>& journal, const std::vector<std::string>& storage, uint32_t write_quorum,
+             Membership* first) {
+  first->version = 1;
+  if (Status s = ParseMembers(journal, &first->journal); !s.ok()) return s;
+  if (Status s = ParseMembers(storage, &first->storage); !s.ok()) return s;
   first->write_quorum = write_quorum != 0 ? write_quorum : static_cast<uint32_t>(first->journal.size() / 2 + 1);
   return CheckMembership(*first);
 }
@@ -74,10 +81,11 @@ ExitCode Failed(const Status& status) {
 }
 
 ExitCode InitCluster(const MetastoreOptions& where, const std::string& cluster_id,
-                     const std::vector<std::string>& journal, uint32_t write_quorum) {
+                     const std::vector<std::string>& journal, const std::vector<std::string>& storage,
+                     uint32_t write_quorum) {
   Membership first;
   std::unique_ptr<Metastore> store;
-  Status status = Parse(journal, write_quorum, &first);
+  Status status = Parse(journal, storage, write_quorum, &first);
   if (status.ok()) status = OpenCluster(where, cluster_id, &store);
   if (status.ok()) status = Init(store.get(), cluster_id, first);
   return status.ok() ? kExitOk : Failed(status);
@@ -97,6 +105,8 @@ ExitCode ShowMembers(const MetastoreOptions& where, const std::string& cluster_i
   printf("cluster %s: version %s, write quorum %u of %zu\njournal\n", cluster_id.c_str(),
          std::to_string(membership.version).c_str(), membership.write_quorum, membership.journal.size());
   for (const Member& member : membership.journal) printf("  %s  %s\n", member.id.c_str(), member.address.c_str());
+  if (!membership.storage.empty()) printf("storage\n");
+  for (const Member& member : membership.storage) printf("  %s  %s\n", member.id.c_str(), member.address.c_str());
   if (led)
     printf("leader of epoch %s\n  %s  %s\n", std::to_string(leader.epoch).c_str(), leader.id.c_str(),
            leader.address.c_str());

@@ -1,4 +1,4 @@
-// concordctl cluster, journal: the members of a cluster; concordctl leader: who of them leads.
+// concordctl cluster, journal, storage: the members of a cluster; concordctl leader: who of them leads.
 #pragma once
 
 #include <memory>
@@ -20,15 +20,16 @@ ExitCode Failed(const Status& status);
 // ID=ADDRESS.
 Status ParseMember(const std::string& text, Member* member);
 
-// Writes the first membership of a cluster; refused if there is one. `journal`: each ID=ADDRESS. `write_quorum` 0: more
-// than half.
+// Writes the first membership of a cluster; refused if there is one. `journal`, `storage`: each ID=ADDRESS.
+// `write_quorum` 0: more than half.
 ExitCode InitCluster(const MetastoreOptions& where, const std::string& cluster_id,
-                     const std::vector<std::string>& journal, uint32_t write_quorum);
+                     const std::vector<std::string>& journal, const std::vector<std::string>& storage,
+                     uint32_t write_quorum);
 
 // Prints the membership, and who leads or was the last to.
 ExitCode ShowMembers(const MetastoreOptions& where, const std::string& cluster_id, bool json);
 
-// Asks the leader and every journal node, and says what is wrong.
+// Asks every member that there is or is meant to be, and says what is wrong.
 ExitCode ShowCluster(const MetastoreOptions& where, const std::string& cluster_id, bool json);
 
 struct JournalEdit {
@@ -40,6 +41,13 @@ struct JournalEdit {
 // Has the leader change the journal's members, and prints those that there are then.
 ExitCode ChangeJournal(const MetastoreOptions& where, const std::string& cluster_id, const JournalEdit& edit,
                        bool json);
+
+// Registers storage replicas (each ID=ADDRESS), which have to answer; or takes ids out, and ends their leases at every
+// journal node. Prints those that there are then.
+ExitCode AddStorage(const MetastoreOptions& where, const std::string& cluster_id, const std::vector<std::string>& add,
+                    bool json);
+ExitCode RemoveStorage(const MetastoreOptions& where, const std::string& cluster_id,
+                       const std::vector<std::string>& remove, bool json);
 
 // Has the leader hand over to a standby, waits until another one leads, and prints how long that took.
 ExitCode TransferLead(const MetastoreOptions& where, const std::string& cluster_id, bool json);

@@ -1,12 +1,15 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <map>
+#include <memory>
 #include <vector>
 
 #include "proto/adjudicator.grpc.pb.h"
 #include "proto/journal.grpc.pb.h"
 #include "proto/sidecar.grpc.pb.h"
 #include "sidecar/ctl/cluster.h"
+#include "sidecar/ctl/cluster_replicas.h"
 #include "sidecar/ctl/report.h"
 #include "sidecar/rpc/server.h"
 
@@ -44,10 +47,6 @@ Node AskJournal(const Member& member) {
   node.latency_us =
       static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(Clock::now() - begun).count());
   return node;
-}
-
-uint64_t BehindMs(Lsn lsn, Lsn newest) {
-  return lsn >= newest ? 0 : ((newest >> kLsnCounterBits) - (lsn >> kLsnCounterBits)) / 1000;
 }
 
 // What the leader says of a node; null if it does not lead, or knows none of that id.
@@ -117,7 +116,12 @@ void ReportLeader(const Leader& leader, proto::AdjudicatorStatus* known, Report*
 ExitCode ShowCluster(const MetastoreOptions& where, const std::string& cluster_id, bool json) {
   Membership membership;
   Leader leader;
-  const Status status = ReadCluster(where, cluster_id, &membership, &leader);
+  std::unique_ptr<Metastore> store;
+  std::vector<LiveProcess> processes;
+  Status status = OpenCluster(where, cluster_id, &store);
+  if (status.ok()) status = store->ReadMembership(&membership);
+  if (status.ok()) status = store->ReadLeader(&leader);
+  if (status.ok()) status = store->ListProcesses(&processes);
   if (!status.ok()) return Failed(status);
 
   Report report(cluster_id, "", "cluster");
@@ -125,22 +129,30 @@ ExitCode ShowCluster(const MetastoreOptions& where, const std::string& cluster_i
   fields.emplace_back("version", membership.version);
   fields.emplace_back("journal_nodes", membership.journal.size());
   fields.emplace_back("write_quorum", uint64_t{membership.write_quorum});
+  fields.emplace_back("storage_replicas", membership.storage.size());
   proto::AdjudicatorStatus known;
   ReportLeader(leader, &known, &report);
   std::vector<Node> nodes;
   Lsn newest = kNoLsn;
   size_t live = 0;
+  std::map<std::string, uint64_t> leases;
   for (const Member& member : membership.journal) {
     nodes.push_back(AskJournal(member));
     if (!nodes.back().answer.ok() || nodes.back().info.node_id() != member.id) continue;
     newest = std::max<Lsn>(newest, nodes.back().status.synced_lsn());
     live += nodes.back().status.writer_live();
+    for (const auto& lease : nodes.back().status.leases()) {
+      uint64_t& left_ms = leases[lease.replica_id()];
+      left_ms = std::max(left_ms, static_cast<uint64_t>(std::max<int64_t>(lease.left_ms(), 0)));
+    }
   }
+  ReportStandbys(processes, leader, newest, &report);
   for (const Node& node : nodes) ReportJournal(node, newest, known, &report);
   for (const auto& node : known.journal()) {
     if (known.leads() && !node.counted())
       report.AddRow("joining", {{"id", node.id()}, {"address", node.address()}, {"written", node.written()}});
   }
+  ReportStorage(membership, processes, leases, newest, &report);
   if (live < membership.write_quorum)
     report.Problem("only " + std::to_string(live) + " of " + std::to_string(nodes.size()) +
                    " journal nodes get records, and " + std::to_string(membership.write_quorum) +

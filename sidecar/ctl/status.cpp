@@ -158,7 +158,16 @@ class Running {
         oldest = lease.qp_id();
       }
     }
-    if (lag_ms > kLagToMentionMs)
+    if (status.removed())
+      report_->Problem("the replica has been removed from the cluster: it holds back no journal any more; stop it");
+    if (status.fallen())
+      report_->Problem("the journal no longer has what the replica needs: " +
+                       (status.copy_bytes() > 0
+                            ? "it copies the one at " + status.copies_from() + ", " +
+                                  std::to_string(status.copied_bytes() >> 20) + " of " +
+                                  std::to_string(status.copy_bytes() >> 20) + " MiB so far"
+                            : "it is to copy another one, or a backup has to be restored; " + status.copies_from()));
+    else if (lag_ms > kLagToMentionMs)
       report_->Problem("the replica is " + Seconds(lag_ms) +
                        " behind the newest commit: reads wait for it; look for a full disk in the log of concordd");
     const uint64_t held_ms = MsBetween(status.horizon_lsn(), status.applied_lsn());

@@ -19,7 +19,18 @@ Status JournalMembers::Read(std::vector<JournalPeer>* peers, uint32_t* write_quo
   peers->clear();
   for (const Member& member : members.journal) peers->push_back(Peer(member));
   *write_quorum = members.write_quorum;
+  const std::lock_guard lock(mutex_);
+  if (members.version >= version_) {
+    storage_ = std::move(members.storage);
+    version_ = members.version;
+  }
   return Status::Ok();
+}
+
+std::vector<Member> JournalMembers::Storage(uint64_t* version) {
+  const std::lock_guard lock(mutex_);
+  *version = version_;
+  return storage_;
 }
 
 JournalPeer JournalMembers::Peer(const Member& member) {

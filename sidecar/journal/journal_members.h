@@ -39,6 +39,8 @@ class JournalMembers {
   // As of now; errors as Metastore::ReadMembership.
   Status Read(std::vector<JournalPeer>* peers, uint32_t* write_quorum);
   JournalPeer Peer(const Member& member);
+  // The storage replicas of the membership that was read last; version 0: none was yet.
+  std::vector<Member> Storage(uint64_t* version);
 
  private:
   Status Meet(const Member& member, const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContext* context) const;
@@ -47,8 +49,10 @@ class JournalMembers {
   Metastore* store_ = nullptr;
   Membership fixed_;
 
-  std::mutex mutex_;
-  std::map<std::string, std::weak_ptr<grpc::Channel>> channels_;  // by address; guarded by mutex_
+  std::mutex mutex_;                                              // guards what follows
+  std::map<std::string, std::weak_ptr<grpc::Channel>> channels_;  // by address
+  std::vector<Member> storage_;
+  uint64_t version_ = 0;
 };
 
 }  // namespace concord

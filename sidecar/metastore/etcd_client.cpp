@@ -38,7 +38,8 @@ std::chrono::system_clock::time_point After(int timeout_ms) {
 EtcdClient::EtcdClient(Options options) : options_(std::move(options)) {
   for (const std::string& address : options_.endpoints) {
     const auto channel = ConnectTo(address, options_);
-    endpoints_.push_back({address, channel, etcdserverpb::KV::NewStub(channel), etcdserverpb::Auth::NewStub(channel)});
+    endpoints_.push_back({address, channel, etcdserverpb::KV::NewStub(channel), etcdserverpb::Lease::NewStub(channel),
+                          etcdserverpb::Auth::NewStub(channel)});
   }
 }
 
@@ -47,7 +48,7 @@ Status EtcdClient::Get(const std::string& key, std::string* value, int64_t* revi
   request.set_key(key);
   etcdserverpb::RangeResponse response;
   const Status status =
-      Call([&](auto* kv, grpc::ClientContext* context) { return kv->Range(context, request, &response); });
+      Call([&](const Endpoint& at, grpc::ClientContext* context) { return at.kv->Range(context, request, &response); });
   if (!status.ok()) return status;
   const bool found = response.kvs_size() > 0;
   *value = found ? response.kvs(0).value() : std::string();
@@ -71,10 +72,42 @@ Status EtcdClient::Replace(const std::string& key, int64_t revision, const std::
   put->set_value(value);
   etcdserverpb::TxnResponse response;
   const Status status =
-      Call([&](auto* kv, grpc::ClientContext* context) { return kv->Txn(context, request, &response); });
+      Call([&](const Endpoint& at, grpc::ClientContext* context) { return at.kv->Txn(context, request, &response); });
   if (!status.ok() || response.succeeded()) return status;
   return {Code::kConflict,
           "etcd's key " + key + (others.empty() ? "" : ", or who leads,") + " has been changed meanwhile"};
+}
+
+Status EtcdClient::PutFor(const std::string& key, const std::string& value, int seconds) {
+  // A lease of its own for each time: none has to be kept alive, and the one before ends without the key.
+  etcdserverpb::LeaseGrantRequest grant;
+  grant.set_ttl(seconds);
+  etcdserverpb::LeaseGrantResponse lease;
+  Status status = Call(
+      [&](const Endpoint& at, grpc::ClientContext* context) { return at.lease->LeaseGrant(context, grant, &lease); });
+  if (!status.ok()) return status;
+  etcdserverpb::TxnRequest request;
+  auto* put = request.add_success()->mutable_request_put();
+  put->set_key(key);
+  put->set_value(value);
+  put->set_lease(lease.id());
+  etcdserverpb::TxnResponse response;
+  return Call(
+      [&](const Endpoint& at, grpc::ClientContext* context) { return at.kv->Txn(context, request, &response); });
+}
+
+Status EtcdClient::GetAll(const std::string& prefix, std::vector<std::pair<std::string, std::string>>* out) {
+  etcdserverpb::RangeRequest request;
+  request.set_key(prefix);
+  std::string end = prefix;
+  end.back()++;
+  request.set_range_end(end);
+  etcdserverpb::RangeResponse response;
+  const Status status =
+      Call([&](const Endpoint& at, grpc::ClientContext* context) { return at.kv->Range(context, request, &response); });
+  out->clear();
+  for (const auto& found : response.kvs()) out->emplace_back(found.key(), found.value());
+  return status;
 }
 
 Status EtcdClient::Call(const Request& request) {
@@ -82,7 +115,8 @@ Status EtcdClient::Call(const Request& request) {
   const size_t first = last_good_;
   for (size_t i = 0; i < endpoints_.size(); i++) {
     const size_t at = (first + i) % endpoints_.size();
-    const auto& [address, channel, kv, auth] = endpoints_[at];
+    const std::string& address = endpoints_[at].address;
+    const std::shared_ptr<grpc::Channel>& channel = endpoints_[at].channel;
     // A connection of an earlier call may have died without anybody noticing: only calls look, and they are rare.
     const bool old_connection = channel->GetState(/*try_to_connect=*/true) == GRPC_CHANNEL_READY;
     grpc::Status status = CallAt(endpoints_[at], request);
@@ -116,7 +150,7 @@ grpc::Status EtcdClient::Send(const Endpoint& endpoint, const Request& request, 
   CancellableContext context(&calls_);
   context->set_deadline(After(options_.call_timeout_ms));
   if (!token.empty()) context->AddMetadata("token", token);
-  return request(endpoint.kv.get(), context.get());
+  return request(endpoint, context.get());
 }
 
 grpc::Status EtcdClient::Authenticate(const Endpoint& endpoint, std::string* token) {

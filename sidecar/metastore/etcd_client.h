@@ -1,4 +1,5 @@
-// A client of etcd's v3 gRPC API for a key at a time: reads it, and replaces it if nobody else has.
+// A client of etcd's v3 gRPC API for a key at a time: reads it, and replaces it if nobody else has. And for keys that
+// say that somebody is there: they go when their time is over.
 //
 // Endpoints are tried in turn, beginning with the one that answered last. One that cannot be connected to costs
 // connect_timeout_ms, one that does not answer call_timeout_ms; so no call takes longer than a few times both for each
@@ -17,6 +18,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "core/status.h"
@@ -49,6 +51,11 @@ class EtcdClient {
   Status Replace(const std::string& key, int64_t revision, const std::string& value,
                  const std::vector<Unchanged>& others = {});
 
+  // Writes, whatever was there; unless it is written again, the key goes after about so many seconds.
+  Status PutFor(const std::string& key, const std::string& value, int seconds);
+  // Keys that begin with `prefix`, which does not end with byte 255, and their values.
+  Status GetAll(const std::string& prefix, std::vector<std::pair<std::string, std::string>>* out);
+
   // Ends all calls, also those to come, with kShutdown.
   void Cancel() { calls_.Cancel(); }
 
@@ -57,9 +64,10 @@ class EtcdClient {
     std::string address;
     std::shared_ptr<grpc::Channel> channel;
     std::unique_ptr<etcdserverpb::KV::Stub> kv;
+    std::unique_ptr<etcdserverpb::Lease::Stub> lease;
     std::unique_ptr<etcdserverpb::Auth::Stub> auth;
   };
-  using Request = std::function<grpc::Status(etcdserverpb::KV::Stub*, grpc::ClientContext*)>;
+  using Request = std::function<grpc::Status(const Endpoint&, grpc::ClientContext*)>;
 
   Status Call(const Request& request);
   grpc::Status CallAt(const Endpoint& endpoint, const Request& request);

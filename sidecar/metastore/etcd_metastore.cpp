@@ -62,4 +62,19 @@ Status EtcdMetastore::WriteMembership(const Membership& membership, uint64_t epo
                          {{LeaderKey(cluster_id_), leader_revision}});
 }
 
+Status EtcdMetastore::ReportProcess(const LiveProcess& process, int seconds) {
+  return client_.PutFor(ProcessKey(cluster_id_, process.id), EncodeProcess(process), seconds);
+}
+
+Status EtcdMetastore::ListProcesses(std::vector<LiveProcess>* processes) {
+  processes->clear();
+  std::vector<std::pair<std::string, std::string>> found;
+  if (Status s = client_.GetAll(ProcessKey(cluster_id_, ""), &found); !s.ok()) return s;
+  for (const auto& [key, value] : found) {
+    processes->emplace_back();
+    if (Status s = DecodeProcess(key, value, &processes->back()); !s.ok()) return s;
+  }
+  return Status::Ok();
+}
+
 }  // namespace concord

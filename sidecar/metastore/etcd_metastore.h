@@ -1,5 +1,6 @@
 // The metastore in etcd, for a cluster over many machines: two keys (records.h), each replaced by a transaction that
-// compares its last revision, so that of several who replace one, one does.
+// compares its last revision, so that of several who replace one, one does; and one for each process, which it writes
+// again and again, as that ends with a lease.
 //
 // etcd syncs before it answers. Whoever sets etcd back, by restoring a backup or deleting the keys, makes it give
 // epochs again: docs/operations.md, "etcd".
@@ -21,6 +22,8 @@ class EtcdMetastore : public Metastore {
   Status AcquireLeadership(const Leader& self, uint64_t seen, uint64_t above, uint64_t* epoch) override;
   Status ReadMembership(Membership* membership) override;
   Status WriteMembership(const Membership& membership, uint64_t epoch) override;
+  Status ReportProcess(const LiveProcess& process, int seconds) override;
+  Status ListProcesses(std::vector<LiveProcess>* processes) override;
   void Cancel() override { client_.Cancel(); }
 
  private:

@@ -177,6 +177,28 @@ TEST_F(EtcdMetastoreTest, TheMembershipIsReplacedByTheNewestLeaderOnly) {
   EXPECT_EQ(membership.version, 2u);
 }
 
+// Each process has a key, which goes when it is not written any more.
+TEST_F(EtcdMetastoreTest, ProcessesAreListedWhileTheyReport) {
+  std::vector<LiveProcess> processes;
+  ASSERT_TRUE(store_.ListProcesses(&processes).ok());
+  EXPECT_TRUE(processes.empty());
+  EtcdMetastore other(At({server_->endpoint()}), NewCluster());
+  ASSERT_TRUE(other.ReportProcess({kC, "unix:/c", {"storage"}, "1"}, 600).ok());
+  ASSERT_TRUE(store_.ReportProcess({kB, "unix:/b", {"storage"}, "1"}, 1).ok());
+  for (int i = 0; i < 3; i++)
+    ASSERT_TRUE(store_.ReportProcess({kA, "unix:/a" + std::to_string(i), {"adjudicator"}, "1"}, i == 0 ? 1 : 600).ok());
+  ASSERT_TRUE(store_.ListProcesses(&processes).ok());
+  ASSERT_GE(processes.size(), 1u);
+  EXPECT_EQ(processes[0].id, kA);
+  EXPECT_EQ(processes[0].address, "unix:/a2");
+  for (int i = 0; i < 600 && processes.size() > 1; i++) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    ASSERT_TRUE(store_.ListProcesses(&processes).ok());
+  }
+  ASSERT_EQ(processes.size(), 1u) << "the time of one is over";
+  EXPECT_EQ(processes[0].id, kA) << "and the other one's was written again";
+}
+
 TEST_F(EtcdMetastoreTest, WhatIsNotUnderstoodIsNotWrittenOver) {
   EtcdClient client(At({server_->endpoint()}));
   ASSERT_TRUE(client.Replace("/concord/" + cluster_ + "/leader", 0, "garbage").ok());

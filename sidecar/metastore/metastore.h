@@ -20,7 +20,7 @@ struct Leader {
   std::string address;
 };
 
-struct Member {  // a journal node
+struct Member {  // a journal node, or a storage replica
   std::string id;
   std::string address;
   bool operator==(const Member&) const = default;
@@ -30,6 +30,15 @@ struct Membership {
   uint64_t version = 0;  // the first is 1
   std::vector<Member> journal;
   uint32_t write_quorum = 0;
+  std::vector<Member> storage = {};  // the replicas that are meant to be there
+};
+
+// A process that has said lately that it is there.
+struct LiveProcess {
+  std::string id;  // of the node
+  std::string address;
+  std::vector<std::string> roles;
+  std::string version;
 };
 
 class Metastore {
@@ -55,6 +64,14 @@ class Metastore {
   // before. (An epoch of 0 is that of nobody, for the first membership.) After an answer that was lost it is kConflict
   // too: read, to see whose it is. kInvalid in the file, see above, and for an ensemble that cannot be one.
   virtual Status WriteMembership(const Membership& membership, uint64_t epoch) = 0;
+
+  // Says that a process is there, for so long. The file has no need of it: there is one process.
+  virtual Status ReportProcess(const LiveProcess&, int /*seconds*/) { return Status::Ok(); }
+  // Those whose time is not over, by id.
+  virtual Status ListProcesses(std::vector<LiveProcess>* processes) {
+    processes->clear();
+    return Status::Ok();
+  }
 
   // Ends the calls under way and those to come with kShutdown, as the process is ending.
   virtual void Cancel() = 0;

@@ -11,9 +11,15 @@ TEST(MetastoreRecords, AreTextAsDocumented) {
   EXPECT_EQ(LeaderKey(kA), "/concord/" + kA + "/leader");
   EXPECT_EQ(MembershipKey(kA), "/concord/" + kA + "/members");
   EXPECT_EQ(EncodeLeader({17, kB, "unix:/b"}), R"({"epoch":"17","id":")" + kB + R"(","address":"unix:/b"})");
-  EXPECT_EQ(EncodeMembership({2, {{kA, "127.0.0.1:1"}, {kB, "127.0.0.1:2"}}, 2}),
+  EXPECT_EQ(EncodeMembership({2, {{kA, "127.0.0.1:1"}, {kB, "127.0.0.1:2"}}, 2, {}}),
             R"({"version":"2","journal":[{"id":")" + kA + R"(","address":"127.0.0.1:1"},{"id":")" + kB +
                 R"(","address":"127.0.0.1:2"}],"write_quorum":2})");
+  EXPECT_EQ(EncodeMembership({2, {{kA, "127.0.0.1:1"}}, 1, {{kA, "127.0.0.1:1"}}}),
+            R"({"version":"2","journal":[{"id":")" + kA + R"(","address":"127.0.0.1:1"}],"write_quorum":1,)" +
+                R"("storage":[{"id":")" + kA + R"(","address":"127.0.0.1:1"}]})");
+  EXPECT_EQ(ProcessKey(kA, kB), "/concord/" + kA + "/processes/" + kB);
+  EXPECT_EQ(EncodeProcess({kB, "unix:/b", {"journal", "storage"}, "1"}),
+            R"({"id":")" + kB + R"(","address":"unix:/b","roles":["journal","storage"],"version":"1"})");
 }
 
 TEST(MetastoreRecords, ComeBackAsTheyWere) {
@@ -23,12 +29,21 @@ TEST(MetastoreRecords, ComeBackAsTheyWere) {
   EXPECT_EQ(leader.id, kB);
   EXPECT_EQ(leader.address, "a \"quoted\" address");
   Membership membership;
-  ASSERT_TRUE(DecodeMembership("k", EncodeMembership({7, {{kA, "1"}, {kB, "2"}}, 2}), &membership).ok());
+  ASSERT_TRUE(DecodeMembership("k", EncodeMembership({7, {{kA, "1"}, {kB, "2"}}, 2, {{kB, "2"}}}), &membership).ok());
   EXPECT_EQ(membership.version, 7u);
   ASSERT_EQ(membership.journal.size(), 2u);
   EXPECT_EQ(membership.journal[1].id, kB);
   EXPECT_EQ(membership.journal[1].address, "2");
   EXPECT_EQ(membership.write_quorum, 2u);
+  EXPECT_EQ(membership.storage, (std::vector<Member>{{kB, "2"}}));
+  LiveProcess process;
+  ASSERT_TRUE(DecodeProcess("k", EncodeProcess({kB, "2", {"storage"}, "1"}), &process).ok());
+  EXPECT_EQ(process.id, kB);
+  EXPECT_EQ(process.address, "2");
+  EXPECT_EQ(process.roles, std::vector<std::string>{"storage"});
+  // Of a later version: it is only shown.
+  ASSERT_TRUE(DecodeProcess("k", R"({"id":"x","later":1})", &process).ok());
+  EXPECT_EQ(DecodeProcess("k", "{", &process).code(), Code::kCorruption);
 }
 
 TEST(MetastoreRecords, WhatIsNotUnderstoodIsRefusedWithItsKey) {

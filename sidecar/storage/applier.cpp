@@ -45,9 +45,8 @@ void Applier::Stop() {
     std::lock_guard lock(mutex_);
     stopping_.store(true, std::memory_order_release);
     if (tail_ != nullptr) tail_->Cancel();
-    if (report_ != nullptr) report_->TryCancel();
   }
-  meeting_.Cancel();
+  calls_.Cancel();
   wake_.notify_all();
   if (thread_.joinable()) thread_.join();
   if (reporter_.joinable()) reporter_.join();
@@ -106,7 +105,7 @@ bool Applier::Sleep(int64_t us) {
 Status Applier::Meet(Journal* journal) {
   Status status;
   if (journal->peer.meet) {
-    CancellableContext context(&meeting_);
+    CancellableContext context(&calls_);
     context->set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(kMeetMs));
     status = journal->peer.meet(context.get());
   }
@@ -150,14 +149,12 @@ void Applier::Run() {
       backoff_us = kBackoffMinUs;
       in_vain = 0;
       trimmed = false;
+      fallen_.store(false, std::memory_order_release);
     }
     in_vain++;
     trimmed = trimmed || ended.code() == Code::kTooOld;
     if (trimmed && in_vain >= nodes) {
-      RoleLog("storage")->error(
-          "storage replica {} is at LSN {}, and the journal has trimmed what follows; stop the server, restore a "
-          "backup of the whole Concord directory, and start again ({})",
-          replica_->directory(), LsnText(replica_->applied()), ended.message());
+      Fall(ended);
       backoff_us = kTrimmedRetryUs;
       in_vain = 0;
       trimmed = false;
@@ -170,6 +167,22 @@ void Applier::Run() {
     if (!Sleep(backoff_us)) return;
     backoff_us = std::min(backoff_us * 2, kBackoffMaxUs);
   }
+}
+
+void Applier::Fall(const Status& trimmed) {
+  const bool before = fallen_.exchange(true, std::memory_order_acq_rel);
+  if (options_.on_fallen) {
+    if (!before)
+      RoleLog("storage")->warn(
+          "storage replica {} is at LSN {}, and the journal has trimmed what follows; it copies another replica ({})",
+          replica_->directory(), LsnText(replica_->applied()), trimmed.message());
+    options_.on_fallen();
+    return;
+  }
+  RoleLog("storage")->error(
+      "storage replica {} is at LSN {}, and the journal has trimmed what follows; stop the server, restore a "
+      "backup of the whole Concord directory, and start again ({})",
+      replica_->directory(), LsnText(replica_->applied()), trimmed.message());
 }
 
 Status Applier::Follow(TailLink* tail) {
@@ -285,34 +298,55 @@ void Applier::ReportLoop() {
     }
     applied = replica_->applied();
     committed = kNoLsn;
+    AskWhetherRemoved();
     for (const JournalPtr& journal : journals) {
-      if (!stopping()) committed = std::max(committed, Report(journal.get()));
+      proto::ReportCheckpointReply reply;
+      if (!stopping() && Report(journal.get(), &reply)) committed = std::max<Lsn>(committed, reply.committed_lsn());
     }
     newest_.store(std::max(committed, newest_.load(std::memory_order_relaxed)), std::memory_order_release);
   } while (Sleep(options_.report_interval_us));
 }
 
-Lsn Applier::Report(Journal* journal) {
-  // One that is not followed is met here.
-  if (!journal->met.load(std::memory_order_acquire) && !Meet(journal).ok()) return kNoLsn;
-  const auto context = std::make_shared<grpc::ClientContext>();
-  {
-    std::lock_guard lock(mutex_);
-    if (stopping()) return kNoLsn;
-    report_ = context;
+void Applier::AskWhetherRemoved() {
+  const bool removed = options_.removed && options_.removed();
+  if (removed_.exchange(removed, std::memory_order_acq_rel) == removed) return;
+  if (removed)
+    RoleLog("storage")->warn(
+        "storage replica {} has been removed from the cluster: it holds back no journal any more, and answers as long "
+        "as it can follow; stop it",
+        replica_->directory());
+  else
+    RoleLog("storage")->info("storage replica {} is one of the cluster again", replica_->directory());
+}
+
+bool Applier::Hold(Lsn lsn) {
+  hold_.store(lsn, std::memory_order_release);
+  bool kept = false;
+  for (const JournalPtr& journal : Journals()) {
+    proto::ReportCheckpointReply reply;
+    if (!stopping() && Report(journal.get(), &reply)) kept = kept || reply.trimmed_lsn() <= lsn;
   }
+  return kept;
+}
+
+bool Applier::Report(Journal* journal, proto::ReportCheckpointReply* reply) {
+  // One that is not followed is met here.
+  if (!journal->met.load(std::memory_order_acquire) && !Meet(journal).ok()) return false;
+  const std::lock_guard lock(report_mutex_);
+  CancellableContext context(&calls_);
   context->set_deadline(std::chrono::system_clock::now() + std::chrono::microseconds(options_.report_interval_us));
+  const Lsn hold = hold_.load(std::memory_order_acquire);
+  const bool needs = !removed() && (hold != kNoLsn || !fallen());
   proto::ReportCheckpointRequest request;
-  proto::ReportCheckpointReply reply;
   request.set_replica_id(options_.replica_id);
-  request.set_checkpoint_lsn(replica_->checkpoint());
-  request.set_lease_ms(static_cast<uint64_t>(options_.lease_ms));
-  const grpc::Status status = journal->peer.stub->ReportCheckpoint(context.get(), request, &reply);
+  request.set_checkpoint_lsn(hold != kNoLsn ? hold : replica_->checkpoint());
+  request.set_lease_ms(needs ? static_cast<uint64_t>(options_.lease_ms) : 0);
+  const grpc::Status status = journal->peer.stub->ReportCheckpoint(context.get(), request, reply);
   if (!status.ok() && !journal->told)
     RoleLog("storage")->info("the journal was not told of the checkpoint and keeps its records until it is: {}",
                              status.error_message());
   journal->told = !status.ok();
-  return status.ok() ? reply.committed_lsn() : kNoLsn;
+  return status.ok();
 }
 
 }  // namespace concord

@@ -42,6 +42,11 @@ struct ApplierOptions {
   // The replica cannot go on (damaged bytes, a failed sync, a journal of another cluster). Called once, from the
   // applier's thread.
   std::function<void(const Status&)> on_failure;
+  // Asked before each report: whether this is no replica of the cluster any more. Then it holds back no journal.
+  std::function<bool()> removed;
+  // The journal no longer has what follows. Called from the applier's thread, which tries again now and then. Empty:
+  // there is nothing but a backup to help.
+  std::function<void()> on_fallen;
   // Everything up to the LSN is visible to readers, and the room for what is staged was looked at. Called at the start,
   // and from the applier's thread after each batch; must be quick.
   std::function<void(Lsn)> on_applied;
@@ -63,16 +68,23 @@ class Applier {
   Lsn newest() const;
   const Histogram& apply_us() const { return apply_us_; }
   const Histogram& apply_records() const { return apply_records_; }
+  // The journal no longer has what follows the applied LSN. While that is so no lease is asked for, as it would hold
+  // back what is of no use; but for this one: from now on the journal is to keep what follows `lsn`. False if no node
+  // has said that it does.
+  bool fallen() const { return fallen_.load(std::memory_order_acquire); }
+  bool Hold(Lsn lsn);
+  void Release() { hold_.store(kNoLsn, std::memory_order_release); }
+  bool removed() const { return removed_.load(std::memory_order_acquire); }
 
  private:
   struct Journal {
     explicit Journal(JournalPeer peer_, bool local_ = false)
         : peer(std::move(peer_)), local(local_), met(local_ || !peer.meet) {}
     const JournalPeer peer;
-    const bool local;       // of this process
-    std::atomic<bool> met;  // it is known to be ours
-    bool told = false;      // of the reporter: that it does not answer
-    bool strange = false;   // of the applier's thread, logged: that it is not what it should be
+    const bool local;                // of this process
+    std::atomic<bool> met;           // it is known to be ours
+    std::atomic<bool> told = false;  // that it does not answer
+    bool strange = false;            // of the applier's thread, logged: that it is not what it should be
   };
   using JournalPtr = std::shared_ptr<Journal>;
 
@@ -83,6 +95,7 @@ class Applier {
   void RefreshMembers();
   // Whether a journal node may be spoken to: asked before anything else is said to it.
   Status Meet(Journal* journal);
+  void Fall(const Status& trimmed);
   // Until the stream ends, or an error that ends the applier.
   Status Follow(TailLink* tail);
   Status ApplyWithRetry(std::string_view frames);
@@ -91,8 +104,9 @@ class Applier {
   // One slice, and a checkpoint if due.
   Status Maintain();
   void ReportLoop();
-  // To one journal node. What it knows as committed; kNoLsn if it does not answer.
-  Lsn Report(Journal* journal);
+  // To one journal node, from any thread; false if it does not answer.
+  bool Report(Journal* journal, proto::ReportCheckpointReply* reply);
+  void AskWhetherRemoved();
   Status CheckRoom();
   // Tells and logs a change.
   void TellRoom(const Status& room, bool stuck);
@@ -120,13 +134,16 @@ class Applier {
   bool scarce_ = false;
 
   std::atomic<bool> stopping_ = false;
-  Cancellation meeting_;
-  std::mutex mutex_;  // guards what follows
+  std::atomic<bool> fallen_ = false;
+  std::atomic<bool> removed_ = false;
+  std::atomic<Lsn> hold_ = kNoLsn;
+  Cancellation calls_;
+  std::mutex report_mutex_;  // over a report: what is said later is to come later
+  std::mutex mutex_;         // guards what follows
   std::condition_variable wake_;
   std::vector<JournalPtr> journals_;
   JournalPtr followed_;
-  std::shared_ptr<TailLink> tail_;  // what Stop cancels, as report_
-  std::shared_ptr<grpc::ClientContext> report_;
+  std::shared_ptr<TailLink> tail_;  // what Stop cancels
   std::thread thread_;
   std::thread reporter_;
 };

@@ -232,6 +232,9 @@ Status Checkpointer::Begin(Lsn lsn) {
   if (Status s = lmdb::Error(mdb_env_get_fd(env_, &fd), "LMDB file"); !s.ok()) return s;
   next_ = {.data = {}, .boot_id = boot_id_, .clean = false, .lsn = lsn, .page_size = stat.ms_psize, .pages = {}};
   if (Status s = ReadIdentity(directory_ + "/data.mdb", &next_.data); !s.ok()) return s;
+  MDB_envinfo info;
+  if (Status s = lmdb::Error(mdb_env_info(env_, &info), "LMDB info"); !s.ok()) return s;
+  next_bytes_ = (info.me_last_pgno + 1) * stat.ms_psize;
   next_.pages.resize(size_t{2} * stat.ms_psize);
   if (pread(fd, next_.pages.data(), next_.pages.size(), 0) != static_cast<ssize_t>(next_.pages.size()))
     return Errno(directory_ + "/data.mdb");
@@ -248,6 +251,11 @@ Status Checkpointer::Finish() {
   std::unique_lock lock(mutex_);
   done_.wait(lock, [this] { return !busy(); });
   return status_;
+}
+
+std::shared_ptr<const HeldCheckpoint> Checkpointer::Hold() const {
+  const std::lock_guard lock(mutex_);
+  return held_;
 }
 
 Status Checkpointer::status() const {
@@ -298,7 +306,16 @@ Status Checkpointer::SyncAndSave() {
     next_pin_.Abort();
     return s;
   }
-  pin_ = std::move(next_pin_);
+  auto held = std::make_shared<HeldCheckpoint>();
+  held->meta = next_;
+  held->file_bytes = next_bytes_;
+  held->pin = std::move(next_pin_);
+  {
+    // The one before ends here, unless somebody else holds it.
+    std::shared_ptr<const HeldCheckpoint> before = std::move(held);
+    const std::lock_guard lock(mutex_);
+    held_.swap(before);
+  }
   saved_lsn_.store(next_.lsn, std::memory_order_release);
   return Status::Ok();
 }

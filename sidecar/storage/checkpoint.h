@@ -20,6 +20,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -51,6 +52,15 @@ struct SavedMeta {
   Lsn lsn = kNoLsn;
   uint32_t page_size = 0;
   std::string pages;  // meta pages 0 and 1
+};
+
+// A checkpoint with the read transaction that keeps its pages: as long as it is held, all bytes of the data file but
+// the two meta pages, which `meta` has, may be read at leisure and make the state `meta.lsn` speaks of. It keeps LMDB
+// from using pages again, so it is not to be held for long; and the environment must outlive it.
+struct HeldCheckpoint {
+  SavedMeta meta;
+  uint64_t file_bytes = 0;
+  lmdb::Txn pin;
 };
 
 // The running kernel's id; another one after each boot.
@@ -85,6 +95,8 @@ class Checkpointer {
   Status MarkClean();
 
   Lsn saved_lsn() const { return saved_lsn_.load(std::memory_order_acquire); }
+  // The last one; null before the first. From any thread.
+  std::shared_ptr<const HeldCheckpoint> Hold() const;
 
  private:
   void Run();
@@ -94,11 +106,12 @@ class Checkpointer {
   const std::string directory_;
   const std::string boot_id_;
 
-  lmdb::Txn pin_;       // at the state that meta.saved describes
   lmdb::Txn next_pin_;  // at the state being synced; the thread's while busy_
   SavedMeta next_;      // likewise
+  uint64_t next_bytes_ = 0;
 
   mutable std::mutex mutex_;
+  std::shared_ptr<const HeldCheckpoint> held_;  // the state that meta.saved describes; guarded by mutex_
   std::condition_variable wake_;
   std::condition_variable done_;
   bool stop_ = false;

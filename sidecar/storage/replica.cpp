@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 
 #include "core/bytes.h"
 #include "sidecar/lsn_text.h"
@@ -66,6 +67,7 @@ ReplicaView& ReplicaView::operator=(ReplicaView&& other) noexcept {
   if (txn_) replica_->ReturnView(std::move(txn_));
   replica_ = other.replica_;
   txn_ = std::move(other.txn_);
+  keep_ = std::move(other.keep_);
   applied_ = other.applied_;
   horizon_ = other.horizon_;
   return *this;
@@ -234,6 +236,7 @@ Status Replica::OpenView(ReplicaView* view) {
   if (Status s = ReadMeta(txn.get(), dbs_.meta, kMetaApplied, &view->applied_); !s.ok()) return s;
   if (Status s = ReadMeta(txn.get(), dbs_.meta, kMetaHorizon, &view->horizon_); !s.ok()) return s;
   view->replica_ = this;
+  view->keep_ = weak_from_this().lock();
   view->txn_ = std::move(txn);
   return Status::Ok();
 }
@@ -242,6 +245,20 @@ void Replica::ReturnView(lmdb::Txn txn) {
   txn.Reset();
   std::lock_guard lock(pool_mutex_);
   if (pool_.size() < kPooledViews) pool_.push_back(std::move(txn));
+}
+
+Status Replica::ReadFile(uint64_t offset, size_t size, std::string* bytes) const {
+  int fd;
+  if (Status s = lmdb::Error(mdb_env_get_fd(env_.get(), &fd), "LMDB file"); !s.ok()) return s;
+  bytes->assign(size, '\0');
+  for (size_t at = 0; at < size;) {
+    const ssize_t got = pread(fd, bytes->data() + at, size - at, static_cast<off_t>(offset + at));
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return {Code::kIoError, options_.directory + "/data.mdb: " + strerror(errno)};
+    if (got == 0) break;
+    at += static_cast<size_t>(got);
+  }
+  return Status::Ok();
 }
 
 Status Replica::ReportReaders(const std::string& qp_id, Lsn lowest, int64_t lease_us, Lsn* horizon) {

@@ -82,6 +82,7 @@ class ReplicaView {
   ~ReplicaView();
 
   MDB_txn* txn() const { return txn_.get(); }
+  const Replica& replica() const { return *replica_; }
   MDB_dbi DbFor(std::string_view key) const;
   Lsn applied() const { return applied_; }
   Lsn horizon() const { return horizon_; }
@@ -89,12 +90,13 @@ class ReplicaView {
  private:
   friend class Replica;
   Replica* replica_ = nullptr;
+  std::shared_ptr<Replica> keep_;  // the same, where it is shared: it may be replaced while this looks at it
   lmdb::Txn txn_;
   Lsn applied_ = kNoLsn;
   Lsn horizon_ = kNoLsn;
 };
 
-class Replica {
+class Replica : public std::enable_shared_from_this<Replica> {
  public:
   // Opens or makes the environment; after a crash of the operating system it stands at its last checkpoint.
   static Status Open(ReplicaOptions options, std::unique_ptr<Replica>* replica);
@@ -132,6 +134,10 @@ class Replica {
   Lsn checkpoint() const { return checkpointer_->saved_lsn(); }
   // kUnavailable when the time is over, kShutdown when the replica closes.
   Status WaitApplied(Lsn lsn, int64_t wait_us);
+  // The last checkpoint, to be copied; null before the first. Whoever holds it also holds the replica.
+  std::shared_ptr<const HeldCheckpoint> HoldCheckpoint() const { return checkpointer_->Hold(); }
+  // Bytes of the data file, as many as there are; what is missing is zeros.
+  Status ReadFile(uint64_t offset, size_t size, std::string* bytes) const;
   // Wakes whoever waits for an applied LSN: they get kShutdown.
   void StopWaiting();
   // kUnavailable if no reader slot is free.

@@ -26,15 +26,16 @@ Status StorageRole::RecentStatistics(ReplicaStatistics* out) {
 
 void StorageRole::Collect(MetricSet* to) {
   // First what it has to catch up with, so that the lag is never too large.
-  const Lsn newest = applier_.newest();
+  const auto applier = this->applier();
+  const Lsn newest = applier->newest();
   const Lsn applied = replica_->applied();
   to->AddTime("concord_storage_applied_lsn_timestamp_seconds", applied);
   to->AddTime("concord_storage_checkpoint_lsn_timestamp_seconds", replica_->checkpoint());
   to->AddLag("concord_storage_lag_seconds", newest, applied);
   to->Add("concord_storage_mutations_total", static_cast<double>(replica_->mutations()));
   to->Add("concord_storage_pruned_total", static_cast<double>(replica_->pruned()));
-  to->Add("concord_storage_apply_seconds", applier_.apply_us());
-  to->Add("concord_storage_apply_records", applier_.apply_records());
+  to->Add("concord_storage_apply_seconds", applier->apply_us());
+  to->Add("concord_storage_apply_records", applier->apply_records());
   to->Add("concord_refused_calls_total", static_cast<double>(service_.refused_calls()), {"storage"});
 
   const auto readers = replica_->Readers();

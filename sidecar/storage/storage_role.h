@@ -8,15 +8,25 @@
 //                  shut down crashes in gRPC 1.51), and calls that wait for an applied LSN end
 //   Stop           after it, before destruction: last checkpoint, clean mark
 //
+// Where there are other replicas, one that the journal cannot bring on, because it is new or was away for too long, is
+// replaced by a copy of one of them. Until the copy is complete it goes on answering what it can, and asking the
+// journal; in the end a few milliseconds pass in which the one is closed and the other opened.
+//
 // Thread safety: these calls from one thread.
 #pragma once
 
+#include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
+#include <string>
+#include <thread>
 #include <vector>
 
 #include "sidecar/storage/applier.h"
 #include "sidecar/storage/replica.h"
+#include "sidecar/storage/replica_slot.h"
+#include "sidecar/storage/snapshot_copy.h"
 #include "sidecar/storage/storage_service.h"
 
 namespace concord {
@@ -26,47 +36,59 @@ class MetricSet;
 struct StorageRoleOptions {
   ReplicaOptions replica;
   ApplierOptions applier;
+  // The other replicas, as of now. Empty: none, ever.
+  std::function<Status(std::vector<StoragePeer>*)> peers;
+  int copy_retry_ms = 2000;  // after nobody could be copied
+  int copy_stall_ms = CopyOptions{}.stall_ms;
+  SnapshotLimits snapshot;
 };
 
 class StorageRole {
  public:
-  static Status Open(StorageRoleOptions options, std::unique_ptr<StorageRole>* role) {
-    std::unique_ptr<Replica> replica;
-    if (Status s = Replica::Open(std::move(options.replica), &replica); !s.ok()) return s;
-    role->reset(new StorageRole(std::move(replica), std::move(options.applier)));
-    return Status::Ok();
-  }
+  static Status Open(StorageRoleOptions options, std::unique_ptr<StorageRole>* role);
   ~StorageRole() { (void)Stop(); }
 
-  grpc::Service* service() { return &service_; }
-  Replica* replica() { return replica_.get(); }
+  StorageService* service() { return &service_; }
+  // The one that there is now.
+  std::shared_ptr<Replica> replica() const { return replica_.get(); }
   // `local`: the first of the journal nodes, if it is of this process.
-  void Start(const std::vector<JournalPeer>& journals, journal::JournalNode* local = nullptr) {
-    applier_.Start(journals, local);
-  }
-  void StopFollowing() {
-    replica_->StopWaiting();
-    applier_.Stop();
-  }
+  void Start(const std::vector<JournalPeer>& journals, journal::JournalNode* local = nullptr);
+  void StopFollowing();
   // Adds this role's metrics. From any thread, after Start or before (storage_metrics.cpp).
   void Collect(MetricSet* to);
   // Idempotent. An error here costs the next start a longer replay, or a return to the checkpoint; nothing is lost.
-  Status Stop() {
-    StopFollowing();
-    return replica_->Close();
-  }
+  Status Stop();
 
  private:
-  StorageRole(std::unique_ptr<Replica> replica, ApplierOptions options)
-      : replica_(std::move(replica)),
-        service_(replica_.get(), options.replica_id),
-        applier_(replica_.get(), std::move(options)) {}
+  StorageRole(std::unique_ptr<Replica> replica, StorageRoleOptions options);
+  std::shared_ptr<Applier> applier() const;
+  void MakeApplier();
+  // Waits until the replica has fallen behind the journal, and copies another one in its place; again and again.
+  void Keep();
+  bool Pause(int ms);
+  Status CopyFromAny();
+  Status Replace();
+  void AddStatus(proto::StorageStatus* status) const;
+  void TellCopying(const std::string& text);
 
   Status RecentStatistics(ReplicaStatistics* out);
 
-  std::unique_ptr<Replica> replica_;
+  const StorageRoleOptions options_;
+  ReplicaSlot replica_;
   StorageService service_;
-  Applier applier_;
+  std::vector<JournalPeer> journals_;
+  journal::JournalNode* local_ = nullptr;
+  Cancellation copying_;
+  CopyProgress progress_;
+
+  mutable std::mutex mutex_;  // guards what follows
+  std::condition_variable changed_;
+  bool stopping_ = false;
+  bool fallen_ = false;
+  std::shared_ptr<Applier> applier_;
+  std::string copies_from_;
+  std::thread keeper_;
+
   std::mutex statistics_mutex_;  // guards what follows
   ReplicaStatistics statistics_{};
   uint64_t statistics_us_ = 0;  // when they were made; 0: not yet

@@ -155,7 +155,7 @@ grpc::Status StorageService::Read(grpc::ServerContext*, const proto::ReadRequest
   ReplicaView view;
   const grpc::Status opened = OpenAt(request->read_lsn(), request->wait_ms(), &view, IsOfVersions(request->request()));
   if (!opened.ok()) return opened;
-  const Status s = FillBatch(*replica_, view, request->read_lsn(), request->request(), reply->mutable_batch());
+  const Status s = FillBatch(view.replica(), view, request->read_lsn(), request->request(), reply->mutable_batch());
   if (s.code() == Code::kInvalid) return Refuse("Read", s);
   reply->set_applied_lsn(view.applied());
   return ToGrpc(s);
@@ -203,6 +203,7 @@ grpc::Status StorageService::GetStatus(grpc::ServerContext*, const proto::Storag
   reply->set_max_readers(statistics.max_readers);
   reply->set_dead_versions(statistics.dead_versions);
   reply->set_replica_id(replica_id_);
+  if (add_status_) add_status_(reply);
   return grpc::Status::OK;
 }
 

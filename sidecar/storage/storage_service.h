@@ -9,19 +9,23 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <functional>
 #include <string>
 #include <utility>
 
 #include "proto/storage.grpc.pb.h"
 #include "sidecar/rpc/refusals.h"
-#include "sidecar/storage/replica.h"
+#include "sidecar/storage/replica_slot.h"
+#include "sidecar/storage/snapshot_source.h"
 
 namespace concord {
 
 class StorageService final : public proto::Storage::Service {
  public:
-  // `replica_id`: its name on the journal.
-  StorageService(Replica* replica, std::string replica_id) : replica_(replica), replica_id_(std::move(replica_id)) {}
+  // `replica_id`: its name on the journal. `add_status`: what is known beside the replica.
+  StorageService(const ReplicaSlot& replica, std::string replica_id,
+                 std::function<void(proto::StorageStatus*)> add_status = {}, SnapshotLimits limits = {})
+      : replica_(replica), replica_id_(std::move(replica_id)), add_status_(std::move(add_status)), source_(limits) {}
 
   uint64_t refused_calls() const { return refusals_.count(); }
 
@@ -33,14 +37,20 @@ class StorageService final : public proto::Storage::Service {
                              proto::ReportReadersReply* reply) override;
   grpc::Status GetStatus(grpc::ServerContext*, const proto::StorageStatusRequest*,
                          proto::StorageStatus* reply) override;
+  grpc::Status Snapshot(grpc::ServerContext* context, const proto::SnapshotRequest*,
+                        grpc::ServerWriter<proto::SnapshotPart>* writer) override {
+    return source_.Send(replica_.get(), replica_id_, context, writer);
+  }
 
  private:
   grpc::Status Refuse(const char* method, const Status& status);
   // A view that has applied `read_lsn` and, if `needs_versions`, still can be read at it.
   grpc::Status OpenAt(Lsn read_lsn, uint64_t wait_ms, ReplicaView* view, bool needs_versions = true);
 
-  Replica* const replica_;
+  const ReplicaSlot& replica_;
   const std::string replica_id_;
+  const std::function<void(proto::StorageStatus*)> add_status_;
+  SnapshotSource source_;
   RefusalLog refusals_{"storage"};
 };
 
