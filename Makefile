@@ -7,7 +7,7 @@ JOBS     ?= $(shell nproc)
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps install uninstall fuzz tsan check model check-unit check-sql check-tap check-assert check-valgrind check-postgres check-long torture bench bench-cluster demo demo-stop cluster-demo cluster-demo-stop format tidy clean help
+.PHONY: all deps install uninstall fuzz tsan check model check-sim check-unit check-sql check-tap check-assert check-valgrind check-postgres check-long torture sim sim-bugs bench bench-cluster demo demo-stop cluster-demo cluster-demo-stop format tidy clean help
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -35,6 +35,9 @@ model:           ## have spin check the model of the journal's protocol; MODEL=l
 	@scripts/deps.sh
 	@scripts/model.sh $(MODEL)
 
+check-sim:       ## the simulation with a few seeds, and that it finds bugs planted for it
+	@scripts/check.sh sim
+
 check-unit:      ## unit tests with the address and undefined behaviour sanitizers
 	@scripts/check.sh unit
 
@@ -56,7 +59,7 @@ check-postgres:  ## PostgreSQL's own regression and isolation suites; SUITES="re
 # Each proof once: check-assert leaves out the unit tests, which know no PostgreSQL.
 check-long:      ## all long proofs: check with more kills and larger loads, tsan, fuzz, check-postgres, check-assert, check-valgrind; about 100 min on 2 cores
 	@CONCORD_KILLS=50 CONCORD_SECONDS=30 CONCORD_CRASH_SEEDS=200 CONCORD_SERVER_CRASHES=10 CONCORD_MATRIX=full \
-		CONCORD_TORTURE_KILLS=60 MODEL=long scripts/check.sh
+		CONCORD_TORTURE_KILLS=60 MODEL=long CONCORD_SIM_SEEDS=2000 CONCORD_SIM_BUGS=all scripts/check.sh
 	@$(MAKE) --no-print-directory tsan
 	@$(MAKE) --no-print-directory fuzz SECONDS=10
 	@$(MAKE) --no-print-directory check-postgres
@@ -66,6 +69,17 @@ check-long:      ## all long proofs: check with more kills and larger loads, tsa
 torture: install ## kill -9 under load for MINUTES=n, until KILLS=n (200 if neither is given); SEED=n
 	@cmake --build $(BUILD) -j $(JOBS) --target torture >/dev/null
 	@scripts/torture.sh --minutes $(or $(MINUTES),0) --kills $(or $(KILLS),$(if $(MINUTES),1,200)) $(if $(SEED),--seed $(SEED))
+
+$(BUILD)/sidecar/simulation/concord_simulation: $(BUILD)/build.ninja FORCE
+	@cmake --build $(BUILD) -j $(JOBS) --target concord_simulation
+FORCE:
+
+sim: $(BUILD)/sidecar/simulation/concord_simulation ## a whole cluster in one process, with misfortunes: SEEDS=n, from SEED_BASE=n on
+	@$< --seeds $(or $(SEEDS),200) --base $(or $(SEED_BASE),1)
+
+sim-bugs: $(BUILD)/sidecar/simulation/concord_simulation ## each planted bug must turn the simulation red
+	@cmake --build $(BUILD) -j $(JOBS) --target concordd
+	@BUILD=$(BUILD) scripts/sim_bugs.sh
 
 fuzz:            ## fuzz what reads bytes from outside, with libFuzzer: SECONDS=n for each target
 	@scripts/fuzz.sh $(or $(SECONDS),60)

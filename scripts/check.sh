@@ -1,12 +1,12 @@
 #!/bin/bash
-# check.sh [format] [model] [unit] [regress] [isolation] [tap] [demo] [threads]: installs what is needed, builds, runs the named tests, or all but
+# check.sh [format] [model] [unit] [sim] [regress] [isolation] [tap] [demo] [threads]: installs what is needed, builds, runs the named tests, or all but
 # threads, and ends with a line "N passed, N failed". Exit status 0 only if none failed. TAP, a pattern such as 03*, chooses among the tests of tap;
 # CONF is a setting more for the server of regress and isolation, such as "concord.local_reads = off".
 set -uo pipefail
 cd "$(dirname "$0")/.."
 . scripts/server.sh
 export BUILD=${BUILD:-build}
-parts=("$@"); [ ${#parts[@]} -gt 0 ] || parts=(format model unit regress isolation tap demo)
+parts=("$@"); [ ${#parts[@]} -gt 0 ] || parts=(format model unit sim regress isolation tap demo)
 passed=0 failed=0
 start=$(date +%s)
 say() { printf '[%4ds] %s\n' $(($(date +%s) - start)) "$*"; }
@@ -48,6 +48,18 @@ run_unit() {
     done
     rm -rf "$out"
   done
+}
+
+run_sim() {
+  local simulation=$BUILD/sidecar/simulation/concord_simulation line
+  say "building the simulation"
+  cmake --build "$BUILD" --target concord_simulation concordd -j "$(nproc)" >>"$BUILD.log" 2>&1 || { tail -60 "$BUILD.log"; die "the build failed"; }
+  say "simulation"
+  if "$simulation" --seeds "${CONCORD_SIM_SEEDS:-80}" --twice 5; then count 1 0; else count 0 1; fi
+  say "planted bugs"
+  while read -r line; do
+    case $line in ok*) count 1 0 ;; not*) say "$line"; count 0 1 ;; *) say "$line" ;; esac
+  done < <(scripts/sim_bugs.sh "${CONCORD_SIM_BUGS:-short}")
 }
 
 prepare_sql() {
@@ -160,6 +172,7 @@ for part in "${parts[@]}"; do
     unit) run_unit build-asan address,undefined ;;
     # Maps of 4 GB: those of the usual size do not always find room in the addresses that the sanitizer leaves.
     threads) run_unit build-tsan thread -DCONCORD_MAP_BITS=32 ;;
+    sim) run_sim ;;
     regress) unlisted sql sql regress_schedule
       scripts/documented_errors.pl || count 0 1
       scripts/documented_metrics.pl || count 0 1

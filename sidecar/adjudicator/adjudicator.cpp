@@ -4,6 +4,7 @@
 
 #include "core/key.h"
 #include "core/parts.h"
+#include "core/planted_bugs.h"
 #include "sidecar/lsn_text.h"
 
 namespace concord {
@@ -115,9 +116,9 @@ Status Adjudicator::Replay(const Frame& frame) {
       WriteSetView write_set;
       const Status status = WriteSetView::Parse(body, &write_set);
       if (!status.ok()) return Misplaced(frame, status.message());
-      Enter(write_set, frame.lsn);
+      if (!Planted(PlantedBug::kWindowShort)) Enter(write_set, frame.lsn);
       chunks_.Remove(write_set.token());
-      if (tokens_.Find(write_set.token()) == nullptr)
+      if (tokens_.Find(write_set.token()) == nullptr && !Planted(PlantedBug::kTokensForgotten))
         tokens_.Insert(write_set.token(), {.code = Code::kOk, .lsn = frame.lsn});
       return Status::Ok();
     }
@@ -210,7 +211,9 @@ Decision Adjudicator::Judge(const WriteSetView& write_set, const ReadsView& read
     const Check check = write_set.check(i);
     switch (window_.Probe(check)) {
       case ConflictWindow::Result::kFree: break;
-      case ConflictWindow::Result::kConflict: return {.code = Code::kConflict, .conflict_hash = check.key_hash};
+      case ConflictWindow::Result::kConflict:
+        if (Planted(PlantedBug::kConflictsIgnored)) break;
+        return {.code = Code::kConflict, .conflict_hash = check.key_hash};
       case ConflictWindow::Result::kTooOld:
         return {
             .code = Code::kTooOld, .conflict_hash = check.key_hash, .reason = "observed before the conflict window"};

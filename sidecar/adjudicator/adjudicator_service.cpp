@@ -53,7 +53,7 @@ AdjudicatorService::AdjudicatorService(const Options& options, Metastore* metast
 
 AdjudicatorService::~AdjudicatorService() { Stop(); }
 
-grpc::Status AdjudicatorService::Session(grpc::ServerContext* context, SessionStream::Stream* stream) {
+grpc::Status AdjudicatorService::ServeSession(grpc::ServerContext* context, SessionStream::Stream* stream) {
   const auto session = std::make_shared<SessionStream>(context, stream);
   {
     const std::lock_guard lock(mutex_);

@@ -102,7 +102,12 @@ class AdjudicatorService final : public proto::Adjudicator::Service {
   // Adds this role's metrics (adjudicator_metrics.cpp).
   void Collect(MetricSet* to);
 
-  grpc::Status Session(grpc::ServerContext* context, SessionStream::Stream* stream) override;
+  grpc::Status Session(grpc::ServerContext* context,
+                       grpc::ServerReaderWriter<proto::SessionReply, proto::SessionRequest>* stream) override {
+    return ServeSession(context, stream);
+  }
+  // The same over a stream of any kind (simulation/).
+  grpc::Status ServeSession(grpc::ServerContext* context, SessionStream::Stream* stream);
   grpc::Status ReadLsn(grpc::ServerContext* context, const proto::ReadLsnRequest* request,
                        proto::ReadLsnReply* reply) override;
   grpc::Status OfferPage(grpc::ServerContext* context, const proto::OfferPageRequest* request,

@@ -4,6 +4,7 @@
 #include <condition_variable>
 #include <mutex>
 
+#include "core/planted_bugs.h"
 #include "sidecar/adjudicator/frame_tail.h"
 #include "sidecar/lsn_text.h"
 #include "sidecar/rpc/log.h"
@@ -43,8 +44,9 @@ void ForEachAtOnce(size_t count, size_t enough, Cancellation* calls, F f) {
 Status JournalTakeover::Run(const std::function<void(Lsn)>& begin, const std::function<Status(const Frame&)>& replay) {
   Status status = Seal();
   if (!status.ok()) return status;
-  const Node& source =
-      *std::max_element(sealed_.begin(), sealed_.end(), [](const Node& a, const Node& b) { return a.end() < b.end(); });
+  const Node& source = *std::max_element(sealed_.begin(), sealed_.end(), [](const Node& a, const Node& b) {
+    return Planted(PlantedBug::kOldTailLost) ? b.end() < a.end() : a.end() < b.end();
+  });
   last_lsn_ = source.seal.last_lsn();
   for (const Node& node : sealed_) committed_lsn_ = std::max<Lsn>(committed_lsn_, node.seal.committed_lsn());
   if (committed_lsn_ > last_lsn_)

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/pause_points.h"
+#include "core/planted_bugs.h"
 #include "sidecar/adjudicator/adjudicator_service.h"
 #include "sidecar/lsn_text.h"
 #include "sidecar/rpc/clock.h"
@@ -131,7 +132,7 @@ void AdjudicatorService::WatchLoop() {
                                ? LsnPages::kRenewMs
                                : std::min<int64_t>(options_.lease_ms / kRenewalsPerLease, LsnPages::kRenewMs);
   while (!watch_.wait_for(lock, std::chrono::milliseconds(renew_ms), [&] { return stopped_; })) {
-    if (MayVouch()) pages_.Renew(VouchUntilUs());
+    if (MayVouch()) pages_.Renew(Planted(PlantedBug::kPageOutlives) ? LsnPages::kForever : VouchUntilUs());
     for (const SessionPtr& session : sessions_) session->CancelIfStuck();
   }
 }
@@ -221,7 +222,7 @@ Status AdjudicatorService::TakeOver() {
                           return core->Replay(frame);
                         });
   std::unique_lock lock(mutex_);
-  if (status.ok() && ensemble_.local_node == nullptr)
+  if (status.ok() && ensemble_.local_node == nullptr && !Planted(PlantedBug::kLeaseIgnored))
     progress_.wait_until(lock, takeover.lease_until(), [&] { return stopping_; });
   if (status.ok() && takeover.last_lsn() < committed_)
     status = {Code::kCorruption, "the journal ends at " + LsnText(takeover.last_lsn()) + ", but " +
@@ -361,7 +362,8 @@ bool AdjudicatorService::TickWhileFull() {
 }
 
 bool AdjudicatorService::MayVouch() const {
-  return Vouching() || (state_ == State::kLeading && vouches_ && BoottimeUs() < VouchUntilUs());
+  return Vouching() || (state_ == State::kLeading && vouches_ &&
+                        (BoottimeUs() < VouchUntilUs() || Planted(PlantedBug::kVouchesForever)));
 }
 
 int64_t AdjudicatorService::VouchUntilUs() const {

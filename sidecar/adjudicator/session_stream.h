@@ -17,7 +17,7 @@ namespace concord {
 
 class SessionStream {
  public:
-  using Stream = grpc::ServerReaderWriter<proto::SessionReply, proto::SessionRequest>;
+  using Stream = grpc::ServerReaderWriterInterface<proto::SessionReply, proto::SessionRequest>;
   static constexpr size_t kMaxUnanswered = 16384;
   static constexpr int64_t kStuckUs = 2000000;
 

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/lsn_page.h"
+#include "core/planted_bugs.h"
 #include "sidecar/journal/file.h"
 #include "sidecar/lsn_text.h"
 
@@ -263,7 +264,7 @@ JournalNode::Writer JournalNode::writer() const {
 
 Status JournalNode::CheckEpochLocked(uint64_t epoch) const {
   if (shutdown_) return {Code::kShutdown, "the journal is shutting down"};
-  if (epoch < sealed_epoch_)
+  if (epoch < sealed_epoch_ && !Planted(PlantedBug::kFenceOff))
     return {Code::kStaleEpoch, "epoch " + std::to_string(epoch) + " is fenced by " + std::to_string(sealed_epoch_)};
   if (epoch > sealed_epoch_) return {Code::kInvalid, "epoch " + std::to_string(epoch) + " has not been sealed here"};
   return Status::Ok();
@@ -283,7 +284,9 @@ void JournalNode::DropQueue(Status why) {
 // Needs mutex_.
 void JournalNode::AdvanceCommitted() {
   if (write_quorum_ == 0) return;
-  const Lsn known = write_quorum_ == 1 ? synced_lsn_ : std::min(writer_committed_lsn_, synced_lsn_);
+  const Lsn known = write_quorum_ == 1 || Planted(PlantedBug::kTailsUncommitted)
+                        ? synced_lsn_
+                        : std::min(writer_committed_lsn_, synced_lsn_);
   if (known <= committed_lsn_) return;
   committed_lsn_ = known;
   committed_.notify_all();

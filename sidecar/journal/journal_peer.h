@@ -7,11 +7,14 @@
 #include <memory>
 #include <utility>
 
+#include "core/lsn.h"
 #include "core/status.h"
 #include "proto/journal.grpc.pb.h"
 #include "sidecar/metastore/metastore.h"
 
 namespace concord {
+
+class TailLink;
 
 using JournalStub = proto::Journal::StubInterface;
 
@@ -25,6 +28,8 @@ struct JournalPeer {
   // Before it is believed anything: Ok if it is of this cluster, and that member; kInvalid if not; after anything else
   // it is asked again. Empty: whatever answers is.
   std::function<Status(grpc::ClientContext*)> meet;
+  // How its followers open their streams, where it is not over gRPC (simulation/). Empty: OpenRemoteTail.
+  std::function<std::unique_ptr<TailLink>(Lsn after_lsn)> open_tail;
 };
 
 }  // namespace concord

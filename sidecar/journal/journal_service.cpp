@@ -50,9 +50,7 @@ class JournalService::Registration {
 
 class JournalService::AppendStream {
  public:
-  using Stream = grpc::ServerReaderWriter<proto::AppendReply, proto::AppendRequest>;
-
-  AppendStream(JournalService* service, grpc::ServerContext* context, Stream* stream)
+  AppendStream(JournalService* service, grpc::ServerContext* context, AppendStreamInterface* stream)
       : service_(service), node_(service->node_), context_(context), stream_(stream) {}
 
   Status Run() {
@@ -177,7 +175,7 @@ class JournalService::AppendStream {
   JournalService* const service_;
   JournalNode* const node_;
   grpc::ServerContext* const context_;
-  Stream* const stream_;
+  AppendStreamInterface* const stream_;
 
   std::mutex read_mutex_;  // the right to read from the stream, and to submit
   bool seated_ = false;    // guarded by read_mutex_, as is
@@ -232,7 +230,7 @@ void JournalService::Stop() {
   node_->Shutdown();
 }
 
-grpc::Status JournalService::Append(grpc::ServerContext* context, AppendStream::Stream* stream) {
+grpc::Status JournalService::ServeAppend(grpc::ServerContext* context, AppendStreamInterface* stream) {
   const Registration registration(this, context);
   if (!registration.accepted()) return ToGrpc(ShuttingDown());
   const Status status = AppendStream(this, context, stream).Run();
@@ -240,8 +238,8 @@ grpc::Status JournalService::Append(grpc::ServerContext* context, AppendStream::
   return ToAppendGrpc(status);
 }
 
-grpc::Status JournalService::Tail(grpc::ServerContext* context, const proto::TailRequest* request,
-                                  grpc::ServerWriter<proto::TailReply>* writer) {
+grpc::Status JournalService::ServeTail(grpc::ServerContext* context, const proto::TailRequest* request,
+                                       grpc::ServerWriterInterface<proto::TailReply>* writer) {
   const Registration registration(this, context);
   if (!registration.accepted()) return ToGrpc(ShuttingDown());
   const size_t bytes_max =

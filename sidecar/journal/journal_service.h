@@ -35,13 +35,23 @@ class JournalService final : public proto::Journal::Service {
   grpc::Status Truncate(grpc::ServerContext* context, const proto::TruncateRequest* request,
                         proto::TruncateReply* reply) override;
   grpc::Status Append(grpc::ServerContext* context,
-                      grpc::ServerReaderWriter<proto::AppendReply, proto::AppendRequest>* stream) override;
+                      grpc::ServerReaderWriter<proto::AppendReply, proto::AppendRequest>* stream) override {
+    return ServeAppend(context, stream);
+  }
   grpc::Status Tail(grpc::ServerContext* context, const proto::TailRequest* request,
-                    grpc::ServerWriter<proto::TailReply>* writer) override;
+                    grpc::ServerWriter<proto::TailReply>* writer) override {
+    return ServeTail(context, request, writer);
+  }
   grpc::Status ReportCheckpoint(grpc::ServerContext* context, const proto::ReportCheckpointRequest* request,
                                 proto::ReportCheckpointReply* reply) override;
   grpc::Status GetStatus(grpc::ServerContext* context, const proto::JournalStatusRequest* request,
                          proto::JournalStatus* reply) override;
+
+  // The same over streams of any kind (simulation/).
+  using AppendStreamInterface = grpc::ServerReaderWriterInterface<proto::AppendReply, proto::AppendRequest>;
+  grpc::Status ServeAppend(grpc::ServerContext* context, AppendStreamInterface* stream);
+  grpc::Status ServeTail(grpc::ServerContext* context, const proto::TailRequest* request,
+                         grpc::ServerWriterInterface<proto::TailReply>* writer);
 
  private:
   class AppendStream;

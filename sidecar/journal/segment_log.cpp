@@ -9,6 +9,7 @@
 
 #include "core/bytes.h"
 #include "core/pause_points.h"
+#include "core/planted_bugs.h"
 #include "core/wire.h"
 #include "sidecar/lsn_text.h"
 
@@ -238,7 +239,7 @@ Status SegmentLog::WriteGroup(std::string* group, Lsn first_lsn, Lsn last_lsn, u
   Status status = WriteAt(active_fd_.get(), active.path, *group, active.end);
   cc_pause(CC_PAUSE_JOURNAL_WRITTEN);
   const uint64_t sync_from_us = MonotonicUs();
-  if (status.ok() && options_.sync_data(active_fd_.get()) != 0) {
+  if (status.ok() && !Planted(PlantedBug::kAckBeforeSync) && options_.sync_data(active_fd_.get()) != 0) {
     status = ErrnoStatus("sync", active.path, errno);
     // Even for want of space: the pages may be marked clean now without having reached the disk.
     failure_ = {Code::kIoError, status.message()};

@@ -27,7 +27,29 @@
 
 namespace concord {
 
-class EtcdClient {
+// What the metastore needs of etcd.
+class KeyValueStore {
+ public:
+  virtual ~KeyValueStore() = default;
+  // *revision is that of the last write, 0 if there is no such key; then *value is empty.
+  virtual Status Get(const std::string& key, std::string* value, int64_t* revision) = 0;
+  struct Unchanged {
+    std::string key;
+    int64_t revision;
+  };
+  // Writes if the last write is still that of `revision`, and the other keys are unchanged too; else kConflict. An
+  // answer that was lost may have been yes; it is kUnavailable, or kConflict from the next endpoint.
+  virtual Status Replace(const std::string& key, int64_t revision, const std::string& value,
+                         const std::vector<Unchanged>& others) = 0;
+  // Writes, whatever was there; unless it is written again, the key goes after about so many seconds.
+  virtual Status PutFor(const std::string& key, const std::string& value, int seconds) = 0;
+  // Keys that begin with `prefix`, which does not end with byte 255, and their values.
+  virtual Status GetAll(const std::string& prefix, std::vector<std::pair<std::string, std::string>>* out) = 0;
+  // Ends all calls, also those to come, with kShutdown.
+  virtual void Cancel() = 0;
+};
+
+class EtcdClient final : public KeyValueStore {
  public:
   struct Options {
     std::vector<std::string> endpoints;  // host:port
@@ -40,24 +62,12 @@ class EtcdClient {
   };
   explicit EtcdClient(Options options);
 
-  // *revision is that of the last write, 0 if there is no such key; then *value is empty.
-  Status Get(const std::string& key, std::string* value, int64_t* revision);
-  struct Unchanged {
-    std::string key;
-    int64_t revision;
-  };
-  // Writes if the last write is still that of `revision`, and the other keys are unchanged too; else kConflict. An
-  // answer that was lost may have been yes; it is kUnavailable, or kConflict from the next endpoint.
+  Status Get(const std::string& key, std::string* value, int64_t* revision) override;
   Status Replace(const std::string& key, int64_t revision, const std::string& value,
-                 const std::vector<Unchanged>& others = {});
-
-  // Writes, whatever was there; unless it is written again, the key goes after about so many seconds.
-  Status PutFor(const std::string& key, const std::string& value, int seconds);
-  // Keys that begin with `prefix`, which does not end with byte 255, and their values.
-  Status GetAll(const std::string& prefix, std::vector<std::pair<std::string, std::string>>* out);
-
-  // Ends all calls, also those to come, with kShutdown.
-  void Cancel() { calls_.Cancel(); }
+                 const std::vector<Unchanged>& others) override;
+  Status PutFor(const std::string& key, const std::string& value, int seconds) override;
+  Status GetAll(const std::string& prefix, std::vector<std::pair<std::string, std::string>>* out) override;
+  void Cancel() override { calls_.Cancel(); }
 
  private:
   struct Endpoint {

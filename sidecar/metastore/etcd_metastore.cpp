@@ -10,7 +10,7 @@ Status EtcdMetastore::Read(Leader* leader, int64_t* revision) {
   std::string value;
   const std::string key = LeaderKey(cluster_id_);
   *leader = {};
-  const Status status = client_.Get(key, &value, revision);
+  const Status status = client_->Get(key, &value, revision);
   return status.ok() && *revision != 0 ? DecodeLeader(key, value, leader) : status;
 }
 
@@ -18,7 +18,7 @@ Status EtcdMetastore::Read(Membership* membership, int64_t* revision) {
   std::string value;
   const std::string key = MembershipKey(cluster_id_);
   *membership = {};
-  const Status status = client_.Get(key, &value, revision);
+  const Status status = client_->Get(key, &value, revision);
   return status.ok() && *revision != 0 ? DecodeMembership(key, value, membership) : status;
 }
 
@@ -34,7 +34,7 @@ Status EtcdMetastore::AcquireLeadership(const Leader& self, uint64_t seen, uint6
   if (newest.epoch != seen) return NotNewest(seen, newest.epoch);
   const Leader next{std::max(newest.epoch, above) + 1, self.id, self.address};
   Status status = CheckLeader(next);
-  if (status.ok()) status = client_.Replace(LeaderKey(cluster_id_), revision, EncodeLeader(next));
+  if (status.ok()) status = client_->Replace(LeaderKey(cluster_id_), revision, EncodeLeader(next), {});
   if (status.ok()) *epoch = next.epoch;
   return status;
 }
@@ -58,18 +58,18 @@ Status EtcdMetastore::WriteMembership(const Membership& membership, uint64_t epo
   int64_t leader_revision = 0;
   if (Status s = Read(&leader, &leader_revision); !s.ok()) return s;
   if (leader.epoch != epoch) return NotNewest(epoch, leader.epoch);
-  return client_.Replace(MembershipKey(cluster_id_), revision, EncodeMembership(membership),
-                         {{LeaderKey(cluster_id_), leader_revision}});
+  return client_->Replace(MembershipKey(cluster_id_), revision, EncodeMembership(membership),
+                          {{LeaderKey(cluster_id_), leader_revision}});
 }
 
 Status EtcdMetastore::ReportProcess(const LiveProcess& process, int seconds) {
-  return client_.PutFor(ProcessKey(cluster_id_, process.id), EncodeProcess(process), seconds);
+  return client_->PutFor(ProcessKey(cluster_id_, process.id), EncodeProcess(process), seconds);
 }
 
 Status EtcdMetastore::ListProcesses(std::vector<LiveProcess>* processes) {
   processes->clear();
   std::vector<std::pair<std::string, std::string>> found;
-  if (Status s = client_.GetAll(ProcessKey(cluster_id_, ""), &found); !s.ok()) return s;
+  if (Status s = client_->GetAll(ProcessKey(cluster_id_, ""), &found); !s.ok()) return s;
   for (const auto& [key, value] : found) {
     processes->emplace_back();
     if (Status s = DecodeProcess(key, value, &processes->back()); !s.ok()) return s;

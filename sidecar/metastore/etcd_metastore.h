@@ -6,7 +6,9 @@
 // epochs again: docs/operations.md, "etcd".
 #pragma once
 
+#include <memory>
 #include <string>
+#include <utility>
 
 #include "sidecar/metastore/etcd_client.h"
 #include "sidecar/metastore/metastore.h"
@@ -16,7 +18,9 @@ namespace concord {
 class EtcdMetastore : public Metastore {
  public:
   EtcdMetastore(const EtcdClient::Options& options, std::string cluster_id)
-      : client_(options), cluster_id_(std::move(cluster_id)) {}
+      : EtcdMetastore(std::make_unique<EtcdClient>(options), std::move(cluster_id)) {}
+  EtcdMetastore(std::unique_ptr<KeyValueStore> client, std::string cluster_id)
+      : client_(std::move(client)), cluster_id_(std::move(cluster_id)) {}
 
   Status ReadLeader(Leader* leader) override;
   Status AcquireLeadership(const Leader& self, uint64_t seen, uint64_t above, uint64_t* epoch) override;
@@ -24,14 +28,14 @@ class EtcdMetastore : public Metastore {
   Status WriteMembership(const Membership& membership, uint64_t epoch) override;
   Status ReportProcess(const LiveProcess& process, int seconds) override;
   Status ListProcesses(std::vector<LiveProcess>* processes) override;
-  void Cancel() override { client_.Cancel(); }
+  void Cancel() override { client_->Cancel(); }
 
  private:
   // With the revision of the key; 0, and then *leader is nobody, *membership of version 0, if there is none.
   Status Read(Leader* leader, int64_t* revision);
   Status Read(Membership* membership, int64_t* revision);
 
-  EtcdClient client_;
+  const std::unique_ptr<KeyValueStore> client_;
   const std::string cluster_id_;
 };
 

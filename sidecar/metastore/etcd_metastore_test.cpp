@@ -201,8 +201,8 @@ TEST_F(EtcdMetastoreTest, ProcessesAreListedWhileTheyReport) {
 
 TEST_F(EtcdMetastoreTest, WhatIsNotUnderstoodIsNotWrittenOver) {
   EtcdClient client(At({server_->endpoint()}));
-  ASSERT_TRUE(client.Replace("/concord/" + cluster_ + "/leader", 0, "garbage").ok());
-  ASSERT_TRUE(client.Replace("/concord/" + cluster_ + "/members", 0, "garbage").ok());
+  ASSERT_TRUE(client.Replace("/concord/" + cluster_ + "/leader", 0, "garbage", {}).ok());
+  ASSERT_TRUE(client.Replace("/concord/" + cluster_ + "/members", 0, "garbage", {}).ok());
   uint64_t epoch = 0;
   Leader leader;
   Membership membership;

@@ -55,7 +55,9 @@ void Applier::Stop() {
 std::shared_ptr<TailLink> Applier::OpenTail(const JournalPtr& journal, Lsn after_lsn) {
   std::lock_guard lock(mutex_);
   if (stopping()) return nullptr;
-  tail_ = journal->local ? OpenLocalTail(local_, after_lsn) : OpenRemoteTail(journal->peer.stub.get(), after_lsn);
+  tail_ = journal->local            ? OpenLocalTail(local_, after_lsn)
+          : journal->peer.open_tail ? journal->peer.open_tail(after_lsn)
+                                    : OpenRemoteTail(journal->peer.stub.get(), after_lsn);
   return tail_;
 }
 

@@ -11,6 +11,7 @@
 
 #include "core/bytes.h"
 #include "core/crc32c.h"
+#include "core/planted_bugs.h"
 #include "sidecar/metastore/atomic_file.h"
 #include "sidecar/rpc/log.h"
 
@@ -306,6 +307,7 @@ Status Checkpointer::SyncAndSave() {
     next_pin_.Abort();
     return s;
   }
+  if (Planted(PlantedBug::kCheckpointUnpinned)) next_pin_.Abort();
   auto held = std::make_shared<HeldCheckpoint>();
   held->meta = next_;
   held->file_bytes = next_bytes_;

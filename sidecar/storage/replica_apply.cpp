@@ -7,6 +7,7 @@
 #include "core/bytes.h"
 #include "core/key.h"
 #include "core/pause_points.h"
+#include "core/planted_bugs.h"
 #include "sidecar/lsn_text.h"
 #include "sidecar/rpc/log.h"
 #include "sidecar/storage/meta.h"
@@ -73,6 +74,7 @@ Status Replica::CommitBatch(Batch* batch) {
   const uint64_t changed_bytes = batch->writer->changed_bytes() + kCommitBytes;
   const uint64_t pruned = batch->writer->pruned();
   batch->writer.reset();
+  if (Planted(PlantedBug::kAppliedEarly)) Publish(batch->applied);
   if (Status s = batch->txn.Commit(); !s.ok()) return s;
   cc_pause(CC_PAUSE_STORAGE_APPLIED);
   KeepLength();
