@@ -35,7 +35,7 @@ volatile int interrupted = 0;
 // A replica's service, in front of which the test stands.
 class ScriptedStorage : public proto::Storage::Service {
  public:
-  explicit ScriptedStorage(Replica* replica) : real_(replica, "storage-x") {}
+  explicit ScriptedStorage(std::shared_ptr<Replica> replica) : slot_(std::move(replica)), real_(slot_, "storage-x") {}
   std::atomic<bool> hangs = false, fails = false;
   std::atomic<int> fail_percent = 0, slow_percent = 0;
   std::atomic<uint64_t> reads = 0;
@@ -60,6 +60,7 @@ class ScriptedStorage : public proto::Storage::Service {
   }
 
  private:
+  ReplicaSlot slot_;
   StorageService real_;
   std::atomic<uint64_t> dice_ = 0;
 };
@@ -75,7 +76,7 @@ class FakeSidecar : public proto::Sidecar::Service {
 
 struct Member {
   TemporaryDirectory directory;
-  std::unique_ptr<Replica> replica;
+  std::shared_ptr<Replica> replica;
   std::unique_ptr<ScriptedStorage> storage;
   FakeSidecar sidecar;
   std::unique_ptr<grpc::Server> server;
@@ -99,9 +100,11 @@ class RemoteReadsTest : public testing::Test {
       options.restart_hold_us = 0;
       options.boot_id = "boot";
       options.unix_us = [] { return kLsnEpochUnixUs; };
-      const Status s = Replica::Open(options, &member.replica);
+      std::unique_ptr<Replica> replica;
+      const Status s = Replica::Open(options, &replica);
+      member.replica = std::move(replica);
       ASSERT_TRUE(s.ok()) << s.ToString();
-      member.storage = std::make_unique<ScriptedStorage>(member.replica.get());
+      member.storage = std::make_unique<ScriptedStorage>(member.replica);
     }
   }
   void TearDown() override {
