@@ -194,14 +194,16 @@ TEST_F(MembershipTest, AChangeThatCannotBeLeavesAllAsItIs) {
   // It does not come, so the operator gives up.
   fourth_.Hang(true);
   EXPECT_FALSE(Change(leader.get(), {fourth_.member()}, {nodes_[0].member()}, 0, 1500).ok());
-  fourth_.Hang(false);
+  const auto nodes_written = [&](int count) {
+    return WaitFor([&] { return leader->GetStatus().journal_size() == count; });
+  };
+  EXPECT_TRUE(nodes_written(3)) << "given up";
   // Another one is under way.
-  fourth_.Hang(true);
-  std::thread other([&] { (void)Change(leader.get(), {fourth_.member()}, {nodes_[0].member()}, 0, 3000); });
-  EXPECT_TRUE(WaitFor(
-      [&] { return Change(leader.get(), {fifth_.member()}, {nodes_[0].member()}, 0, 500).code() == Code::kConflict; }));
+  std::thread other([&] { (void)Change(leader.get(), {fourth_.member()}, {nodes_[0].member()}, 0, 5000); });
+  EXPECT_TRUE(nodes_written(4));
+  EXPECT_EQ(Change(leader.get(), {fifth_.member()}, {nodes_[0].member()}).code(), Code::kConflict);
   other.join();
-  EXPECT_TRUE(WaitFor([&] { return leader->GetStatus().journal_size() == 3; })) << "given up";
+  EXPECT_TRUE(nodes_written(3)) << "given up";
   fourth_.Hang(false);
 
   EXPECT_EQ(Members().journal.size(), 3u);
