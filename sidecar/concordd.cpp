@@ -21,13 +21,13 @@
 #include <vector>
 
 #include "sidecar/adjudicator/adjudicator_service.h"
+#include "sidecar/concordd_options.h"
 #include "sidecar/journal/journal_members.h"
 #include "sidecar/journal/journal_service.h"
 #include "sidecar/lsn_text.h"
 #include "sidecar/metastore/etcd_metastore.h"
 #include "sidecar/metastore/file_metastore.h"
 #include "sidecar/metastore/identity.h"
-#include "sidecar/metastore/metastore_options.h"
 #include "sidecar/metastore/presence.h"
 #include "sidecar/metrics/metrics_server.h"
 #include "sidecar/rpc/address.h"
@@ -45,7 +45,6 @@
 #include "sidecar/rpc/sidecar_service.h"
 #include "sidecar/rpc/status.h"
 #include "sidecar/rpc/tls_log.h"
-#include "sidecar/rpc/tls_options.h"
 #include "sidecar/storage/start_check.h"
 #include "sidecar/storage/storage_members.h"
 #include "sidecar/storage/storage_role.h"
@@ -62,191 +61,6 @@ constexpr int kJoinRetryMs = 100;
 constexpr int kMembersRetryMs = 200;
 
 enum ExitCode { kExitOk = 0, kExitFailed = 1, kExitUsage = 2, kExitLocked = 3, kExitOpen = 4, kExitListen = 5 };
-
-constexpr char kFooter[] =
-    "Exit codes: 0 stopped as asked; 1 a role could not go on, or failed to stop cleanly; 2 wrong usage; 3 another\n"
-    "concordd uses the directory; 4 the directory could not be opened or recovered; 5 the address cannot be listened "
-    "on.";
-
-struct Options {
-  std::string directory;
-  std::vector<std::string> listen;
-  std::string advertise;
-  TlsFiles tls;
-  std::string metrics_listen;
-  std::vector<std::string> roles = {"adjudicator", "journal", "storage"};
-  MetastoreOptions metastore;
-  std::vector<std::string> journal_addresses;
-  uint32_t write_quorum = 0;
-  std::vector<std::string> peers;
-  int64_t lease_ms = ApplierOptions{}.lease_ms;
-  std::string log_level = "info";
-  std::string log_file;
-  int lifeline_fd = -1;
-  int report_fd = -1;
-  std::string expect_cluster;
-  std::string join_cluster;
-  std::string owner;
-  uint64_t check_bytes = ReplicaOptions{}.check_bytes;
-  int lock_wait_ms = 0;
-  int64_t checkpoint_interval_ms = 1000;
-  uint64_t checkpoint_bytes = ReplicaOptions{}.checkpoint_bytes;
-  int64_t retention_ms = 1000;  // as concord.retention
-  int64_t journal_retention_ms = 60000;
-  unsigned max_readers = 2048;
-  uint64_t map_size = kReplicaMapBytes;
-  uint64_t segment_size = journal::SegmentLogOptions{}.segment_bytes;
-  size_t max_window_keys = ConflictWindow::kDefaultMaxKeys;
-  size_t max_range_window_mb = RangeWindow::kDefaultMaxBytes >> 20;
-  size_t max_tokens = TokenTable::kDefaultMaxTokens;
-  int64_t window_replay_ms = 120000;
-
-  bool Has(const std::string& role) const { return std::find(roles.begin(), roles.end(), role) != roles.end(); }
-  bool NeedsJournal() const { return Has("adjudicator") || Has("storage"); }
-  // For concordctl on this machine: a socket needs no certificate.
-  const std::string& ToldAddress() const {
-    const auto socket = std::find_if(listen.begin(), listen.end(), IsUnixAddress);
-    return socket != listen.end() ? *socket : listen.front();
-  }
-  std::string ListenText() const { return CLI::detail::join(listen); }
-  bool JournalIsOwn() const { return journal_addresses.empty() && !metastore.etcd(); }
-};
-
-void Describe(CLI::App* app, Options* options) {
-  app->set_version_flag("--version", std::string("concordd ") + kVersion);
-  app->footer(kFooter);
-  app->add_option("--dir", options->directory, "where everything is kept; made with mode 0700 if it is not there")
-      ->required();
-  app->add_option("--listen", options->listen,
-                  "unix:/path, or HOST:PORT: with TLS any, without loopback; comma-separated (default "
-                  "unix:<dir>/concordd.sock)")
-      ->delimiter(',');
-  app->add_option("--advertise", options->advertise,
-                  "the address that others are told (default: the first of --listen that is no socket, or the first)");
-  AddTlsOptions(app, &options->tls);
-  app->add_option("--metrics-listen", options->metrics_listen,
-                  "HOST:PORT of loopback, where Prometheus gets /metrics by HTTP (default: nowhere)");
-  app->add_option("--roles", options->roles, "any of adjudicator,journal,storage")
-      ->delimiter(',')
-      ->check(CLI::IsMember({"adjudicator", "journal", "storage"}))
-      ->capture_default_str();
-  options->metastore.AddTo(app);
-  app->add_option("--journal-address", options->journal_addresses,
-                  "the journal nodes, where they are not this process alone; comma-separated")
-      ->delimiter(',');
-  app->add_option("--write-quorum", options->write_quorum, "of the journal nodes (default: more than half)");
-  app->add_option("--peer", options->peers,
-                  "storage: other replicas, to be copied where the journal has trimmed what this one needs "
-                  "(default: those that an etcd has); comma-separated")
-      ->delimiter(',');
-  app->add_option("--lease-ms", options->lease_ms,
-                  "storage: how long the journal waits for this replica when it is gone")
-      ->check(CLI::Range(1000, 86400000))
-      ->capture_default_str();
-  app->add_option("--log-level", options->log_level, "trace, debug, info, warning, error, critical, off")
-      ->capture_default_str();
-  app->add_option("--log-file", options->log_file, "default: standard error");
-  app->add_option("--lifeline-fd", options->lifeline_fd, "a pipe; at its end concordd stops, as its parent has died")
-      ->configurable(false);
-  app->add_option("--report-fd", options->report_fd,
-                  "a pipe; when concordd cannot go on it writes a line with the kind of trouble there, and the reason")
-      ->configurable(false);
-  app->add_option("--expect-cluster", options->expect_cluster,
-                  "refuse a directory that is missing, empty or of another cluster than this");
-  app->add_option("--join-cluster", options->join_cluster,
-                  "the cluster of a new directory (default: without the journal role that of the journal, else a new "
-                  "one); another one's is refused");
-  app->add_option("--owner", options->owner,
-                  "whose the directory is: written into a new one, and another one's is refused");
-  app->add_option("--check-bytes", options->check_bytes, "storage: up to this size all pages are checked at start")
-      ->capture_default_str();
-  app->add_option("--lock-wait-ms", options->lock_wait_ms,
-                  "how long to wait for another concordd to leave the directory")
-      ->capture_default_str();
-  app->add_option("--checkpoint-interval-ms", options->checkpoint_interval_ms, "storage: between checkpoints")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app->add_option("--checkpoint-bytes", options->checkpoint_bytes,
-                  "storage: so many bytes of changes bring a checkpoint sooner")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app->add_option("--retention-ms", options->retention_ms, "storage: how long old versions are kept at least")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  app->add_option("--max-readers", options->max_readers,
-                  "storage: LMDB reader slots; a reading process holds one or more")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app->add_option("--map-size", options->map_size, "storage: address space of the map, in bytes")
-      ->capture_default_str();
-  app->add_option("--journal-retention-ms", options->journal_retention_ms,
-                  "journal: how long records are kept at least")
-      ->check(CLI::NonNegativeNumber)
-      ->capture_default_str();
-  app->add_option("--segment-size", options->segment_size, "journal: bytes of a segment file")->capture_default_str();
-  app->add_option("--max-window-keys", options->max_window_keys, "adjudicator: keys remembered for conflicts")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app->add_option("--max-range-window", options->max_range_window_mb,
-                  "adjudicator: MiB of changed keys remembered for SERIALIZABLE")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str();
-  app->add_option("--max-tokens", options->max_tokens, "adjudicator: commits remembered for retries")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app->add_option("--window-replay-ms", options->window_replay_ms,
-                  "adjudicator: how far back the journal is read at start")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-}
-
-bool IsAnyHost(const std::string& address) { return address.starts_with("0.0.0.0:") || address.starts_with("[::]:"); }
-
-// Where this process is reached, and how it reaches others.
-Status CheckAddresses(Options* options) {
-  const bool tls = options->tls.any();
-  for (const std::string& address : options->listen) {
-    if (Status s = CheckListenAddress(address, tls); !s.ok()) return s;
-  }
-  for (const std::string& address : options->journal_addresses) {
-    if (Status s = CheckPeerAddress(address, tls); !s.ok()) return {s.code(), "--journal-address: " + s.message()};
-  }
-  if (!options->metrics_listen.empty()) {
-    if (Status s = CheckMetricsAddress(options->metrics_listen); !s.ok())
-      return {s.code(), "--metrics-listen: " + s.message()};
-  }
-  if (!options->advertise.empty()) return Status::Ok();
-  const auto network = std::find_if_not(options->listen.begin(), options->listen.end(), IsUnixAddress);
-  options->advertise = network != options->listen.end() ? *network : options->listen.front();
-  if (options->Has("adjudicator") && options->metastore.etcd() && IsAnyHost(options->advertise))
-    return {Code::kInvalid, "--listen " + options->advertise +
-                                " is no address that others could connect to; give one with --advertise"};
-  return Status::Ok();
-}
-
-// Fills in what depends on other options; an explanation if they do not go together.
-Status Complete(Options* options) {
-  options->directory = std::filesystem::absolute(options->directory).lexically_normal().string();
-  while (options->directory.size() > 1 && options->directory.back() == '/') options->directory.pop_back();
-  if (options->listen.empty()) options->listen = {"unix:" + options->directory + "/concordd.sock"};
-  if (Status s = CheckAddresses(options); !s.ok()) return s;
-  if (Status s = options->metastore.Check(); !s.ok()) return s;
-  if (options->metastore.etcd() && (!options->journal_addresses.empty() || options->write_quorum != 0))
-    return {Code::kInvalid,
-            "with an etcd, the journal nodes and their write quorum are read from there, so neither "
-            "--journal-address nor --write-quorum may be given"};
-  if (options->metastore.etcd() && !options->peers.empty())
-    return {Code::kInvalid, "with an etcd, the other replicas are read from there, so --peer may not be given"};
-  if (options->NeedsJournal() && !options->Has("journal") && options->JournalIsOwn())
-    return {Code::kInvalid, "without the journal role, --journal-address is needed, or an etcd"};
-  if (!options->join_cluster.empty() && !IsId(options->join_cluster))
-    return {Code::kInvalid, "--join-cluster: \"" + options->join_cluster + "\" is not an id of 32 hexadecimal digits"};
-  const size_t nodes = std::max<size_t>(options->journal_addresses.size(), 1);
-  if (options->write_quorum == 0) options->write_quorum = static_cast<uint32_t>(nodes / 2 + 1);
-  if (!ValidEnsemble(nodes, options->write_quorum))
-    return {Code::kInvalid, "--write-quorum must be more than half of the " + std::to_string(nodes) + " journal nodes"};
-  return Status::Ok();
-}
 
 // Removes the socket that a dead process left behind. Refuses if somebody still answers there, or others could put
 // another one in its place.
@@ -275,7 +89,7 @@ Status AskInfo(const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContex
 }
 
 // The cluster of a new directory without a journal: that of the journal it is to follow.
-Status JoinCluster(const Options& options, ShutdownSignal* shutdown, std::string* id) {
+Status JoinCluster(const ConcorddOptions& options, ShutdownSignal* shutdown, std::string* id) {
   if (options.metastore.etcd())
     return {Code::kInvalid, options.directory + " is new; name the cluster that it joins with --join-cluster"};
   Status status;
@@ -318,8 +132,8 @@ class Stopwatch {
 // The roles of this process, started and ended in order.
 class Concordd {
  public:
-  Concordd(const Options& options, const std::string& cluster_id, const std::string& node_id, ShutdownSignal* shutdown,
-           EndReport* end)
+  Concordd(const ConcorddOptions& options, const std::string& cluster_id, const std::string& node_id,
+           ShutdownSignal* shutdown, EndReport* end)
       : options_(options),
         cluster_id_(cluster_id),
         node_id_(node_id),
@@ -629,7 +443,7 @@ class Concordd {
     return status;
   }
 
-  const Options options_;
+  const ConcorddOptions options_;
   const std::string cluster_id_;
   const std::string node_id_;
   ShutdownSignal* const shutdown_;
@@ -651,7 +465,7 @@ class Concordd {
 };
 
 int Run(int argc, char** argv) {
-  Options options;
+  ConcorddOptions options;
   CLI::App app("The sidecar of Concord: adjudicator, journal and storage replica of a distributed PostgreSQL.",
                "concordd");
   Describe(&app, &options);
