@@ -19,6 +19,7 @@ Status JournalChange::Run() {
   if (!status.ok()) return status;
   if (to.journal == from.journal && to.write_quorum == from.write_quorum) return Write();
   for (const JournalPeer& peer : added) {
+    if (writer->ended()) return kEpochEnded;
     if (Status s = Meet(peer); !s.ok()) return s;
   }
   std::vector<size_t> joining;
@@ -26,11 +27,20 @@ Status JournalChange::Run() {
   to_nodes.insert(to_nodes.end(), joining.begin(), joining.end());
 
   status = AwaitJoined(joining);
-  if (status.ok() && !writer->BeginChange({to_nodes, to.write_quorum}))
+  if (status.ok() && !writer->BeginChange({to_nodes, to.write_quorum}, begin_ms))
     status = writer->ended() ? kEpochEnded
-                             : Status(Code::kUnavailable, "too few of the new members are there; nothing was changed");
-  if (status.ok()) status = Write();
-  writer->EndChange(status.ok());
+                             : Status(Code::kUnavailable,
+                                      "the new members do not keep up, or too few are there; nothing was changed");
+  if (!status.ok()) {
+    writer->EndChange(/*adopt=*/false);
+    return status;
+  }
+  status = Write();
+  if (status.ok()) {
+    writer->EndChange(/*adopt=*/true);
+  } else {
+    unsettled = true;
+  }
   return status;
 }
 
@@ -96,7 +106,7 @@ Status JournalChange::Write() {
       to.version = next.version;
       if (status.ok()) return status;
       if (status.code() == Code::kConflict && metastore->ReadLeader(&leader).ok() && leader.epoch != epoch)
-        return {Code::kConflict, "another adjudicator leads by now; nothing was changed"};
+        return {Code::kConflict, "another adjudicator leads by now; ask the metastore who the members are"};
     }
     if (writer->ended() || status.code() == Code::kShutdown) return kEpochEnded;
     if (status.ToString() != told)

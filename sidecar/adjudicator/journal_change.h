@@ -31,8 +31,12 @@ struct JournalChange {
   std::function<bool()> given_up;                  // until the metastore is asked
   int meet_ms = 1000;
   int poll_ms = 100;
-  int retry_ms = 200;  // of the metastore
+  int begin_ms = 2000;  // commits may stand still for so long, then the change is given up
+  int retry_ms = 200;   // of the metastore
 
+  // The metastore was asked, and what it made of that is not known: both ensembles are still counted, and the epoch has
+  // to end, as whoever leads next finds out.
+  bool unsettled = false;
   // Results. `to`: with its version.
   Membership to;
   std::vector<size_t> to_nodes;

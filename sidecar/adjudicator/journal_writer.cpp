@@ -100,9 +100,7 @@ void JournalWriter::WriteOne(Node* node, std::unique_lock<std::mutex>* lock) {
   node->writing = true;
   proto::AppendRequest request;
   request.set_epoch(options_.epoch);
-  uint32_t write_quorum = 0;
-  for (const Quorum& quorum : quorums_) write_quorum = std::max(write_quorum, quorum.write_quorum);
-  request.set_write_quorum(write_quorum);
+  request.set_write_quorum(MostOfQuorums());
   request.set_committed_lsn(committed_);
   node->sent_us = BoottimeUs();
   if (options_.lease_ms > 0) {
@@ -115,7 +113,10 @@ void JournalWriter::WriteOne(Node* node, std::unique_lock<std::mutex>* lock) {
     Piece& piece = node->queue.front();
     node->queued_bytes -= piece.frames.size();
     node->sent_lsn = piece.last_lsn;
-    node->frames_us = node->sent_us;
+    if (node->frames_us == 0) {
+      node->frames_us = node->sent_us;
+      node->timed_lsn = piece.last_lsn;
+    }
     request.set_frames(std::move(piece.frames));
     node->queue.pop_front();
   }
@@ -186,12 +187,13 @@ void JournalWriter::ReadLoop(Node* node) {
     if (reply.heard_us() != 0) {
       const std::lock_guard lock(mutex_);
       node->heard_us = std::max(node->heard_us, static_cast<int64_t>(reply.heard_us()));
-      if (releasing_ || beginning_change_) changed_.notify_all();
+      if (releasing_ || change_ == Change::kBeginning) changed_.notify_all();
     }
     Acknowledge(node, reply.synced_lsn());
   }
   Status status;
   bool lost = false;
+  Lsn news = kNoLsn;
   {
     std::unique_lock lock(mutex_);
     Fail(node);
@@ -201,7 +203,7 @@ void JournalWriter::ReadLoop(Node* node) {
     if (status.ok()) status = {Code::kUnavailable, "the journal node ended the stream"};
     lock.lock();
     node->ended = true;
-    if (beginning_change_ && !HasQuorum()) quorums_.pop_back();
+    if (change_ == Change::kBeginning && !HasQuorum()) news = GoBack();
     if (!stopping_)
       RoleLog("adjudicator")->warn("journal node lost epoch={} reason=\"{}\"", options_.epoch, status.ToString());
     // A fence is final even if a quorum seems to be left: another leader is taking over.
@@ -210,6 +212,7 @@ void JournalWriter::ReadLoop(Node* node) {
     WakeWriters();
     changed_.notify_all();
   }
+  if (news != kNoLsn) on_committed_(news);
   if (lost) on_failed_(status);
 }
 
@@ -219,12 +222,12 @@ void JournalWriter::Acknowledge(Node* node, Lsn synced) {
     const std::lock_guard lock(mutex_);
     if (synced > node->synced) {
       node->synced = synced;
-      if (node->frames_us != 0 && synced >= node->sent_lsn) {
+      if (node->frames_us != 0 && synced >= node->timed_lsn) {
         const int64_t us = BoottimeUs() - std::exchange(node->frames_us, 0);
         node->sync_us = node->sync_us == 0 ? us : (node->sync_us * (kSyncsAveraged - 1) + us) / kSyncsAveraged;
       }
       if (HasWork(*node)) node->work.notify_one();
-      if (beginning_change_ ||
+      if (change_ == Change::kBeginning ||
           std::any_of(nodes_.begin(), nodes_.end(), [](const auto& other) { return other->joining; }))
         changed_.notify_all();
     }
@@ -262,6 +265,7 @@ void JournalWriter::Fail(Node* node) {
 Lsn JournalWriter::Committed() const {
   const auto synced = [this](size_t node) { return nodes_[node]->synced; };
   if (Planted(PlantedBug::kOneIsAQuorum)) return Quorum{quorums_.front().nodes, 1}.Reached(synced);
+  assert(!quorums_.empty());
   Lsn committed = std::numeric_limits<Lsn>::max();
   for (const Quorum& quorum : quorums_) committed = std::min(committed, quorum.Reached(synced));
   return committed;
@@ -361,9 +365,24 @@ Lsn JournalWriter::committed() {
 
 uint32_t JournalWriter::write_quorum() {
   const std::lock_guard lock(mutex_);
-  uint32_t most = 0;
+  return MostOfQuorums();
+}
+
+// Needs mutex_. A node takes what it has synced for committed where one is a quorum: no more once there is another
+// node, that may become a member.
+uint32_t JournalWriter::MostOfQuorums() const {
+  uint32_t most = nodes_.size() > 1 ? 2 : 1;
   for (const Quorum& quorum : quorums_) most = std::max(most, quorum.write_quorum);
   return most;
+}
+
+// Needs mutex_. From both ensembles to the old one, of which the metastore has not been asked for another. What that
+// makes committed.
+Lsn JournalWriter::GoBack() {
+  quorums_.resize(1);
+  change_ = Change::kNone;
+  changed_.notify_all();
+  return Advance();
 }
 
 size_t JournalWriter::AddNode(std::shared_ptr<proto::Journal::StubInterface> stub) {
@@ -378,26 +397,37 @@ size_t JournalWriter::AddNode(std::shared_ptr<proto::Journal::StubInterface> stu
 bool JournalWriter::AwaitJoined(const std::vector<size_t>& nodes, int timeout_ms) {
   std::unique_lock lock(mutex_);
   const auto joined = [&] {
-    return std::all_of(nodes.begin(), nodes.end(), [&](size_t i) { return !nodes_[i]->failed && !nodes_[i]->ended; });
+    return std::all_of(nodes.begin(), nodes.end(), [&](size_t i) {
+      const Node& node = *nodes_[i];
+      return !node.failed && !node.ended && (options_.lease_ms == 0 || node.heard_us != 0);
+    });
   };
   changed_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return joined() || Ended(); });
   return joined() && !Ended();
 }
 
-bool JournalWriter::BeginChange(const Quorum& next) {
-  std::unique_lock lock(mutex_);
-  const Lsn committed = committed_;
-  const int64_t promised_us = options_.lease_ms > 0 ? LeaseUntil() : 0;
-  quorums_.push_back(next);
-  if (!HasQuorum()) quorums_.pop_back();
-  beginning_change_ = quorums_.size() == 2;
-  const auto over = [&] { return quorums_.size() < 2 || Ended(); };
-  const auto ready = [&] {
-    return Committed() >= committed && (options_.lease_ms == 0 || LeaseUntil() >= promised_us);
-  };
-  while (!over() && !ready()) changed_.wait(lock);
-  beginning_change_ = false;
-  return !over();
+bool JournalWriter::BeginChange(const Quorum& next, int timeout_ms) {
+  Lsn news = kNoLsn;
+  {
+    std::unique_lock lock(mutex_);
+    const Lsn committed = committed_;
+    const int64_t promised_us = options_.lease_ms > 0 ? LeaseUntil() : 0;
+    quorums_.push_back(next);
+    change_ = Change::kBeginning;
+    if (!HasQuorum()) news = GoBack();
+    const auto over = [&] { return change_ != Change::kBeginning || Ended(); };
+    const auto ready = [&] {
+      return Committed() >= committed && (options_.lease_ms == 0 || LeaseUntil() >= promised_us);
+    };
+    changed_.wait_for(lock, std::chrono::milliseconds(timeout_ms), [&] { return over() || ready(); });
+    if (!over() && ready()) {
+      change_ = Change::kAsked;
+      return true;
+    }
+    if (change_ == Change::kBeginning) news = GoBack();
+  }
+  if (news != kNoLsn) on_committed_(news);
+  return false;
 }
 
 void JournalWriter::EndChange(bool adopt) {
@@ -405,6 +435,7 @@ void JournalWriter::EndChange(bool adopt) {
   {
     const std::lock_guard lock(mutex_);
     if (quorums_.size() == 2) quorums_.erase(adopt ? quorums_.begin() : quorums_.begin() + 1);
+    change_ = Change::kNone;
     for (const auto& node : nodes_) {
       if (Counted(*node)) continue;
       node->retired = true;

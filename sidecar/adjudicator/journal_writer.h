@@ -18,7 +18,7 @@
 //  - Frames go to every node in the order of Append.
 //  - `on_committed` is called with L only when W nodes have synced every frame up to L; from BeginChange on, W of the
 //    old ensemble and W of the new one.
-//  - `on_failed` is called once, when fewer than W nodes are left or one is sealed for a newer epoch; nothing is
+//  - `on_failed` is called once, when fewer than W nodes are left or a member is sealed for a newer epoch; nothing is
 //    committed after it.
 // Callbacks come from the writer's own threads, or from one that is in Flush, with none of its locks held. Two calls of
 // `on_committed` may come in either order. What may be
@@ -95,9 +95,9 @@ class JournalWriter {
   // Waits until all of them are written to; false after `timeout_ms`, or if the epoch has ended: see ended().
   bool AwaitJoined(const std::vector<size_t>& nodes, int timeout_ms);
   // Counts both ensembles, and waits until the new one has all that was committed, and has promised to wait for this
-  // leader for as long as the old one had. False if the epoch ends, or too few of the new one are left: then only the
-  // old one is counted.
-  bool BeginChange(const Quorum& next);
+  // leader for as long as the old one had. False if that takes too long, the epoch ends, or too few of the new one are
+  // left: then only the old one is counted. Commits need both meanwhile.
+  bool BeginChange(const Quorum& next, int timeout_ms);
   // Counts only the new ensemble from now on, or the old one again. Nodes that are in no ensemble are written to no
   // more.
   void EndChange(bool adopt);
@@ -121,6 +121,7 @@ class JournalWriter {
   void Stop();
 
  private:
+  enum class Change : uint8_t { kNone, kBeginning, kAsked };  // kAsked: there is no way back but the metastore's answer
   struct Piece {
     std::string frames;  // about kBatchBytes at most
     Lsn last_lsn = kNoLsn;
@@ -141,10 +142,11 @@ class JournalWriter {
     bool ended = true;     // and its threads have nothing more to do with it
     bool retired = false;  // in no ensemble any more
     int64_t sync_us = 0;
-    Lsn sent_lsn = kNoLsn;  // of the last frame that was sent,
-    int64_t frames_us = 0;  // then
-    bool joining = false;   // then: its frames are queued,
-    Lsn join_end = kNoLsn;  // what follows this one
+    Lsn sent_lsn = kNoLsn;   // of the last frame that was sent
+    Lsn timed_lsn = kNoLsn;  // what is timed: all up to this,
+    int64_t frames_us = 0;   // sent then; 0: nothing is
+    bool joining = false;    // then: its frames are queued,
+    Lsn join_end = kNoLsn;   // what follows this one
     std::thread reader;
     std::thread writer;
   };
@@ -166,6 +168,8 @@ class JournalWriter {
   bool Ended() const { return joins_ended_ || lost_ || stopping_; }  // needs mutex_
   // What follows from who is counted, and from what they have synced: the committed LSN, if it has risen.
   Lsn Advance();
+  Lsn GoBack();
+  uint32_t MostOfQuorums() const;
   int64_t LeaseUntil() const;
 
   const Options options_;
@@ -176,7 +180,7 @@ class JournalWriter {
   std::condition_variable changed_;  // for all but the writer threads
   std::vector<std::unique_ptr<Node>> nodes_;
   std::vector<Quorum> quorums_;  // one; two while the ensemble is being changed
-  bool beginning_change_ = false;
+  Change change_ = Change::kNone;
   Lsn appended_ = kNoLsn;
   Lsn committed_ = kNoLsn;
   bool lost_ = false;  // on_failed has been called, or is about to be

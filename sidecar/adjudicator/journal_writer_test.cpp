@@ -114,7 +114,7 @@ TEST(JournalWriter, AChangeCountsBothEnsembles) {
   append(2);
   ASSERT_TRUE(WaitFor([&] { return committed == 2; }));
   std::atomic<bool> begun = false;
-  std::thread change([&] { begun = writer.BeginChange({{2, fourth, fifth}, 2}); });
+  std::thread change([&] { begun = writer.BeginChange({{2, fourth, fifth}, 2}, 60'000); });
   EXPECT_FALSE(WaitFor([&] { return begun.load(); }, std::chrono::milliseconds(300)));
   append(3);
   EXPECT_FALSE(WaitFor([&] { return committed == 3; }, std::chrono::milliseconds(300)));
@@ -150,7 +150,7 @@ TEST(JournalWriter, AChangeThatCannotBeginEndsNoEpoch) {
       {a.stub()}, {0}, {.epoch = 1}, [&](Lsn lsn) { Raise(&committed, lsn); }, [&](const Status&) { failed = true; });
   writer.Start();
   const size_t second = writer.AddNode(b.stub());
-  EXPECT_FALSE(writer.BeginChange({{0, second}, 2})) << "it has not joined";
+  EXPECT_FALSE(writer.BeginChange({{0, second}, 2}, 60'000)) << "it has not joined";
   Lsn end = kNoLsn;
   size_t source = 9;
   ASSERT_TRUE(writer.BeginJoin(second, &end, &source));
@@ -160,7 +160,7 @@ TEST(JournalWriter, AChangeThatCannotBeginEndsNoEpoch) {
   writer.Flush(/*more_to_come=*/false);
   ASSERT_TRUE(WaitFor([&] { return committed == 1; }));
   bool begun = true;
-  std::thread change([&] { begun = writer.BeginChange({{0, second}, 2}); });
+  std::thread change([&] { begun = writer.BeginChange({{0, second}, 2}, 60'000); });
   b.FailAfter(0, {Code::kIoError, "broken"});
   b.Hold(false);
   change.join();
@@ -171,6 +171,66 @@ TEST(JournalWriter, AChangeThatCannotBeginEndsNoEpoch) {
   EXPECT_TRUE(WaitFor([&] { return committed == 2; }));
   EXPECT_FALSE(failed);
   EXPECT_TRUE(writer.Absent().empty());
+  writer.Stop();
+}
+
+// Neither ensemble is left, one stream after the other: nothing counts as committed.
+TEST(JournalWriter, AChangeDuringWhichAllAreLostCommitsNothing) {
+  for (int round = 0; round < 20; round++) {
+    TestJournal a, b;
+    std::atomic<Lsn> committed = kNoLsn;
+    std::atomic<bool> failed = false;
+    JournalWriter writer(
+        {a.stub()}, {0}, {.epoch = 1}, [&](Lsn lsn) { Raise(&committed, lsn); }, [&](const Status&) { failed = true; });
+    writer.Start();
+    const size_t second = writer.AddNode(b.stub());
+    Lsn end = kNoLsn;
+    size_t source = 9;
+    ASSERT_TRUE(writer.BeginJoin(second, &end, &source));
+    ASSERT_TRUE(writer.Join(second));
+    a.Hold(true);
+    b.Hold(true);
+    writer.Append(1, kNoLsn, "r", {});
+    writer.Flush(/*more_to_come=*/false);
+    std::atomic<bool> begun = false;
+    std::thread change([&] { begun = writer.BeginChange({{0, second}, 2}, 60'000); });
+    for (TestJournal* node : {&a, &b}) node->FailAfter(0, {Code::kIoError, "broken"});
+    for (TestJournal* node : {&b, &a}) node->Hold(false);
+    EXPECT_TRUE(WaitFor([&] { return failed.load(); }));
+    change.join();
+    writer.EndChange(/*adopt=*/false);
+    EXPECT_EQ(committed, kNoLsn);
+    EXPECT_EQ(writer.committed(), kNoLsn);
+    writer.Stop();
+  }
+}
+
+// A new member that hangs stops commits for so long, and no longer.
+TEST(JournalWriter, AChangeThatTakesTooLongIsGivenUp) {
+  TestJournal a, b;
+  std::atomic<Lsn> committed = kNoLsn;
+  JournalWriter writer(
+      {a.stub()}, {0}, {.epoch = 1}, [&](Lsn lsn) { Raise(&committed, lsn); }, [](const Status&) {});
+  writer.Start();
+  const size_t second = writer.AddNode(b.stub());
+  EXPECT_EQ(writer.write_quorum(), 2u) << "no node may take what it alone has for committed";
+  Lsn end = kNoLsn;
+  size_t source = 9;
+  ASSERT_TRUE(writer.BeginJoin(second, &end, &source));
+  ASSERT_TRUE(writer.Join(second));
+  b.Hold(true);
+  writer.Append(1, kNoLsn, "r", {});
+  writer.Flush(/*more_to_come=*/false);
+  ASSERT_TRUE(WaitFor([&] { return committed == 1; }));
+  std::thread load([&] {
+    writer.Append(2, 1, "r", {});
+    writer.Flush(/*more_to_come=*/false);
+  });
+  EXPECT_FALSE(writer.BeginChange({{0, second}, 2}, 100));
+  load.join();
+  writer.EndChange(/*adopt=*/false);
+  EXPECT_TRUE(WaitFor([&] { return committed == 2; }));
+  b.Hold(false);
   writer.Stop();
 }
 

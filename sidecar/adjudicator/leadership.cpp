@@ -58,9 +58,10 @@ void AdjudicatorService::Stop() {
   }
   for (const SessionPtr& session : sessions) session->Cancel();
   if (leader_.joinable()) leader_.join();
-  standby_.reset();
+  std::shared_ptr<Standby> standby;
   {
     const std::lock_guard lock(mutex_);
+    standby = std::move(standby_);
     stopped_ = true;
     watch_.notify_all();
   }

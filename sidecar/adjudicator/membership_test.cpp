@@ -237,6 +237,9 @@ TEST_F(MembershipTest, NobodyButTheNewestLeaderChangesThem) {
       metastore_.AcquireLeadership({0, "another", "unix:/another"}, leader->GetStatus().epoch(), 0, &epoch).ok());
   EXPECT_EQ(Change(leader.get(), {fourth_.member()}, {nodes_[0].member()}).code(), Code::kConflict);
   EXPECT_EQ(Members().version, 1u);
+  // It cannot know what a transaction of its own came to, so it ends its term, and reads the members anew.
+  ASSERT_TRUE(WaitFor([&] { return leader->GetStatus().leads() && leader->GetStatus().epoch() > epoch; }));
+  AwaitAllNodes(leader.get());
   nodes_[1].Down();
   Commit(leader.get());
 }

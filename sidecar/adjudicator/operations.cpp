@@ -100,6 +100,8 @@ grpc::Status AdjudicatorService::ChangeJournal(grpc::ServerContext* context, con
     changed_.notify_all();
   }
   refusals_.Note("ChangeJournal", status);
+  if (change.unsettled)
+    OnFailed(change.epoch, {Code::kUnavailable, "a change of the journal's members: " + status.message()});
   if (!status.ok()) return ToGrpc(status);
   reply->set_version(change.to.version);
   RoleLog("adjudicator")

@@ -39,8 +39,10 @@ ExitCode ChangeJournal(const MetastoreOptions& where, const std::string& cluster
     // Of what it came to, the metastore knows.
     status = FromGrpc(answer);
     if (answer.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED)
-      status = {Code::kConflict, "the new members had not caught up after " + std::to_string(edit.timeout_s) +
-                                     " s, so the change was given up (--timeout)"};
+      status = {Code::kConflict,
+                "the new members were not there after " + std::to_string(edit.timeout_s) +
+                    " s (--timeout); unless it was in its last step, the change is given up: see cluster "
+                    "members"};
     else if (status.code() != Code::kInvalid)
       status = {Code::kConflict,
                 "the leader at " + leader.address + " has not changed the members: " + status.message()};
