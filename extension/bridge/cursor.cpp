@@ -301,9 +301,9 @@ CcStatus ReplicaCursor::NextRemote(bool backward, CcEntry* entries, size_t room,
     backward_ = backward;
   }
   CcStatus status = CC_OK;
+  KeepPosition();  // the batch that its key lies in may go, also where nothing comes of it
   if (!*local_ready) status = remote_->Next(entries, room, count, local_ready);
   if (*local_ready) {
-    KeepPosition();
     remote_.reset();
     placed_ = ahead_ = false;
     return CC_OK;
@@ -312,10 +312,7 @@ CcStatus ReplicaCursor::NextRemote(bool backward, CcEntry* entries, size_t room,
     position_ = {backward ? Position::Kind::kStart : Position::Kind::kEnd, {}};
     return CC_END;
   }
-  if (status != CC_OK) {
-    KeepPosition();  // the batch that its key lies in goes with the next one
-    return status;
-  }
+  if (status != CC_OK) return status;
   const CcEntry& last = entries[*count - 1];
   StandOn({reinterpret_cast<const char*>(last.key), last.key_size});
   return CC_OK;
@@ -324,6 +321,7 @@ CcStatus ReplicaCursor::NextRemote(bool backward, CcEntry* entries, size_t room,
 CcStatus ReplicaCursor::NextRemoteVersion(CcEntry* entry, bool* local_ready) {
   *local_ready = false;
   if (position_.kind == Position::Kind::kEnd) return CC_END;
+  KeepPosition();
   const CcStatus status = remote_->NextVersion(position_, version_after_, !placed_, entry, local_ready);
   if (*local_ready) {
     KeepPosition();
@@ -362,7 +360,12 @@ CcStatus ReplicaCursor::NextVersion(CcEntry* entry) {
       if ((status = RefreshView(&moved)) != CC_OK) return status;
     }
     if (continues && view_ == nullptr) {
-      if ((status = Place(false)) != CC_OK) return status;  // for its view
+      status = Place(false);  // for its view
+      if (GoesRemote(status)) [[unlikely]] {
+        BeginRemote();
+        return NextVersion(entry);
+      }
+      if (status != CC_OK) return status;
       moved = true;
       continues = false;
     }

@@ -129,7 +129,7 @@ class ReplicaCursor {
   const Lsn lsn_;
   const int database_;
   PageAhead page_ahead_;
-  Position position_;  // its key lies in the map of view_, or in kept_key_
+  Position position_;  // its key lies in the map of view_, in the batch of remote_, or in kept_key_
   std::string kept_key_;
   Lsn version_after_ = kNoLsn;  // NextVersion: the version of the position's key returned last
   CcView* view_ = nullptr;

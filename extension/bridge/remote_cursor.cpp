@@ -125,7 +125,7 @@ CcStatus RemoteCursor::Fetch(bool* local_ready) {
     if (status == CC_INTERRUPTED) return status;
     ahead_ = {};
     if (status != CC_OK || batch == nullptr) return status;
-    cache.AddKeys(lsn_, batch, false);
+    if (!batch->rows().empty()) cache.AddKeys(lsn_, batch, false);
   } else {
     ForgetAhead();
     // One range of rows behind another: who reads them so goes on for long.

@@ -16,13 +16,16 @@ template <size_t kBytes>
 class SharedText {
  public:
   void Set(std::string_view text) {
-    version_.fetch_add(1);
+    // Odd while it is written; also after a writer that was ended in the middle.
+    const uint32_t writing = version_.load(std::memory_order_relaxed) | 1;
+    version_.store(writing);
     const size_t size = text.copy(text_, kBytes - 1);
     text_[size] = '\0';
-    version_.fetch_add(1, std::memory_order_release);
+    version_.store(writing + 1, std::memory_order_release);
   }
+  // Empty if a writer has ended in the middle.
   void Get(char* to, size_t room) const {
-    for (;;) {
+    for (int tries = 0; tries < kTries; tries++) {
       const uint32_t before = version_.load(std::memory_order_acquire);
       const size_t size = strnlen(text_, kBytes < room ? kBytes - 1 : room - 1);
       memcpy(to, text_, size);
@@ -30,9 +33,11 @@ class SharedText {
       std::atomic_thread_fence(std::memory_order_acquire);
       if (before % 2 == 0 && version_.load(std::memory_order_relaxed) == before) return;
     }
+    to[0] = '\0';
   }
 
  private:
+  static constexpr int kTries = 100'000;
   std::atomic<uint32_t> version_;
   char text_[kBytes];
 };

@@ -92,12 +92,17 @@ void ReadServer::Stop() {
   Wake();
   if (thread_.joinable()) thread_.join();
   while (!connections_.empty()) Close(connections_.begin()->second);
-  for (int* fd : {&listen_fd_, &epoll_fd_, &wake_fd_}) {
-    if (*fd >= 0) close(*fd);
-    *fd = -1;
-  }
+  if (listen_fd_ >= 0) close(listen_fd_);
+  listen_fd_ = -1;
   if (!path_.empty()) (void)unlink(path_.c_str());
   path_.clear();
+}
+
+ReadServer::~ReadServer() {
+  Stop();
+  for (const int fd : {epoll_fd_, wake_fd_}) {
+    if (fd >= 0) close(fd);
+  }
 }
 
 int ReadServer::TimeoutMs() {

@@ -26,7 +26,7 @@ class ReadServer {
   static constexpr size_t kRequestsMax = 4096;
 
   explicit ReadServer(RemoteReads* reads) : reads_(reads) {}
-  ~ReadServer() { Stop(); }
+  ~ReadServer();
   ReadServer(const ReadServer&) = delete;
   ReadServer& operator=(const ReadServer&) = delete;
 

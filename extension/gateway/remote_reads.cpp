@@ -166,7 +166,6 @@ void RemoteReads::OnEnd(const std::shared_ptr<Attempt>& attempt, const grpc::Sta
     const std::lock_guard lock(mutex_);
     const int64_t now = NowUs();
     const uint64_t bit = uint64_t{1} << attempt->replica;
-    calls_--;
     std::erase(read->attempts, attempt);
     read->under_way &= ~bit;
     switch (status.error_code()) {
@@ -214,7 +213,6 @@ void RemoteReads::OnEnd(const std::shared_ptr<Attempt>& attempt, const grpc::Sta
       }
       if (deliver) Settle(read, &cancelled);
     }
-    if (calls_ == 0) idle_.notify_all();
   }
   for (const auto& other : cancelled) other->context.TryCancel();
   Begin(begun);
@@ -224,6 +222,9 @@ void RemoteReads::OnEnd(const std::shared_ptr<Attempt>& attempt, const grpc::Sta
   } else {
     wake_();  // there may be another timer
   }
+  // Last: who stops waits for it, and then nothing of this is there any more.
+  const std::lock_guard lock(mutex_);
+  if (--calls_ == 0) idle_.notify_all();
 }
 
 void RemoteReads::Tick() {

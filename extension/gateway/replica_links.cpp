@@ -85,7 +85,7 @@ ReplicaLinks::~ReplicaLinks() {
   for (const auto& link : links_)
     if (link->thread.joinable()) link->thread.join();
   server_->Stop();
-  reads_->Stop();
+  reads_->Stop();  // their ends wake the server, whose descriptors go with it
 }
 
 bool ReplicaLinks::InUse() const { return BoottimeUs() - reads_->used_us() < kInUseUs; }
@@ -129,21 +129,26 @@ bool ReplicaLinks::Meet(size_t replica, std::string* trouble) {
     if (info.cluster_id() != ours) {
       *trouble = "it is of cluster " + info.cluster_id() + ", which is not this server's; it is not used";
       reads_->WithRouter([&](ReadRouter& router) { router.SetUsable(replica, false); });
+      {
+        const std::lock_guard lock(mutex_);
+        maps_[replica].clear();
+      }
+      SetLocal();
       return false;
     }
   }
-  LookForMap(replica);
+  if (!LookForMap(replica)) return false;
   reads_->WithRouter([&](ReadRouter& router) { router.SetUsable(replica, true); });
   return true;
 }
 
-void ReplicaLinks::LookForMap(size_t replica) {
+bool ReplicaLinks::LookForMap(size_t replica) {
   Link& link = *links_[replica];
   proto::StorageStatus status;
   const grpc::Status asked = link.calls.Run(kCallTimeoutMs, [&](grpc::ClientContext* context) {
     return reads_->stub(replica).GetStatus(context, proto::StorageStatusRequest(), &status);
   });
-  if (!asked.ok()) return;
+  if (!asked.ok()) return false;
   channel_->replicas.replicas[replica].id.Set(status.replica_id());
   // The path alone says nothing: another machine's may be called the same.
   const bool is_here = !status.replica_id().empty() && !status.path().empty() &&
@@ -155,6 +160,7 @@ void ReplicaLinks::LookForMap(size_t replica) {
     link.asked_status = true;
   }
   SetLocal();
+  return true;
 }
 
 void ReplicaLinks::SetLocal() {

@@ -70,7 +70,7 @@ class ReplicaLinks {
 
   void Run(size_t replica);
   bool Meet(size_t replica, std::string* trouble);
-  void LookForMap(size_t replica);
+  bool LookForMap(size_t replica);
   void SetLocal();
   bool Report(size_t replica, int timeout_ms, std::string* trouble);
   void Publish(size_t replica, const std::string& trouble);

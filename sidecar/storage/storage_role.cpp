@@ -97,7 +97,11 @@ void StorageRole::Keep() {
         break;
       }
       applier()->Release();
-      if (!status.ok() && status.code() != Code::kShutdown) TellCopying(status.message());
+      if (status.ok()) {
+        (void)RemoveSnapshot(options_.replica.directory);  // the journal has helped after all
+        break;
+      }
+      if (status.code() != Code::kShutdown) TellCopying(status.message());
       if (status.message() != told && status.code() != Code::kShutdown) {
         told = status.message();
         RoleLog("storage")->error("storage replica {} cannot be brought on yet, and tries again: {}",
