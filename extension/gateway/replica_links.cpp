@@ -21,8 +21,9 @@ constexpr int kCallTimeoutMs = 1000;
 constexpr int kReadersLeaseMs = 10000;
 constexpr int kInUseMs = 10;             // between two questions while reads go through the gateway,
 constexpr int64_t kInUseUs = 2'000'000;  // which they do as long as one was so little ago
-constexpr int64_t kLookMs = 50;          // how soon that is noticed
-constexpr size_t kReasonsTold = 16;      // of one trouble
+constexpr int64_t kLookAgainUs = 1'000'000;
+constexpr int64_t kLookMs = 50;      // how soon that is noticed
+constexpr size_t kReasonsTold = 16;  // of one trouble
 
 // Whether a directory gives its replica that name, on the journal: by its own id, or in a cluster by the node's. The
 // map lies in a folder there.
@@ -104,6 +105,7 @@ void ReplicaLinks::Run(size_t replica) {
     const int64_t every_ms = in_use ? std::min(kInUseMs, options_.report_ms) : options_.report_ms;
     reads_->WithRouter([&](ReadRouter& router) { router.SetHeardEvery(every_ms * 1000); });
     if (link.met || (link.met = Meet(replica, &trouble))) link.met = Report(replica, kCallTimeoutMs, &trouble);
+    if (link.met && link.look_again_us != 0 && BoottimeUs() >= link.look_again_us) LookForMap(replica);
     Publish(replica, trouble);
     // A first read makes it come sooner.
     for (int64_t left_ms = every_ms; left_ms > 0 && InUse() == in_use; left_ms -= kLookMs)
@@ -137,18 +139,19 @@ bool ReplicaLinks::Meet(size_t replica, std::string* trouble) {
       return false;
     }
   }
-  if (!LookForMap(replica)) return false;
+  LookForMap(replica);
   reads_->WithRouter([&](ReadRouter& router) { router.SetUsable(replica, true); });
   return true;
 }
 
-bool ReplicaLinks::LookForMap(size_t replica) {
+void ReplicaLinks::LookForMap(size_t replica) {
   Link& link = *links_[replica];
   proto::StorageStatus status;
   const grpc::Status asked = link.calls.Run(kCallTimeoutMs, [&](grpc::ClientContext* context) {
     return reads_->stub(replica).GetStatus(context, proto::StorageStatusRequest(), &status);
   });
-  if (!asked.ok()) return false;
+  link.look_again_us = asked.ok() ? 0 : BoottimeUs() + kLookAgainUs;
+  if (!asked.ok()) return;
   channel_->replicas.replicas[replica].id.Set(status.replica_id());
   // The path alone says nothing: another machine's may be called the same.
   const bool is_here = !status.replica_id().empty() && !status.path().empty() &&
@@ -160,7 +163,6 @@ bool ReplicaLinks::LookForMap(size_t replica) {
     link.asked_status = true;
   }
   SetLocal();
-  return true;
 }
 
 void ReplicaLinks::SetLocal() {

@@ -64,13 +64,14 @@ class ReplicaLinks {
     std::shared_ptr<grpc::Channel> channel;
     bool met = false;
     bool asked_status = false;
+    int64_t look_again_us = 0;       // when it is asked again where its map lies; 0: that is known
     std::set<std::string> troubles;  // told since the last report that came through
     std::thread thread;
   };
 
   void Run(size_t replica);
   bool Meet(size_t replica, std::string* trouble);
-  bool LookForMap(size_t replica);
+  void LookForMap(size_t replica);
   void SetLocal();
   bool Report(size_t replica, int timeout_ms, std::string* trouble);
   void Publish(size_t replica, const std::string& trouble);
