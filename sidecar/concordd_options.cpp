@@ -31,13 +31,14 @@ Status CheckAddresses(ConcorddOptions* options) {
     if (Status s = CheckMetricsAddress(options->metrics_listen); !s.ok())
       return {s.code(), "--metrics-listen: " + s.message()};
   }
-  if (!options->advertise.empty()) return Status::Ok();
-  const auto network = std::find_if_not(options->listen.begin(), options->listen.end(), IsUnixAddress);
-  options->advertise = network != options->listen.end() ? *network : options->listen.front();
-  if (options->Has("adjudicator") && options->metastore.etcd() && IsAnyHost(options->advertise))
-    return {Code::kInvalid, "--listen " + options->advertise +
-                                " is no address that others could connect to; give one with --advertise"};
-  return Status::Ok();
+  const bool given = !options->advertise.empty();
+  if (!given) {
+    const auto network = std::find_if_not(options->listen.begin(), options->listen.end(), IsUnixAddress);
+    options->advertise = network != options->listen.end() ? *network : options->listen.front();
+  }
+  if (!options->metastore.etcd() || !IsAnyHost(options->advertise)) return Status::Ok();
+  return {Code::kInvalid, (given ? "--advertise " : "--listen ") + options->advertise +
+                              " is no address that others could connect to; give one with --advertise"};
 }
 
 }  // namespace

@@ -1,17 +1,13 @@
 // Which storage replica a read goes to, and when another one is asked too (design: "Read routing"). A pure core: it
 // does no I/O, has no clock of its own, and is told what happened.
 //
-//   known       A replica is asked that is known to have applied the read LSN, of those the fastest. Nobody knows that
-//   of
-//               an LSN that was committed just now: then it is one that is about as far as the others, which waits for
-//               it.
-//   hedged      An answer that takes longer than a few times the replica's average is asked of the next one as well;
-//   the
-//               first answer counts. What was overtaken is no faster than the time that it took.
-//   left        A replica that fails, or from which nothing has been heard while others were, is asked last. It is
-//   taken up
-//               again when it is heard of.
-//   probed      Now and then a read also goes to another replica, whose figure is old.
+//   known    A replica is asked that is known to have applied the read LSN, of those the fastest. Nobody knows that
+//            of an LSN that was committed just now: then it is one that is about as far as the others, which waits.
+//   hedged   An answer that takes longer than a few times the replica's average is asked of the next one as well;
+//            the first answer counts. What was overtaken is no faster than the time that it took.
+//   left     A replica that fails, or from which nothing has been heard while others were, is asked last. It is
+//            taken up again when it is heard of.
+//   probed   Now and then a read also goes to another replica, whose figure is old.
 //
 // Times are monotonic microseconds. Not thread-safe.
 #pragma once

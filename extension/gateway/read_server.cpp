@@ -10,8 +10,10 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <deque>
+#include <thread>
 #include <unordered_map>
 #include <vector>
 
@@ -152,7 +154,12 @@ void ReadServer::Watch(Connection* connection, bool for_room) {
 
 void ReadServer::Accept() {
   const int fd = accept4(listen_fd_, nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK);
-  if (fd < 0) return;
+  if (fd < 0) {
+    // It stays in the queue, and epoll goes on telling of it: not a loop without end while there are no descriptors.
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    return;
+  }
   auto connection = std::make_shared<Connection>(fd);
   ucred peer = {};
   socklen_t size = sizeof peer;

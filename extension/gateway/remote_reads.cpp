@@ -88,7 +88,7 @@ bool RemoteReads::Ask(const ReadPtr& read, size_t replica, bool is_probe, Attemp
     read->attempts.push_back(attempt);
     SetTimer(read, NowUs() + router_.HedgeDelayUs(replica, read->size));
   }
-  calls_++;
+  calls_.insert(attempt);
   begun->push_back(std::move(attempt));
   return true;
 }
@@ -200,12 +200,12 @@ void RemoteReads::OnEnd(const std::shared_ptr<Attempt>& attempt, const grpc::Sta
           read->refusal = code == grpc::StatusCode::OUT_OF_RANGE ? kReadTooOld
                           : code == grpc::StatusCode::DATA_LOSS  ? kReadCorrupt
                                                                  : kReadRefused;
-        } else {
-          counters_.moved.fetch_add(1, std::memory_order_relaxed);
+          read->refusal_reason = status.error_message();
         }
         // What one of them refuses, another may still have; those that are away are not waited for.
-        if (is_final) read->refusal_reason = status.error_message();
-        if (!AskNext(read, &begun) && read->under_way == 0 && read->refused != 0) {
+        if (AskNext(read, &begun)) {
+          if (!is_final) counters_.moved.fetch_add(1, std::memory_order_relaxed);
+        } else if (read->under_way == 0 && read->refused != 0) {
           outcome = read->refusal;
           bytes = read->refusal_reason;
           deliver = true;
@@ -224,7 +224,8 @@ void RemoteReads::OnEnd(const std::shared_ptr<Attempt>& attempt, const grpc::Sta
   }
   // Last: who stops waits for it, and then nothing of this is there any more.
   const std::lock_guard lock(mutex_);
-  if (--calls_ == 0) idle_.notify_all();
+  calls_.erase(attempt);
+  if (calls_.empty()) idle_.notify_all();
 }
 
 void RemoteReads::Tick() {
@@ -250,13 +251,11 @@ int64_t RemoteReads::NextTickUs() {
 void RemoteReads::Stop() {
   std::unique_lock lock(mutex_);
   stopping_ = true;
-  Attempts all;
-  for (const ReadPtr& read : reads_)
-    for (const auto& attempt : read->attempts) all.push_back(attempt);
+  const Attempts all(calls_.begin(), calls_.end());
   lock.unlock();
   for (const auto& attempt : all) attempt->context.TryCancel();
   lock.lock();
-  idle_.wait(lock, [this] { return calls_ == 0; });
+  idle_.wait(lock, [this] { return calls_.empty(); });
   timers_.clear();
   for (const ReadPtr& read : reads_) read->has_timer = false;
   reads_.clear();

@@ -92,7 +92,7 @@ class RemoteReads {
   ReadRouter router_;
   std::set<ReadPtr> reads_;
   std::multimap<int64_t, ReadPtr> timers_;
-  size_t calls_ = 0;  // under way
+  std::set<std::shared_ptr<Attempt>> calls_;  // under way
   bool stopping_ = false;
 };
 

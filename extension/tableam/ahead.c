@@ -28,6 +28,7 @@ concord_ahead_forget(ConcordScan scan)
 	if (scan->ahead != NULL)
 		tbm_end_iterate(scan->ahead);
 	scan->ahead = NULL;
+	scan->blocks_seen = 0;
 	scan->blocks_ahead = 0;
 	scan->rows_ahead = 0;
 }
@@ -77,6 +78,9 @@ begin_ahead(ConcordScan scan)
 	old_context = MemoryContextSwitchTo(GetMemoryChunkContext(scan));
 	iterator = tbm_begin_iterate(node->tbm);
 	MemoryContextSwitchTo(old_context);
+	/* The blocks before this one were read on this machine, which has fallen behind since. */
+	for (uint64 i = 1; i < scan->blocks_seen; i++)
+		tbm_iterate(iterator);
 	return iterator;
 }
 
@@ -88,14 +92,10 @@ concord_ahead_fetch_block(ConcordScan scan)
 		return;
 	concord_scan_open(scan);
 	scan->rowid_ready = 0;
-	if (!concord_reads_remotely(scan->point.lsn))
-		return;
-	/* From the first block on, or never: the two iterators go in step. */
-	if (scan->ahead == NULL && scan->rows_ahead == 0)
-	{
+	scan->blocks_seen++;
+	/* Once there, it goes on in step with the executor's, wherever the rows are. */
+	if (scan->ahead == NULL && concord_reads_remotely(scan->point.lsn))
 		scan->ahead = begin_ahead(scan);
-		scan->rows_ahead = 0;
-	}
 	if (scan->ahead == NULL)
 		return;
 	if (scan->blocks_ahead == 0)

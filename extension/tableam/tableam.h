@@ -173,7 +173,8 @@ typedef struct ConcordScanData
 	int			rowid_ready;	/* of rowids, those before it are at hand */
 	struct BitmapHeapScanState *bitmap_node;	/* NULL: not known */
 	struct TBMIterator *ahead;	/* an iterator of our own over the node's bitmap, in front of the node's */
-	uint64		blocks_ahead;	/* so many blocks */
+	uint64		blocks_seen;	/* blocks that the executor has come to */
+	uint64		blocks_ahead;	/* those that `ahead` is further than it */
 	uint64		rows_ahead;		/* how many rows were fetched together last */
 
 	/* sample scan and ANALYZE */

@@ -111,6 +111,9 @@ is($members->{leader}, undef, '... and no leader yet');
 ($code, undef, $err) = run_command($daemon, '--roles=storage', '--dir', "$base/new", $metastore);
 is($code, 4, 'a new directory');
 like($err, qr/name the cluster that it joins with --join-cluster/, '... has to be told its cluster');
+($code, undef, $err) = run_command($daemon, '--roles=storage', '--dir', "$base/new", $metastore, '--join-cluster', $cluster, '--advertise', '0.0.0.0:1');
+is($code, 2, 'an address of no machine');
+like($err, qr/--advertise 0\.0\.0\.0:1 is no address that others could connect to/, '... is not for others');
 
 start_role('storage', 's', $metastore, '--join-cluster', $cluster);
 start_role('adjudicator', 'a', $metastore, '--join-cluster', $cluster, '--advertise', 'somewhere:1');

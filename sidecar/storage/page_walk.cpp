@@ -92,12 +92,14 @@ class Walker {
   }
   Walker(const Walker&) = delete;
 
+  // kShutdown if it was cancelled.
   Status Run();
 
  private:
+  Status Walk();
   using LeafFunction = std::function<void(uint64_t page, const Node& node)>;
 
-  bool Full() const { return result_->problems.size() >= options_.problems_max; }
+  bool Full() const { return cancelled_ || result_->problems.size() >= options_.problems_max; }
   void Problem(uint64_t offset, const std::string& what) {
     if (!Full()) result_->problems.push_back(path_ + ", offset " + std::to_string(offset) + ": " + what);
   }
@@ -127,6 +129,7 @@ class Walker {
   const EntryFunction& on_entry_;
   PageWalkResult* const result_;
   int fd_ = -1;
+  bool cancelled_ = false;
   uint64_t page_size_ = 4096;
   uint64_t file_pages_ = 0;
   uint64_t last_page_ = 0;
@@ -312,6 +315,8 @@ void Walker::WalkTree(const Database& database, uint64_t page, uint16_t level, u
   const bool integer_keys = (database.flags & kIntegerKey) != 0;
   std::string bytes;
   std::vector<Node> nodes;
+  cancelled_ = cancelled_ || (options_.cancelled && options_.cancelled());
+  if (Full()) return;
   if (!ReadTreePage(page, database, level, named_by, &bytes) || !ParseNodes(page, bytes, integer_keys, &nodes)) return;
   const bool is_leaf = level == database.depth;
   const size_t first = is_leaf ? 0 : 1;
@@ -418,6 +423,11 @@ void Walker::WalkFreeList(const Database& database) {
 }
 
 Status Walker::Run() {
+  const Status status = Walk();
+  return cancelled_ ? Status(Code::kShutdown, "ending") : status;
+}
+
+Status Walker::Walk() {
   fd_ = open(path_.c_str(), O_RDONLY | O_CLOEXEC);
   struct stat info;
   if (fd_ < 0 || fstat(fd_, &info) != 0)

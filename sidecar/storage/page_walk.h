@@ -24,8 +24,9 @@ namespace concord {
 struct PageWalkOptions {
   // In this order; each must be there, and no other.
   std::vector<std::string> databases;
-  size_t problems_max = 20;  // the walk goes on beside what is damaged until it has found so many
-  std::string meta_pages;    // two pages to use in place of the file's own (a checkpoint's)
+  size_t problems_max = 20;         // the walk goes on beside what is damaged until it has found so many
+  std::string meta_pages;           // two pages to use in place of the file's own (a checkpoint's)
+  std::function<bool()> cancelled;  // may be empty; asked for each page: true ends the walk with kShutdown
   std::string only;  // follow this database only, and look at the roots of the others; empty: all, and the free list
 };
 

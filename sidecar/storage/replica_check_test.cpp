@@ -153,6 +153,16 @@ TEST_F(ReplicaCheckTest, ASoundReplicaPasses) {
   EXPECT_EQ(contents.pages.used_pages + contents.pages.free_pages + 2, contents.pages.last_page + 1);
 }
 
+// Who stops the process does not wait for a look at all pages of a large file.
+TEST_F(ReplicaCheckTest, TheCheckAtStartCanBeCancelled) {
+  Fill(1500);
+  int asked = 0;
+  const Status start = CheckBeforeOpen(path_, UINT64_MAX, [&asked] { return ++asked == 10; });
+  EXPECT_EQ(start.code(), Code::kShutdown) << start.ToString();
+  EXPECT_EQ(asked, 10);
+  EXPECT_TRUE(CheckBeforeOpen(path_, UINT64_MAX, [] { return false; }).ok());
+}
+
 TEST_F(ReplicaCheckTest, TheCheckpointsStateIsChecked) {
   Fill(500);
   const std::string pages = ReadFile(data_).substr(0, 2 * kPage);

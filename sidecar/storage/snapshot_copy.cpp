@@ -111,7 +111,7 @@ class Receiver {
   }
 
   // All is there: what Replica::Open wants beside the pages, and a look at each of them.
-  Status Finish() {
+  Status Finish(Cancellation* calls) {
     if (!ended_) return {Code::kUnavailable, from_ + " has sent a part of a snapshot only"};
     if (Status s = target_.Sync(); !s.ok()) return s;
     SavedMeta meta;
@@ -122,8 +122,8 @@ class Receiver {
     if (Status s = ReadBootId(&meta.boot_id); !s.ok()) return s;
     if (Status s = ReadIdentity(directory_ + "/data.mdb", &meta.data); !s.ok()) return s;
     if (Status s = SaveMeta(directory_, meta); !s.ok()) return s;
-    if (Status s = CheckBeforeOpen(directory_, UINT64_MAX); !s.ok())
-      return {s.code(), from_ + " is damaged: " + s.message()};
+    if (Status s = CheckBeforeOpen(directory_, UINT64_MAX, [calls] { return calls->cancelled(); }); !s.ok())
+      return {s.code(), (s.code() == Code::kCorruption ? from_ + " is damaged: " : "") + s.message()};
     return SyncPath(directory_, O_RDONLY | O_DIRECTORY);
   }
 
@@ -143,12 +143,24 @@ class Receiver {
   std::string meta_pages_;
 };
 
+// Two names are exchanged in the end, which cannot be done across file systems.
+Status CheckPlace(const std::string& directory) {
+  struct stat own, parent;
+  if (stat(directory.c_str(), &own) != 0) return errno == ENOENT ? Status::Ok() : Errno(directory);
+  if (stat(ParentOf(directory).c_str(), &parent) != 0) return Errno(ParentOf(directory));
+  if (own.st_dev == parent.st_dev) return Status::Ok();
+  return {Code::kInvalid, directory +
+                              " is a file system of its own, beside which no copy can be made; the replica's directory "
+                              "has to be on the one that its parent is on"};
+}
+
 Status Receive(const StoragePeer& peer, const CopyOptions& options, Cancellation* calls, CopyProgress* progress) {
   if (peer.meet) {
     CancellableContext context(calls);
     context->set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(options.meet_ms));
     if (Status s = peer.meet(context.get()); !s.ok()) return s;
   }
+  if (Status s = CheckPlace(options.directory); !s.ok()) return s;
   Receiver receiver(peer, options, progress);
   if (Status s = receiver.Begin(); !s.ok()) return s;
   Cancellation call(calls);
@@ -170,7 +182,7 @@ Status Receive(const StoragePeer& peer, const CopyOptions& options, Cancellation
     return status;
   }
   status = FromGrpc(stream->Finish());
-  return status.ok() ? receiver.Finish() : status;
+  return status.ok() ? receiver.Finish(calls) : status;
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "sidecar/lsn_text.h"
 #include "sidecar/rpc/log.h"
 #include "sidecar/rpc/stall_guard.h"
+#include "sidecar/rpc/status.h"
 
 namespace concord {
 namespace {
@@ -46,10 +47,10 @@ grpc::Status SnapshotSource::Send(const std::shared_ptr<Replica>& replica, const
   part.mutable_head()->set_file_bytes(held->file_bytes);
   part.mutable_head()->set_page_size(meta.page_size);
   part.mutable_head()->set_replica_id(replica_id);
-  std::string why;
+  Status why;
   for (uint64_t offset = 0;;) {
     if (!writer->Write(part)) {
-      why = "the receiver has gone, or takes nothing";
+      why = {Code::kUnavailable, "the receiver has gone, or takes nothing"};
       break;
     }
     guard.Progress();
@@ -59,7 +60,7 @@ grpc::Status SnapshotSource::Send(const std::shared_ptr<Replica>& replica, const
     }
     const auto took_ms = std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begun).count();
     if (took_ms > limits_.grace_ms + static_cast<int64_t>(offset / limits_.bytes_per_ms_min)) {
-      why = "the receiver is too slow";
+      why = {Code::kUnavailable, "the receiver is too slow"};
       break;
     }
     part.Clear();
@@ -70,10 +71,8 @@ grpc::Status SnapshotSource::Send(const std::shared_ptr<Replica>& replica, const
     }
     std::string* const bytes = part.mutable_bytes();
     const size_t size = std::min<uint64_t>(limits_.part_bytes, held->file_bytes - offset);
-    if (const Status s = replica->ReadFile(offset, size, bytes); !s.ok()) {
-      why = s.message();
-      break;
-    }
+    why = replica->ReadFile(offset, size, bytes);
+    if (!why.ok()) break;
     // Of the meta pages the file has newer ones.
     if (offset < meta.pages.size())
       bytes->replace(0, std::min(size, meta.pages.size() - offset), meta.pages, offset,
@@ -81,8 +80,8 @@ grpc::Status SnapshotSource::Send(const std::shared_ptr<Replica>& replica, const
     part.set_crc32c(Crc32c(*bytes));
     offset += size;
   }
-  RoleLog("storage")->warn("a copy of this replica for another one ends before its time reason=\"{}\"", why);
-  return {grpc::StatusCode::RESOURCE_EXHAUSTED, why};
+  RoleLog("storage")->warn("a copy of this replica for another one ends before its time reason=\"{}\"", why.message());
+  return ToGrpc(why);
 }
 
 }  // namespace concord

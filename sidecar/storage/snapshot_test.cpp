@@ -121,6 +121,15 @@ class SnapshotTest : public testing::Test {
   CopyProgress progress_;
 };
 
+// Nothing is copied that could not be put in its place.
+TEST_F(SnapshotTest, AFileSystemOfItsOwnIsRefused) {
+  CopyOptions options;
+  options.directory = "/proc";
+  const Status status = CopySnapshot(source_.server().Peer(), options, &calls_, &progress_);
+  EXPECT_EQ(status.code(), Code::kInvalid) << status.ToString();
+  EXPECT_EQ(progress_.bytes, 0u);
+}
+
 // What is read at leisure is the state of the head, whatever the source has written, and which pages it has given to
 // another use, since.
 TEST_F(SnapshotTest, IsTheStateOfItsHeadThoughTheSourceWritesOn) {

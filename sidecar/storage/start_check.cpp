@@ -33,7 +33,7 @@ Status Lengthen(const std::string& path, uint64_t bytes) {
 
 }  // namespace
 
-Status CheckBeforeOpen(const std::string& directory, uint64_t check_bytes) {
+Status CheckBeforeOpen(const std::string& directory, uint64_t check_bytes, const std::function<bool()>& cancelled) {
   const std::string path = directory + "/data.mdb";
   const std::string mark = directory + "/" + kCheckFile;
   struct stat info;
@@ -52,6 +52,7 @@ Status CheckBeforeOpen(const std::string& directory, uint64_t check_bytes) {
     PageWalkOptions walk;
     walk.databases = ReplicaDatabaseNames();
     walk.problems_max = 1;
+    walk.cancelled = cancelled;
     PageWalkResult pages;
     status = WalkPages(
         path, walk, [](std::string_view, std::string_view, const StoredValue&) {}, &pages);

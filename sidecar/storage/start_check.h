@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 
 #include "core/status.h"
@@ -18,8 +19,8 @@ inline constexpr char kCheckFile[] = "check";
 // Every page if the file has at most `check_bytes` or the mark is there; else both meta pages, `meta`, and the root of
 // each database. Makes a file as long as its meta pages claim, where the last pages were given back before they were
 // ever written: so a reader can tell a file that was cut. kCorruption: damaged, naming file and offset; kInvalid: of
-// another format.
-Status CheckBeforeOpen(const std::string& directory, uint64_t check_bytes);
+// another format; kShutdown: `cancelled`, if not empty, has said so.
+Status CheckBeforeOpen(const std::string& directory, uint64_t check_bytes, const std::function<bool()>& cancelled = {});
 
 // Renames the directory to `<directory>.damaged-<time>`, told in `*moved_to`.
 Status SetAside(const std::string& directory, std::string* moved_to);

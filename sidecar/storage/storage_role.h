@@ -3,9 +3,8 @@
 //   Open           before the gRPC server is built: recovers the environment
 //   service()      registered with the server
 //   Start          with channels to the journal nodes (the server's own in-process channel, or other machines')
-//   StopFollowing  before the server's Shutdown: leaves the journal (a call on an in-process channel of a server that
-//   is
-//                  shut down crashes in gRPC 1.51), and calls that wait for an applied LSN end
+//   StopFollowing  before the server's Shutdown: leaves the journal (a call on an in-process channel of a server
+//                  that is shut down crashes in gRPC 1.51), and calls that wait for an applied LSN end
 //   Stop           after it, before destruction: last checkpoint, clean mark
 //
 // Where there are other replicas, one that the journal cannot bring on, because it is new or was away for too long, is
