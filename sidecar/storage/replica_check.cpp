@@ -351,6 +351,7 @@ Status CheckReplica(const std::string& path, const ReplicaCheckOptions& options,
   PageWalkOptions walk{.databases = ReplicaDatabaseNames(),
                        .problems_max = options.problems_max,
                        .meta_pages = options.meta_pages,
+                       .cancelled = {},
                        .only = options.contents ? "" : kDbMeta};
   const Status status = WalkPages(
       path, walk,
