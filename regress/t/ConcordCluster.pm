@@ -1,11 +1,13 @@
 # A Concord cluster of processes on this machine, for tests: one etcd, journal nodes j1, j2, ..., adjudicators a1, a2, ..., a storage
 # replicas s1, ... (with `metrics`, a function of a member that gives a port, each with metrics there; with `tls` on loopback ports by TLS
-# instead of sockets: those options of concordd); each in a directory of its own, with its log in memory of the test. Everything is killed
+# instead of sockets: those options of concordd; with `net` through a ConcordNet that can be cut: routes named as the members, and etcd-a1,
+# ... from each adjudicator to etcd); each in a directory of its own, with its log in memory of the test. Everything is killed
 # when the test ends.
 package ConcordCluster;
 
 use strict;
 use warnings;
+use ConcordNet;
 use ConcordTest;
 use IPC::Run;
 use PostgreSQL::Test::Cluster;
@@ -20,6 +22,8 @@ sub new
 	my $self = bless { base => PostgreSQL::Test::Utils::tempdir_short(), bin => $bin, handles => {}, commands => {}, %options }, $class;
 	my $etcd = '127.0.0.1:' . PostgreSQL::Test::Cluster::get_free_port();
 	my $peer = 'http://127.0.0.1:' . PostgreSQL::Test::Cluster::get_free_port();
+	$self->{etcd} = $etcd;
+	$self->{net} = ConcordNet->new("$self->{base}/net") if $self->{net};
 	$self->{commands}{etcd} = [ 'etcd', '--data-dir', "$self->{base}/etcd", '--listen-client-urls', "http://$etcd",
 		'--advertise-client-urls', "http://$etcd", '--listen-peer-urls', $peer, '--initial-advertise-peer-urls', $peer,
 		'--initial-cluster', "default=$peer", '--unsafe-no-fsync' ];
@@ -36,7 +40,7 @@ sub new
 	my ($code, undef, $err) = $self->ctl('cluster', 'init', '--write-quorum', $self->{write_quorum}, '--journal', join(',', map { $self->member($_) } @journals));
 	is($code, 0, 'the cluster is made') or diag($err);
 	my @adjudicators = map { "a$_" } 1 .. $self->{adjudicators};
-	$self->command($_, 'adjudicator', "--join-cluster=$id", @metastore) foreach @adjudicators;
+	$self->command($_, 'adjudicator', "--join-cluster=$id", $self->metastore_of($_)) foreach @adjudicators;
 	$self->start_all(@adjudicators);
 	$self->start_storage(map { "s$_" } 1 .. ($self->{storages} //= 1));
 	return $self;
@@ -70,10 +74,24 @@ sub start_all
 	}
 }
 
+# As an adjudicator is told of it.
+sub metastore_of
+{
+	my ($self, $member) = @_;
+	return @{ $self->{metastore} } if !$self->{net};
+	my $own = '127.0.0.1:' . PostgreSQL::Test::Cluster::get_free_port();
+	$self->{net}->route("etcd-$member", $own, $self->{etcd});
+	return "--metastore=etcd:$own";
+}
+
+sub socket { my ($self, $member) = @_; return "unix:$self->{base}/$member/concordd.sock"; }
+
+# Where others reach it.
 sub address
 {
 	my ($self, $member) = @_;
-	return "unix:$self->{base}/$member/concordd.sock" if !$self->{tls};
+	return "unix:$self->{base}/net/$member.sock" if $self->{net};
+	return $self->socket($member) if !$self->{tls};
 	return $self->{addresses}{$member} //= '127.0.0.1:' . PostgreSQL::Test::Cluster::get_free_port();
 }
 
@@ -81,6 +99,11 @@ sub command
 {
 	my ($self, $member, $role, @options) = @_;
 	push @options, '--listen', $self->address($member), @{ $self->{tls} } if $self->{tls};
+	if ($self->{net})
+	{
+		$self->{net}->route($member, $self->address($member), $self->socket($member));
+		push @options, '--advertise', $self->address($member);
+	}
 	push @options, '--metrics-listen', '127.0.0.1:' . $self->{metrics}->($member) if $self->{metrics};
 	$self->{commands}{$member} = [ "$self->{bin}/concordd", '--roles', $role, '--dir', "$self->{base}/$member", '--lock-wait-ms', '10000', @options ];
 }
@@ -99,6 +122,8 @@ sub log
 	return -e "$self->{base}/$member.log" ? slurp_file("$self->{base}/$member.log") : '';
 }
 
+sub pid { my ($self, $member) = @_; return $self->{handles}{$member}{KIDS}[0]{PID}; }
+sub memory_kb { my ($self, $member) = @_; return (slurp_file('/proc/' . $self->pid($member) . '/status') =~ /^VmRSS:\s+(\d+) kB/m)[0]; }
 sub signal { my ($self, $member, $signal) = @_; $self->{handles}{$member}->signal($signal); }
 
 sub kill

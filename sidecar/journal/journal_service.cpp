@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <thread>
 
+#include "sidecar/journal/tail_link.h"
 #include "sidecar/lsn_text.h"
 #include "sidecar/rpc/log.h"
 #include "sidecar/rpc/status.h"
@@ -14,8 +16,7 @@ namespace {
 
 constexpr size_t kTailBatchBytes = 1u << 20;
 constexpr size_t kTailBatchBytesMax = 64u << 20;
-constexpr auto kTailLookAround = std::chrono::milliseconds(200);  // how soon a tail notices that its client has gone
-constexpr auto kFailureGrace = std::chrono::seconds(1);           // for a client to finish when it is told of a failure
+constexpr auto kFailureGrace = std::chrono::seconds(1);  // for a client to finish when it is told of a failure
 
 // A gap in Append means that the writer's view of the log is not ours: its epoch is over, as with a fence.
 grpc::Status ToAppendGrpc(const Status& status) {
@@ -254,7 +255,11 @@ grpc::Status JournalService::ServeTail(grpc::ServerContext* context, const proto
   while (!context->IsCancelled() && !stopping()) {
     if (limit <= sent) {
       if (request->until_end()) return grpc::Status::OK;
-      limit = node_->WaitCommitted(sent, kTailLookAround);
+      limit = node_->WaitCommitted(sent, kTailHeartbeat);
+      if (limit > sent) continue;
+      reply.clear_frames();
+      reply.set_committed_lsn(limit);
+      if (!writer->Write(reply)) break;
       continue;
     }
     Lsn last = kNoLsn;

@@ -42,8 +42,15 @@ class RemoteTail : public TailLink {
       void* tag;
       bool ok;
       const auto status = queue_.AsyncNext(&tag, &ok, deadline);
-      if (status == grpc::CompletionQueue::TIMEOUT) return Event::kTimeout;
+      if (status == grpc::CompletionQueue::TIMEOUT) {
+        if (wait_us == 0 || std::chrono::steady_clock::now() - heard_ < kTailSilence) return Event::kTimeout;
+        silent_ = true;
+        context_.TryCancel();
+        queue_.Next(&tag, &ok);  // what is outstanding
+        return Event::kEnd;
+      }
       if (status == grpc::CompletionQueue::SHUTDOWN || !ok) return Event::kEnd;
+      heard_ = std::chrono::steady_clock::now();
       if (!started_) {
         started_ = true;
         reader_->Read(&reply_, this);
@@ -67,7 +74,7 @@ class RemoteTail : public TailLink {
     void* tag;
     bool ok;
     queue_.Next(&tag, &ok);
-    return FromGrpc(result);
+    return silent_ ? Status(Code::kUnavailable, "the journal node has fallen silent") : FromGrpc(result);
   }
 
   void Cancel() override { context_.TryCancel(); }
@@ -78,6 +85,8 @@ class RemoteTail : public TailLink {
   std::unique_ptr<grpc::ClientAsyncReaderInterface<proto::TailReply>> reader_;
   proto::TailReply reply_;
   bool started_ = false;
+  bool silent_ = false;
+  std::chrono::steady_clock::time_point heard_ = std::chrono::steady_clock::now();
 };
 
 class LocalTail : public TailLink {

@@ -4,6 +4,7 @@
 // Thread safety: one thread; Cancel by any.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -14,6 +15,11 @@
 
 namespace concord {
 
+// A node says at least so often how far it is,
+inline constexpr std::chrono::milliseconds kTailHeartbeat{100};
+// and who has heard nothing of it for so long asks another one.
+inline constexpr std::chrono::milliseconds kTailSilence{500};
+
 class TailLink {
  public:
   enum class Event { kFrames, kTimeout, kEnd };
@@ -21,7 +27,7 @@ class TailLink {
   virtual ~TailLink() = default;
   // Appends frames that follow to `frames` if some come within `wait_us`.
   virtual Event Next(int64_t wait_us, std::string* frames) = 0;
-  // After kEnd. kTooOld: what follows has been trimmed away.
+  // After kEnd. kTooOld: what follows has been trimmed away. kUnavailable: nothing was heard for kTailSilence.
   virtual Status Finish() = 0;
   virtual void Cancel() = 0;
 };

@@ -2,8 +2,9 @@
 // transaction, and between batches collects garbage and takes checkpoints. It also keeps the replica's lease on all
 // journal nodes, so that nothing is trimmed that a restart would need.
 //
-// One journal node is followed at a time, as all of them tell the same. When its stream ends, the next one is; and also
-// when another one knows of a commit that has not come for a whole report interval: the one followed is cut off.
+// One journal node is followed at a time, as all of them tell the same. When its stream ends, or it says nothing for
+// half a second, the next one is; and also when another one knows of a commit that has not come for a whole report
+// interval: the one followed is cut off from the leader.
 //
 // A frame is applied by the thread that received it, and the time that it waits there is bounded by one slice of
 // maintenance.

@@ -82,7 +82,7 @@ class StorageServiceTest : public testing::Test {
     options.replica.restart_hold_us = 0;
     options.replica.checkpoint_interval_us = 20'000;
     options.applier.replica_id = "r1";
-    options.applier.report_interval_us = 10'000;
+    options.applier.report_interval_us = report_interval_us_;
     if (!other_journals_.empty())
       options.applier.on_failure = [](const Status& failure) { ADD_FAILURE() << failure.ToString(); };
     options.applier.members = members_;
@@ -146,6 +146,7 @@ class StorageServiceTest : public testing::Test {
 
   TemporaryDirectory directory_;
   int64_t retention_us_ = 3'600'000'000;
+  int64_t report_interval_us_ = 10'000;
   MemoryJournal journal_;
   std::vector<JournalPeer> other_journals_;  // asked before it
   std::function<Status(std::vector<JournalPeer>*)> members_;
@@ -182,6 +183,26 @@ TEST_F(StorageServiceTest, AJournalNodeThatIsCutOffIsLeftForAnother) {
   other_journals_.clear();
   server->Shutdown(std::chrono::system_clock::now());
   strange_server->Shutdown(std::chrono::system_clock::now());
+  Start();
+}
+
+// It is reached, and says nothing: nobody else has to know of a commit before it is left.
+TEST_F(StorageServiceTest, AJournalNodeThatFallsSilentIsLeftForAnother) {
+  StopAll();
+  MemoryJournal silent;
+  grpc::ServerBuilder builder;
+  builder.RegisterService(&silent);
+  const auto server = builder.BuildAndStart();
+  other_journals_ = {Peer(server->InProcessChannel(ChannelLimits()))};
+  report_interval_us_ = 3'600'000'000;
+  Start();
+  const Lsn lsn = Put(RowKey(1, 1), "one");
+  proto::GetReply reply;
+  ASSERT_TRUE(Get(lsn, {RowKey(1, 1)}, &reply, 20'000).ok());
+  EXPECT_GT(silent.tails(), 0);
+  StopAll();
+  other_journals_.clear();
+  server->Shutdown(std::chrono::system_clock::now());
   Start();
 }
 
