@@ -23,8 +23,11 @@ void		concord_look_ahead_add(PlannedStmt *statement);
 /* ---- the node (node.c) ---- */
 void		concord_look_ahead_init(void);
 bool		concord_is_look_ahead(Plan *plan);
-/* Between `loop` and its outer side, for an IndexScan or IndexOnlyScan of the inner side. */
-Plan	   *concord_look_ahead_make(NestLoop *loop, Plan *scan, int plan_node_id);
+/*
+ * Between `loop` and its outer side, for an IndexScan or IndexOnlyScan of the inner side. `columns`: the numbers of those that the loop looks
+ * at, ascending.
+ */
+Plan	   *concord_look_ahead_make(NestLoop *loop, Plan *scan, List *columns, int plan_node_id);
 
 /* ---- the ranges of the inner scan (lookups.c) ---- */
 typedef struct ConcordLookups ConcordLookups;

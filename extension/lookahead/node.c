@@ -10,6 +10,7 @@
 #include "lookahead/lookahead.h"
 
 #include "access/genam.h"
+#include "access/htup_details.h"
 #include "commands/explain.h"
 #include "executor/executor.h"
 #include "nodes/makefuncs.h"
@@ -30,6 +31,8 @@ typedef struct LookAheadState
 	ConcordLookups *lookups;	/* NULL until reads are remote */
 	MemoryContext context;		/* of the rows ahead, and their ranges */
 	TupleTableSlot *slot;
+	Datum	   *values;			/* of the row that is being copied */
+	bool	   *nulls;
 	MinimalTuple *rows;
 	int			count;
 	int			next;
@@ -64,7 +67,7 @@ add_column(List *columns, TargetEntry *of, Index varno)
 }
 
 Plan *
-concord_look_ahead_make(NestLoop *loop, Plan *scan, int plan_node_id)
+concord_look_ahead_make(NestLoop *loop, Plan *scan, List *columns, int plan_node_id)
 {
 	Plan	   *outer = outerPlan(loop);
 	CustomScan *node = makeNode(CustomScan);
@@ -86,7 +89,7 @@ concord_look_ahead_make(NestLoop *loop, Plan *scan, int plan_node_id)
 		node->custom_scan_tlist = add_column(node->custom_scan_tlist, lfirst_node(TargetEntry, cell), OUTER_VAR);
 		plan->targetlist = add_column(plan->targetlist, lfirst_node(TargetEntry, cell), INDEX_VAR);
 	}
-	node->custom_private = list_make2(loop->nestParams, scan);
+	node->custom_private = list_make3(loop->nestParams, scan, columns);
 	node->methods = &plan_methods;
 	return plan;
 }
@@ -134,12 +137,39 @@ prepare(LookAheadState *self)
 	EState	   *estate = self->css.ss.ps.state;
 	List	   *private = ((CustomScan *) self->css.ss.ps.plan)->custom_private;
 	Scan	   *scan = lsecond(private);
+	int			columns = self->slot->tts_tupleDescriptor->natts;
 	MemoryContext caller = MemoryContextSwitchTo(estate->es_query_cxt);
 
+	self->values = palloc(columns * sizeof(Datum));
+	self->nulls = palloc(columns * sizeof(bool));
+	memset(self->nulls, true, columns * sizeof(bool));
 	self->context = AllocSetContextCreate(CurrentMemoryContext, "Concord look-ahead", ALLOCSET_DEFAULT_SIZES);
 	self->lookups = concord_lookups_begin(&self->css.ss.ps, &scan->plan, linitial(private), self->index,
 										  ExecGetRangeTableRelation(estate, scan->scanrelid));
 	MemoryContextSwitchTo(caller);
+}
+
+/* Of the columns that the loop looks at; the others are NULL. */
+static MinimalTuple
+copy_row(LookAheadState *self, TupleTableSlot *row)
+{
+	List	   *columns = lthird(((CustomScan *) self->css.ss.ps.plan)->custom_private);
+	ListCell   *cell;
+	MinimalTuple copy;
+	MemoryContext caller;
+
+	slot_getsomeattrs(row, llast_int(columns));
+	foreach(cell, columns)
+	{
+		int			i = lfirst_int(cell) - 1;
+
+		self->values[i] = row->tts_values[i];
+		self->nulls[i] = row->tts_isnull[i];
+	}
+	caller = MemoryContextSwitchTo(self->context);
+	copy = heap_form_minimal_tuple(self->slot->tts_tupleDescriptor, self->values, self->nulls);
+	MemoryContextSwitchTo(caller);
+	return copy;
 }
 
 /* Takes rows ahead of the loop, and computes their lookups. */
@@ -159,14 +189,11 @@ gather(LookAheadState *self)
 	while (self->count < capacity && bytes < MAX_BYTES)
 	{
 		TupleTableSlot *slot = ExecProcNode(outerPlanState(self));
-		MemoryContext caller;
 
 		self->ended = TupIsNull(slot);
 		if (self->ended)
 			break;
-		caller = MemoryContextSwitchTo(self->context);
-		self->rows[self->count] = ExecCopySlotMinimalTuple(slot);
-		MemoryContextSwitchTo(caller);
+		self->rows[self->count] = copy_row(self, slot);
 		bytes += self->rows[self->count]->t_len;
 		concord_lookups_add(self->lookups, slot, self->count);
 		self->count++;

@@ -10,6 +10,7 @@
  */
 #include "lookahead/lookahead.h"
 
+#include "access/sysattr.h"
 #include "ddl/ddl.h"
 #include "ddl/storage_map.h"
 #include "miscadmin.h"
@@ -174,6 +175,25 @@ can_be_foreseen(NestLoop *loop, Plan *scan)
 	return params.of_outer && concord_relam(indexid) == concord_index_am_oid();
 }
 
+/* The columns of its outer side that the loop looks at: there may be more, of whole rows, which are not worth a copy. */
+static List *
+used_columns(NestLoop *loop)
+{
+	Bitmapset  *used = NULL;
+	List	   *columns = NIL;
+	ListCell   *cell;
+
+	pull_varattnos((Node *) loop->join.plan.targetlist, OUTER_VAR, &used);
+	pull_varattnos((Node *) loop->join.plan.qual, OUTER_VAR, &used);
+	pull_varattnos((Node *) loop->join.joinqual, OUTER_VAR, &used);
+	foreach(cell, loop->nestParams)
+		pull_varattnos((Node *) lfirst_node(NestLoopParam, cell)->paramval, OUTER_VAR, &used);
+	for (int member = -1; (member = bms_next_member(used, member)) >= 0;)
+		columns = lappend_int(columns, member + FirstLowInvalidHeapAttributeNumber);
+	bms_free(used);
+	return columns;
+}
+
 static void
 add_to_loop(Plan *plan, void *highest_id)
 {
@@ -188,7 +208,7 @@ add_to_loop(Plan *plan, void *highest_id)
 		return;
 	visit(outerPlan(plan), find_locks, &locks);
 	if (!locks)
-		outerPlan(plan) = concord_look_ahead_make(loop, scan, ++*(int *) highest_id);
+		outerPlan(plan) = concord_look_ahead_make(loop, scan, used_columns(loop), ++*(int *) highest_id);
 }
 
 bool
