@@ -29,9 +29,9 @@
 //                | kEntryRow: the row of the entry before it
 //
 // `here` bytes of the value are in the batch; the rest, if any, is fetched by `part`. A get is answered key by key in
-// the order asked, as many as the limit allows, at least one; so are many scans, each within its own limit too: an entry
-// is the batch that answers one of them, with the prefix of its storage as the key. Counters: the key is the prefix
-// u64be, the value rows u64 | bytes u64.
+// the order asked, as many as the limit allows, at least one; so are many scans, each within its own limit too: an
+// entry is the batch that answers one of them, with the prefix of its storage as the key. Counters: the key is the
+// prefix u64be, the value rows u64 | bytes u64.
 //
 // Between a backend and the gateway, on a unix socket:
 //
@@ -78,7 +78,7 @@ struct ReadRequestView {
   uint32_t limit;
   std::string_view keys;      // get: to be read with NextKey
   std::string_view requests;  // many: to be read with NextRequest
-  ScanBounds bounds;      // scan
+  ScanBounds bounds;          // scan
   uint32_t max_entries = 0;
   uint64_t rows_of = 0;
   uint64_t after = 0;   // scan: the version; storages, counters: the prefix

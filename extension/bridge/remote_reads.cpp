@@ -46,9 +46,9 @@ void LearnAbsent(const RemoteBatch& batch, Lsn lsn) {
 std::string FirstRequest(Lsn lsn, const CcRange& range) {
   const ScanExpectation expected =
       ExpectRange(range.prefix, range.low, range.low_size, range.high, range.high_size, range.rows_of);
-  const std::string_view near = range.backward
-                                    ? std::string_view(static_cast<const char*>(range.high), range.high_size)
-                                    : std::string_view(static_cast<const char*>(range.low), range.low_size);
+  const void* const bound = range.backward ? range.high : range.low;
+  const size_t size = bound == nullptr ? 0 : range.backward ? range.high_size : range.low_size;
+  const std::string_view near(static_cast<const char*>(bound), size);
   RemoteCursor cursor(range.prefix, lsn);
   cursor.Expect(&expected);
   cursor.Place(Position::Seek(near, range.backward, /*prefix_match=*/false), range.backward);

@@ -440,8 +440,8 @@ class LookupsTest : public RemoteReadsTest {
     }
     std::vector<CcRange> ranges;
     for (size_t i = 0; i < bounds.size(); i += 2)
-      ranges.push_back({kEntries, kRows, bounds[i].data(), bounds[i + 1].data(), bounds[i].size(),
-                        bounds[i + 1].size(), backward});
+      ranges.push_back(
+          {kEntries, kRows, bounds[i].data(), bounds[i + 1].data(), bounds[i].size(), bounds[i + 1].size(), backward});
     ASSERT_EQ(cc_scans_ahead(lsn(), ranges.data(), ranges.size(), ready, asked), CC_OK) << cc_error();
   }
   void LookUp(CcScan* scan, uint32_t key, bool backward, uint32_t expected, size_t row_size) {
@@ -484,7 +484,7 @@ TEST_F(LookupsTest, ManyCostOneRequest) {
     size_t ready, asked;
     FetchAhead(keys, backward, &ready, &asked);
     EXPECT_EQ(ready, keys.size());
-    EXPECT_LE(asked, 200u);
+    EXPECT_LT(asked, keys.size()) << "each once";
     CcScan* scan;
     ASSERT_EQ(cc_scan_open(kEntries, lsn(), 0, &scan), CC_OK);
     for (const uint32_t key : keys) LookUp(scan, key, backward, 3, 50);
