@@ -28,6 +28,22 @@ bool ParseScan(std::string_view body, ReadRequestView* out) {
          Cut(&body, stop, &out->bounds.stop) && body.empty() && low >= kPrefixSize;
 }
 
+bool CutSized(std::string_view* from, std::string_view* out) {
+  std::string_view size;
+  return Cut(from, 2, &size) && Cut(from, LoadLe<uint16_t>(size.data()), out);
+}
+
+bool ParseMany(std::string_view body) {
+  size_t count = 0;
+  for (std::string_view bytes; !body.empty(); count++) {
+    ReadRequestView scan;
+    if (!CutSized(&body, &bytes) || bytes.empty() || static_cast<ReadKind>(bytes[0]) != ReadKind::kScan ||
+        !ReadRequestView::Parse(bytes, &scan) || (scan.flags & kReadVersions) != 0)
+      return false;
+  }
+  return count > 0 && count <= kMaxScansInOne;
+}
+
 }  // namespace
 
 bool ReadRequestView::Parse(std::string_view bytes, ReadRequestView* out) {
@@ -51,14 +67,14 @@ bool ReadRequestView::Parse(std::string_view bytes, ReadRequestView* out) {
       if (body.size() != 8) return false;
       out->after = LoadLe<uint64_t>(body.data());
       return true;
+    case ReadKind::kMany: out->requests = body; return ParseMany(body);
   }
   return false;
 }
 
-bool ReadRequestView::NextKey(std::string_view* next) {
-  std::string_view size;
-  return Cut(&keys, 2, &size) && Cut(&keys, LoadLe<uint16_t>(size.data()), next);
-}
+bool ReadRequestView::NextKey(std::string_view* next) { return CutSized(&keys, next); }
+
+bool ReadRequestView::NextRequest(std::string_view* next) { return CutSized(&requests, next); }
 
 void AppendReadHeader(std::string* to, ReadKind kind, uint8_t flags, uint32_t limit) {
   to->push_back(static_cast<char>(kind));
@@ -71,6 +87,8 @@ void AppendReadKey(std::string* to, std::string_view key) {
   AppendLe<uint16_t>(to, static_cast<uint16_t>(key.size()));
   to->append(key);
 }
+
+void AppendReadRequest(std::string* to, std::string_view request) { AppendReadKey(to, request); }
 
 std::string EncodeScan(uint8_t flags, uint32_t limit, uint32_t max_entries, uint64_t rows_of, uint64_t after,
                        const ScanBounds& bounds) {

@@ -10,6 +10,8 @@
 //   part      := version u64 | offset u64 | key                   kind 3; limit: bytes of the value
 //   counters  := prefix u64                                       kind 4
 //   storages  := after u64                                        kind 5; limit: how many
+//   many      := request{1..kMaxScansInOne}, each with size u16   kind 6; scans of visible entries; limit: bytes of the
+//                                                                 answer, about
 //   flags     := kReadReverse | kReadVersions                     of a scan
 //
 // A scan stops behind the first key that is not below `stop` (in reverse: that is below it), which is among the answer:
@@ -27,8 +29,9 @@
 //                | kEntryRow: the row of the entry before it
 //
 // `here` bytes of the value are in the batch; the rest, if any, is fetched by `part`. A get is answered key by key in
-// the order asked, as many as the limit allows, at least one. Counters: the key is the prefix u64be, the value rows u64
-// | bytes u64.
+// the order asked, as many as the limit allows, at least one; so are many scans, each within its own limit too: an
+// entry is the batch that answers one of them, with the prefix of its storage as the key. Counters: the key is the
+// prefix u64be, the value rows u64 | bytes u64.
 //
 // Between a backend and the gateway, on a unix socket:
 //
@@ -46,7 +49,7 @@
 
 namespace concord {
 
-enum class ReadKind : uint8_t { kGet = 1, kScan = 2, kPart = 3, kCounters = 4, kStorages = 5 };
+enum class ReadKind : uint8_t { kGet = 1, kScan = 2, kPart = 3, kCounters = 4, kStorages = 5, kMany = 6 };
 inline constexpr uint8_t kReadReverse = 0x01;
 inline constexpr uint8_t kReadVersions = 0x02;
 inline constexpr uint32_t kBatchMore = 0x01;
@@ -56,6 +59,7 @@ inline constexpr uint16_t kEntryRow = 0x02;
 // Limits that everybody may rely on.
 inline constexpr size_t kReadHeaderSize = 8;
 inline constexpr size_t kMaxReadRequestBytes = 1u << 20;
+inline constexpr size_t kMaxScansInOne = 1024;
 inline constexpr uint32_t kMaxReadBatchBytes = 4u << 20;  // what is asked for beyond is cut
 inline constexpr uint32_t kMaxHereBytes = 1u << 20;       // of a value, in a batch of entries
 inline constexpr size_t kBatchHeaderSize = 24;
@@ -72,8 +76,9 @@ struct ReadRequestView {
   ReadKind kind;
   uint8_t flags;
   uint32_t limit;
-  std::string_view keys;  // get: to be read with NextKey
-  ScanBounds bounds;      // scan
+  std::string_view keys;      // get: to be read with NextKey
+  std::string_view requests;  // many: to be read with NextRequest
+  ScanBounds bounds;          // scan
   uint32_t max_entries = 0;
   uint64_t rows_of = 0;
   uint64_t after = 0;   // scan: the version; storages, counters: the prefix
@@ -84,10 +89,14 @@ struct ReadRequestView {
   static bool Parse(std::string_view bytes, ReadRequestView* out);
   // The next key of a get. False at the end.
   bool NextKey(std::string_view* key);
+  // The next scan of many, which Parse has looked at. False at the end.
+  bool NextRequest(std::string_view* bytes);
 };
 
 void AppendReadHeader(std::string* to, ReadKind kind, uint8_t flags, uint32_t limit);
 void AppendReadKey(std::string* to, std::string_view key);
+// A scan, to many.
+void AppendReadRequest(std::string* to, std::string_view request);
 std::string EncodeScan(uint8_t flags, uint32_t limit, uint32_t max_entries, uint64_t rows_of, uint64_t after,
                        const ScanBounds& bounds);
 std::string EncodePart(uint32_t limit, uint64_t version, uint64_t offset, std::string_view key);

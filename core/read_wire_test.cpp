@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <random>
+#include <vector>
 
 #include "core/key.h"
 
@@ -42,6 +43,48 @@ TEST(ReadWireTest, KeysComeBackInOrder) {
   EXPECT_FALSE(view.NextKey(&key));
 }
 
+std::string Many(const std::vector<std::string>& requests) {
+  std::string bytes;
+  AppendReadHeader(&bytes, ReadKind::kMany, 0, 100);
+  for (const std::string& request : requests) AppendReadRequest(&bytes, request);
+  return bytes;
+}
+
+TEST(ReadWireTest, ManyScansComeBackInOrder) {
+  const std::string first = EncodeScan(0, 1, 16, 0, 0, {RowKey(7, 1), {}, {}});
+  const std::string second = EncodeScan(kReadReverse, 1, 16, 0, 0, {RowKey(7, 0), RowKey(7, 9), RowKey(7, 5)});
+  const std::string bytes = Many({first, second});
+  ReadRequestView view;
+  ASSERT_TRUE(ReadRequestView::Parse(bytes, &view));
+  EXPECT_EQ(view.kind, ReadKind::kMany);
+  EXPECT_EQ(view.limit, 100u);
+  std::string_view request;
+  ASSERT_TRUE(view.NextRequest(&request));
+  EXPECT_EQ(request, first);
+  ASSERT_TRUE(view.NextRequest(&request));
+  EXPECT_EQ(request, second);
+  EXPECT_FALSE(view.NextRequest(&request));
+}
+
+TEST(ReadWireTest, ManyIsOfScansOfVisibleEntriesOnly) {
+  const std::string scan = EncodeScan(0, 1, 16, 0, 0, {RowKey(7, 1), {}, {}});
+  std::string get;
+  AppendReadHeader(&get, ReadKind::kGet, 0, 5);
+  AppendReadKey(&get, RowKey(7, 1));
+  ReadRequestView view;
+  EXPECT_TRUE(ReadRequestView::Parse(Many(std::vector(kMaxScansInOne, scan)), &view));
+  EXPECT_FALSE(ReadRequestView::Parse(Many(std::vector(kMaxScansInOne + 1, scan)), &view));
+  EXPECT_FALSE(ReadRequestView::Parse(Many({}), &view));
+  for (const std::string& bad :
+       {std::string(), std::string("?"), scan.substr(0, scan.size() - 1), scan + '\0', get, Many({scan}),
+        EncodePart(1, 1, 0, RowKey(7, 1)), EncodeReadNumber(ReadKind::kCounters, 0, 7),
+        EncodeScan(kReadVersions, 1, 16, 0, 0, {RowKey(7, 1), {}, {}})})
+    EXPECT_FALSE(ReadRequestView::Parse(Many({scan, bad}), &view));
+  const std::string whole = Many({scan, scan});
+  for (size_t size = 0; size < whole.size(); size++)
+    EXPECT_EQ(ReadRequestView::Parse(whole.substr(0, size), &view), size == Many({scan}).size()) << size;
+}
+
 TEST(ReadWireTest, BatchComesBackAligned) {
   BatchWriter writer(100, 50);
   const std::string value(13, 'v');
@@ -78,8 +121,9 @@ TEST(ReadWireTest, NothingIsReadBehindTheEnd) {
   for (int i = 0; i < 5; i++) writer.Add({1, 20, 0, std::string(static_cast<size_t>(i), 'k'), std::string(20, 'v')});
   const std::string batch = writer.Finish(false);
   const std::string scan = EncodeScan(0, 1, 1, 1, 1, {"lowlowlow", "highhighhigh", "stop"});
+  const std::string requests[] = {scan, Many({scan, scan, scan})};
   for (int round = 0; round < 20'000; round++) {
-    std::string bytes = round % 2 == 0 ? batch : scan;
+    std::string bytes = round % 3 == 0 ? batch : requests[round % 3 - 1];
     bytes[random() % bytes.size()] = static_cast<char>(random());
     const std::string cut(bytes.substr(0, random() % (bytes.size() + 1)));
     const auto within = [&](std::string_view part) {
@@ -94,6 +138,7 @@ TEST(ReadWireTest, NothingIsReadBehindTheEnd) {
     ReadRequestView view;
     if (!ReadRequestView::Parse(cut, &view)) continue;
     for (std::string_view key; view.NextKey(&key);) ASSERT_TRUE(within(key));
+    for (std::string_view request; view.NextRequest(&request);) ASSERT_TRUE(within(request));
     ASSERT_TRUE(within(view.bounds.low) && within(view.bounds.high) && within(view.bounds.stop) && within(view.key));
   }
 }

@@ -9,6 +9,7 @@
 
 #include "access/xlog.h"
 #include "fmgr.h"
+#include "lookahead/lookahead.h"
 #include "miscadmin.h"
 #include "worker/worker.h"
 
@@ -31,6 +32,7 @@ _PG_init(void)
 	concord_xact_init();
 	concord_import_init();
 	concord_ddl_init();
+	concord_look_ahead_init();
 	concord_enabled = true;
 }
 

@@ -34,6 +34,7 @@ extern char *concord_directory;			/* sidecar's directory; default: <data directo
 extern char *concord_address;			/* adjudicator's and storage's address; default: unix socket in the directory */
 extern char *concord_storage_address;	/* those of the storage replicas, comma-separated, if they are others */
 extern bool concord_local_reads;		/* a replica on this machine is read through its map */
+extern int	concord_nestloop_batch;		/* outer rows that are looked up together; 0: look-ahead is off */
 extern const char *concord_tls_path(char *buffer, const char *path);
 extern char *concord_tls_ca;		/* all three, or none: no TLS */
 extern char *concord_tls_cert;

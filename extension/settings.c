@@ -27,6 +27,7 @@ char	   *concord_tls_ca = "";
 char	   *concord_tls_cert = "";
 char	   *concord_tls_key = "";
 bool		concord_local_reads = true;
+int			concord_nestloop_batch = 256;
 char	   *concord_metrics_listen = "";
 char	   *concord_daemon_metrics_listen = "";
 char	   *concord_daemon_path = "";
@@ -315,6 +316,10 @@ define_sidecar(void)
 							 "Reads a storage replica of this machine through its files.",
 							 "Without it all reads go through the gateway, as if every replica were on another machine.",
 							 &concord_local_reads, true, PGC_USERSET, 0, NULL, assign_local_reads, NULL);
+	DefineCustomIntVariable("concord.nestloop_batch",
+							"Sets how many outer rows of a nested loop are looked up in another machine's index in one request.",
+							"They are read ahead of the loop, 16 at first. 0: each row is looked up by itself.",
+							&concord_nestloop_batch, 256, 0, 1024, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomStringVariable("concord.metrics_listen",
 							   "Sets where the server's gateway serves metrics for Prometheus.",
 							   "HOST:PORT of loopback. Default: nowhere.",

@@ -9,6 +9,7 @@
 #include <memory>
 
 #include "core/key.h"
+#include "core/read_wire.h"
 #include "fuzz/target.h"
 #include "sidecar/adjudicator/adjudicator_service.h"
 #include "sidecar/journal/journal_service.h"
@@ -109,7 +110,7 @@ void Unary(Stub* stub, grpc::Status (Stub::*method)(grpc::ClientContext*, const 
 void Run(std::string_view input) {
   static Sidecar sidecar;
   Reader reader(input);
-  const auto method = reader.Number(1) % 11;
+  const auto method = reader.Number(1) % 12;
   const std::string bytes(reader.Rest());
   const auto parsed = [&](auto message) {
     (void)message.ParsePartialFromString(bytes);
@@ -173,6 +174,11 @@ void Run(std::string_view input) {
       }
       (void)stream->Finish();
       return;
+    }
+    case 11: {
+      auto request = parsed(proto::ReadRequest());
+      request.set_wait_ms(request.wait_ms() % 4);
+      return Unary(sidecar.storage.get(), &Storage::Read, request);
     }
     default: {
       const auto stream = sidecar.journal->Append(&context);
@@ -256,6 +262,25 @@ std::vector<std::string> Seeds() {
   append.set_write_quorum(1);
   AppendFrame(append.mutable_frames(), 1, 10, 0, "\x01");
   seeds.push_back(Stream(10, append));
+  proto::ReadRequest read;
+  read.set_read_lsn(1);
+  std::string low, stop;
+  AppendBe64(&low, Prefix(Space::kEntry, 1));
+  stop = low + "b";
+  low += "a";
+  read.set_request(EncodeScan(0, 1000, 16, Prefix(Space::kRow, 1), 0, {low, {}, stop}));
+  seeds.push_back(Unary(11, read));
+  std::string many;
+  AppendReadHeader(&many, ReadKind::kMany, 0, 1000);
+  AppendReadRequest(&many, read.request());
+  AppendReadRequest(&many, EncodeScan(kReadReverse, 1000, 16, 0, 0, {RowKey(1, 0), RowKey(1, 9), RowKey(1, 5)}));
+  read.set_request(many);
+  seeds.push_back(Unary(11, read));
+  many.clear();
+  AppendReadHeader(&many, ReadKind::kGet, 0, 1000);
+  AppendReadKey(&many, RowKey(1, 5));
+  read.set_request(many);
+  seeds.push_back(Unary(11, read));
   return seeds;
 }
 

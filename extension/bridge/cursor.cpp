@@ -292,6 +292,7 @@ bool ReplicaCursor::IsLocalBetter() { return !remote_state.only && Replica::Get(
 
 CcStatus ReplicaCursor::NextRemote(bool backward, CcEntry* entries, size_t room, size_t* count, bool* local_ready) {
   *local_ready = false;
+  KeepPosition();  // the batch that its key lies in may go, also where nothing comes of it
   if (!placed_ || backward != backward_) {
     if (position_.kind == (backward ? Position::Kind::kStart : Position::Kind::kEnd)) return CC_END;
     remote_->Expect(expected_.get());
@@ -301,7 +302,6 @@ CcStatus ReplicaCursor::NextRemote(bool backward, CcEntry* entries, size_t room,
     backward_ = backward;
   }
   CcStatus status = CC_OK;
-  KeepPosition();  // the batch that its key lies in may go, also where nothing comes of it
   if (!*local_ready) status = remote_->Next(entries, room, count, local_ready);
   if (*local_ready) {
     remote_.reset();

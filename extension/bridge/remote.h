@@ -37,6 +37,24 @@ void		cc_remote_set(bool enabled, bool only);
  */
 CcStatus	cc_rows_ahead_try(uint64_t prefix, uint64_t lsn, const uint64_t *rowids, size_t count, size_t *ready);
 
+/* A range of an index that a scan will be placed at, and told to expect (cc_scan_seek, cc_scan_expect). */
+typedef struct CcRange
+{
+	uint64_t	prefix;
+	uint64_t	rows_of;
+	const void *low;
+	const void *high;			/* NULL: to the end of the index */
+	size_t		low_size;
+	size_t		high_size;
+	bool		backward;		/* it begins at the high end */
+} CcRange;
+
+/*
+ * Scans that will be begun soon, in this order: where they do not read this machine's replica, the first batches of those that are not
+ * at hand are fetched in one request, with their rows; the scans then find them. `ready` as above; *asked: how many were asked for.
+ */
+CcStatus	cc_scans_ahead_try(uint64_t lsn, const CcRange *ranges, size_t count, size_t *ready, size_t *asked);
+
 /* Counters are to be no older than this LSN. */
 void		cc_remote_note(uint64_t lsn);
 /* From now on, or no longer, counters are for estimates: what was learned lately will do. */
@@ -49,6 +67,17 @@ cc_rows_ahead(uint64_t prefix, uint64_t lsn, const uint64_t *rowids, size_t coun
 
 	do
 		status = cc_rows_ahead_try(prefix, lsn, rowids, count, ready);
+	while (cc_served(status));
+	return status;
+}
+
+static inline CcStatus
+cc_scans_ahead(uint64_t lsn, const CcRange *ranges, size_t count, size_t *ready, size_t *asked)
+{
+	CcStatus	status;
+
+	do
+		status = cc_scans_ahead_try(lsn, ranges, count, ready, asked);
 	while (cc_served(status));
 	return status;
 }

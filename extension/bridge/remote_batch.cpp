@@ -37,6 +37,7 @@ CcStatus RemoteBatch::Parse() {
     if (good) ((entry.flags & kEntryRow) != 0 ? rows_ : entries_).push_back(entry);
   }
   if (!good) return Fail(CC_CORRUPT, "a storage replica sent malformed bytes");
+  if (reader.more() && entries_.empty()) return Fail(CC_CORRUPT, "a storage replica sent an empty batch");
   more_ = reader.more();
   applied_ = reader.applied();
   horizon_ = reader.horizon();

@@ -29,6 +29,10 @@ class RemoteCache {
   RemoteBatch* Scan(Lsn lsn, std::string_view request) const;
   void AddScan(Lsn lsn, std::string_view request, RemoteBatch* batch);
   void Clear();
+  // Forgets all now if it would with so many bytes more.
+  void MakeRoom(size_t bytes) {
+    if (bytes_ + bytes > kMaxBytes) Clear();
+  }
 
  private:
   static constexpr size_t kMaxBytes = 16u << 20;

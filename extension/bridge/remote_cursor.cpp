@@ -23,6 +23,14 @@ std::string Successor(std::string_view key) { return std::string(key) + '\0'; }
 
 }  // namespace
 
+ScanExpectation ExpectRange(uint64_t prefix, const void* low, size_t low_size, const void* high, size_t high_size,
+                            uint64_t rows_of) {
+  const auto bound = [&](const void* body, size_t size) {
+    return body == nullptr ? std::string() : FullKey(prefix, {static_cast<const char*>(body), size});
+  };
+  return {bound(low, low_size), bound(high, high_size), rows_of};
+}
+
 RemoteCursor::RemoteCursor(uint64_t prefix, Lsn lsn)
     : prefix_(prefix),
       lsn_(lsn),
@@ -65,6 +73,19 @@ void RemoteCursor::Place(const Position& position, bool backward) {
   }
   backward_ = backward;
   found_ = false;
+  if (expected_ == nullptr || !IsAtHand() || HasAllExpected()) return;
+  if (RemoteBatch* const ahead = RemoteCache::Get().Scan(lsn_, FirstRequest())) {
+    ForgetAhead();
+    ahead->Pin();
+    bytes_ = kFirstBytes;
+    entries_ = kFirstEntries;
+    Take(ahead, /*goes_on=*/false);
+  }
+}
+
+bool RemoteCursor::HasAllExpected() const {
+  if (backward_) return lo_ == lowest_ || lo_ <= expected_->low;
+  return hi_ == highest_ || (!expected_->high.empty() && hi_ >= expected_->high);
 }
 
 size_t RemoteCursor::Find(std::string_view gap) const {
@@ -100,6 +121,8 @@ std::string RemoteCursor::Request(std::string_view gap, uint32_t bytes, uint32_t
   }
   return EncodeScan(backward_ ? kReadReverse : 0, bytes, entries, rows_of, 0, bounds);
 }
+
+std::string RemoteCursor::FirstRequest() const { return Request(gap_, kFirstBytes, kFirstEntries); }
 
 void RemoteCursor::LookAhead() {
   ForgetAhead();
@@ -146,6 +169,11 @@ CcStatus RemoteCursor::Fetch(bool* local_ready) {
       if (!batch->rows().empty()) cache.AddKeys(lsn_, batch, false);
     }
   }
+  Take(batch, goes_on);
+  return CC_OK;
+}
+
+void RemoteCursor::Take(RemoteBatch* batch, bool goes_on) {
   in_sequence_ = goes_on;
   bytes_ = std::min(bytes_ * kGrowth, kMaxBytes);
   entries_ = std::min(entries_ * kGrowth, kMaxEntries);
@@ -153,7 +181,6 @@ CcStatus RemoteCursor::Fetch(bool* local_ready) {
   ReleaseBatch();
   batch_ = batch;
   reversed_ = backward_;
-  if (batch->more() && batch->entries().empty()) return Fail(CC_CORRUPT, "a storage replica sent an empty batch");
   if (backward_) {
     hi_ = gap_;
     lo_ = batch->more() ? std::string(batch->entries().back().key) : lowest_;
@@ -163,7 +190,6 @@ CcStatus RemoteCursor::Fetch(bool* local_ready) {
   }
   found_ = false;
   if (in_sequence_ && batch->more()) LookAhead();
-  return CC_OK;
 }
 
 CcStatus RemoteCursor::Next(CcEntry* entries, size_t room, size_t* count, bool* local_ready) {

@@ -21,6 +21,9 @@ struct ScanExpectation {
 
   bool operator==(const ScanExpectation&) const = default;
 };
+// Of bodies; nullptr: no such bound.
+ScanExpectation ExpectRange(uint64_t prefix, const void* low, size_t low_size, const void* high, size_t high_size,
+                            uint64_t rows_of);
 
 class RemoteCursor {
  public:
@@ -30,8 +33,11 @@ class RemoteCursor {
   RemoteCursor& operator=(const RemoteCursor&) = delete;
 
   void Expect(const ScanExpectation* expectation) { expected_ = expectation; }
-  // The next entries are those behind (or before) the position.
+  // The next entries are those behind (or before) the position. Of a range that the batch at hand has only some of, it
+  // takes up what was fetched ahead.
   void Place(const Position& position, bool backward);
+  // What a cursor that has been placed asks first.
+  std::string FirstRequest() const;
   // True if the batch at hand goes on from the place.
   bool IsAtHand() const { return batch_ != nullptr && lo_ <= gap_ && gap_ <= hi_; }
   // As ReplicaCursor::Next. What it returns is good until the next call. With *local_ready nothing is returned: the
@@ -48,6 +54,8 @@ class RemoteCursor {
   };
 
   CcStatus Fetch(bool* local_ready);
+  void Take(RemoteBatch* batch, bool goes_on);
+  bool HasAllExpected() const;
   void LookAhead();
   void ForgetAhead();
   void ReleaseBatch();

@@ -1,8 +1,11 @@
 #include "bridge/remote_reads.h"
 
 #include <algorithm>
+#include <cstring>
+#include <new>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "bridge/remote_cache.h"
 #include "bridge/remote_client.h"
@@ -17,6 +20,7 @@ namespace {
 
 constexpr uint32_t kGetBytes = 1u << 20;
 constexpr size_t kRowsAtOnce = 1024;
+constexpr uint32_t kScansBytes = 1u << 20;
 // The planner asks for the size of each table and index, for each query.
 constexpr int64_t kCountersMs = 1000;
 constexpr size_t kCountersKept = 1024;
@@ -36,6 +40,27 @@ void LearnAbsent(const RemoteBatch& batch, Lsn lsn) {
   std::string from(entry.key);
   AppendVersion(&from, lsn);
   Replica::Get().absent().Learn(DatabaseOf(KeyPrefix(entry.key)), from, entry.value, batch.horizon(), batch.applied());
+}
+
+// The request that a scan of the range begins with.
+std::string FirstRequest(Lsn lsn, const CcRange& range) {
+  const ScanExpectation expected =
+      ExpectRange(range.prefix, range.low, range.low_size, range.high, range.high_size, range.rows_of);
+  const void* const bound = range.backward ? range.high : range.low;
+  const size_t size = bound == nullptr ? 0 : range.backward ? range.high_size : range.low_size;
+  const std::string_view near(static_cast<const char*>(bound), size);
+  RemoteCursor cursor(range.prefix, lsn);
+  cursor.Expect(&expected);
+  cursor.Place(Position::Seek(near, range.backward, /*prefix_match=*/false), range.backward);
+  return cursor.FirstRequest();
+}
+
+// The batch that an entry of the answer to many scans is, in memory of its own: who pins a row of it keeps no more.
+CcStatus MakeInner(const BatchEntry& entry, RemoteBatch** batch) {
+  RemoteBytes bytes(static_cast<char*>(malloc(std::max<size_t>(entry.value.size(), 1))));
+  if (bytes == nullptr) throw std::bad_alloc();
+  memcpy(bytes.get(), entry.value.data(), entry.value.size());
+  return RemoteBatch::Make(std::move(bytes), entry.value.size(), batch);
 }
 
 }  // namespace
@@ -114,6 +139,52 @@ CcStatus RemoteRowsAhead(uint64_t prefix, Lsn lsn, const uint64_t* rowids, size_
   return CC_OK;
 }
 
+CcStatus RemoteScansAhead(Lsn lsn, const CcRange* ranges, size_t count, size_t* ready, size_t* asked) {
+  newest_lsn = std::max(newest_lsn, lsn);
+  RemoteCache& cache = RemoteCache::Get();
+  std::vector<std::string> requests(count);
+  std::unordered_set<std::string_view> wanted;
+  std::vector<std::string_view> in_order;
+  std::string many;
+  AppendReadHeader(&many, ReadKind::kMany, 0, kScansBytes);
+  for (size_t i = 0; i < count; i++) {
+    requests[i] = FirstRequest(lsn, ranges[i]);
+    if (cache.Scan(lsn, requests[i]) != nullptr || wanted.contains(requests[i])) continue;
+    if (wanted.size() == kMaxScansInOne || many.size() + requests[i].size() + 2 > kMaxReadRequestBytes) continue;
+    wanted.insert(requests[i]);
+    in_order.push_back(requests[i]);
+    AppendReadRequest(&many, requests[i]);
+  }
+  if (!in_order.empty()) {
+    RemoteBatch* answer;
+    bool local_ready;
+    CcStatus status = RemoteClient::Get().Call(lsn, many, &answer, &local_ready);
+    // Refused, by replicas that do not know of this yet: then each scan asks by itself.
+    if (status == CC_IO_ERROR || (status == CC_OK && local_ready)) {
+      *ready = count;
+      return CC_OK;
+    }
+    if (status != CC_OK) return status;
+    *asked = in_order.size();
+    if (answer->entries().empty() || answer->entries().size() > in_order.size())
+      status = Fail(CC_CORRUPT, "a storage replica did not answer what it was asked");
+    cache.MakeRoom(answer->size());
+    for (size_t i = 0; status == CC_OK && i < answer->entries().size(); i++) {
+      RemoteBatch* batch;
+      status = MakeInner(answer->entries()[i], &batch);
+      if (status != CC_OK) break;
+      cache.AddScan(lsn, in_order[i], batch);
+      if (!batch->rows().empty()) cache.AddKeys(lsn, batch, false);
+      batch->Unpin();
+    }
+    answer->Unpin();
+    if (status != CC_OK) return status;
+  }
+  // What the answer had no room for is asked for when those before it have been used.
+  for (*ready = 0; *ready < count && cache.Scan(lsn, requests[*ready]) != nullptr;) (*ready)++;
+  return CC_OK;
+}
+
 CcStatus RemoteCounters(uint64_t prefix, uint64_t* rows, uint64_t* bytes) {
   *rows = *bytes = 0;
   const auto known = known_counters.find(prefix);
@@ -189,6 +260,16 @@ extern "C" CcStatus cc_rows_ahead_try(uint64_t prefix, uint64_t lsn, const uint6
     *ready = count;
     if (!remote_state.enabled || (!remote_state.only && Replica::Get().HasApplied(lsn))) return CC_OK;
     return RemoteRowsAhead(prefix, lsn, rowids, count, ready);
+  });
+}
+
+extern "C" CcStatus cc_scans_ahead_try(uint64_t lsn, const CcRange* ranges, size_t count, size_t* ready,
+                                       size_t* asked) {
+  return Guard([&] {
+    *ready = count;
+    *asked = 0;
+    if (!remote_state.enabled || (!remote_state.only && Replica::Get().HasApplied(lsn))) return CC_OK;
+    return RemoteScansAhead(lsn, ranges, count, ready, asked);
   });
 }
 

@@ -355,10 +355,7 @@ extern "C" CcStatus cc_scan_expect(CcScan* scan, const void* low, size_t low_siz
                                    uint64_t rows_of) {
   return Guard([&] {
     auto* const self = static_cast<Scan*>(scan);
-    const auto bound = [&](const void* body, size_t size) {
-      return body == nullptr ? std::string() : FullKey(self->prefix(), {static_cast<const char*>(body), size});
-    };
-    self->Expect({bound(low, low_size), bound(high, high_size), rows_of});
+    self->Expect(ExpectRange(self->prefix(), low, low_size, high, high_size, rows_of));
     return CC_OK;
   });
 }

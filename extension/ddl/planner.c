@@ -1,6 +1,6 @@
 /*
  * planner.c
- *		Planner hooks: what the planner is told about our indexes, and when it must not use workers.
+ *		Planner hooks: what the planner is told about our indexes, when it must not use workers, and which of its nested loops look ahead.
  *
  * Our indexes have the operator classes and the order of a btree, so the planner is shown a btree wherever that is true:
  * row comparisons and probes for a column's actual range ask for btree's OID. It is not true if a key column's encoding does
@@ -14,6 +14,7 @@
 #include "catalog/pg_am.h"
 #include "ddl/ddl.h"
 #include "indexam/indexam.h"
+#include "lookahead/lookahead.h"
 #include "nodes/pathnodes.h"
 #include "optimizer/plancat.h"
 #include "optimizer/planner.h"
@@ -116,24 +117,29 @@ plan(Query *query, const char *query_string, int cursor_options, ParamListInfo p
 static PlannedStmt *
 concord_planner(Query *query, const char *query_string, int cursor_options, ParamListInfo params)
 {
+	bool		look_ahead = concord_look_ahead_possible(query);	/* planning may change the query */
 	PlannedStmt *result;
 
 	/* Workers are shown what this transaction has not committed, but for very much of it. They do not tell what they read. */
 	if ((concord_has_own_state() && !concord_share_possible()) || (concord_reads_need_leader() && concord_ddl_active()))
 		cursor_options &= ~CURSOR_OPT_PARALLEL_OK;
 	if (!concord_spoof_any())
-		return plan(query, query_string, cursor_options, params);
-
-	concord_spoof_suspend();
-	PG_TRY();
-	{
 		result = plan(query, query_string, cursor_options, params);
-	}
-	PG_FINALLY();
+	else
 	{
-		concord_spoof_resume();
+		concord_spoof_suspend();
+		PG_TRY();
+		{
+			result = plan(query, query_string, cursor_options, params);
+		}
+		PG_FINALLY();
+		{
+			concord_spoof_resume();
+		}
+		PG_END_TRY();
 	}
-	PG_END_TRY();
+	if (look_ahead)
+		concord_look_ahead_add(result);
 	return result;
 }
 

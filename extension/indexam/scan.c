@@ -301,13 +301,10 @@ next_in_range(IndexScanDesc scan, ConcordIndexScan self, bool backward, uint64 *
 static void
 expect_range(IndexScanDesc scan, ConcordIndexScan self)
 {
-	ConcordScanKeys *keys = self->keys;
-	uint64		rows_of = 0;
+	bool		leads_to_rows = scan->heapRelation != NULL && scan->xs_heapfetch != NULL && !scan->xs_want_itup;
+	CcRange		range = concord_scan_keys_expected(self->keys, 0, leads_to_rows ? concord_rel_prefix(scan->heapRelation) : 0, false);
 
-	if (scan->heapRelation != NULL && scan->xs_heapfetch != NULL && !scan->xs_want_itup)
-		rows_of = concord_rel_prefix(scan->heapRelation);
-	concord_check(cc_scan_expect(self->cursor, keys->low.bytes, keys->low.key.size, keys->has_high ? keys->high.bytes : NULL,
-								 keys->high.key.size, rows_of));
+	concord_check(cc_scan_expect(self->cursor, range.low, range.low_size, range.high, range.high_size, range.rows_of));
 }
 
 /* Goes to the range of the current elements. False if nothing can lie in it. */

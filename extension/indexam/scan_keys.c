@@ -608,6 +608,22 @@ concord_scan_keys_advance(ConcordScanKeys *self, ScanDirection direction)
 	return false;
 }
 
+CcRange
+concord_scan_keys_expected(const ConcordScanKeys *keys, uint64 prefix, uint64 rows_of, bool backward)
+{
+	CcRange		range = {
+		.prefix = prefix,
+		.rows_of = rows_of,
+		.low = keys->low.bytes,
+		.low_size = keys->low.key.size,
+		.high = keys->has_high ? keys->high.bytes : NULL,
+		.high_size = keys->has_high ? keys->high.key.size : 0,
+		.backward = backward
+	};
+
+	return range;
+}
+
 void
 concord_scan_keys_seek(const ConcordScanKeys *keys, CcScan *cursor, bool backward)
 {

@@ -11,6 +11,7 @@
 #include "indexam/indexam.h"
 
 #include "access/sdir.h"
+#include "bridge/remote.h"
 #include "bridge/write_set.h"
 
 /* CC_PRESENT and an encoded value. */
@@ -77,6 +78,8 @@ bool		concord_scan_keys_advance(ConcordScanKeys *keys, ScanDirection direction);
 bool		concord_scan_keys_admit(const ConcordScanKeys *keys, const CcKey *columns);
 /* True if the entry meets the conditions (conditions.c). */
 bool		concord_scan_keys_match(ConcordScanKeys *keys, IndexTuple tuple, TupleDesc descriptor);
+/* The range as a cursor of another machine's replica is told of it; the bounds point into the keys. */
+CcRange		concord_scan_keys_expected(const ConcordScanKeys *keys, uint64 prefix, uint64 rows_of, bool backward);
 /* Places a cursor at the near end of the range. */
 void		concord_scan_keys_seek(const ConcordScanKeys *keys, CcScan *cursor, bool backward);
 /* What a cursor that has just been placed passes within the range counts as read (bridge/read_set.h). */

@@ -14,6 +14,7 @@
 
 #include "executor/execdesc.h"
 #include "indexam/indexam.h"
+#include "lookahead/lookahead.h"
 #include "nodes/execnodes.h"
 #include "nodes/nodeFuncs.h"
 #include "utils/lsyscache.h"
@@ -51,6 +52,8 @@ holds_values(Plan *plan)
 					!get_typbyval(exprType(lsecond(lfirst_node(OpExpr, cell)->args))))
 					return true;
 			return false;
+		case T_CustomScan:
+			return !concord_is_look_ahead(plan);
 		case T_Agg:
 		case T_Append:
 		case T_BitmapAnd:

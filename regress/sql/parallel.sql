@@ -24,7 +24,9 @@ SELECT count(*), sum(grp) FROM pl WHERE id > 4000;
 -- Index scans in workers, beside a parallel scan.
 RESET enable_seqscan; RESET enable_indexscan; SET LOCAL enable_hashjoin = off; SET LOCAL enable_mergejoin = off;
 SET LOCAL enable_material = off; SET LOCAL enable_memoize = off; SET LOCAL enable_bitmapscan = off;
+SET LOCAL concord.nestloop_batch = 0; -- the same plan where reads are remote
 EXPLAIN (COSTS OFF) SELECT count(*), sum(b.grp) FROM pl a JOIN pl b ON b.id = a.id + 1 WHERE a.grp > 5;
+RESET concord.nestloop_batch;
 SELECT count(*), sum(b.grp) FROM pl a JOIN pl b ON b.id = a.id + 1 WHERE a.grp > 5;
 -- A function that reads, in workers; and what no command has seen yet.
 CREATE FUNCTION grp_of(int) RETURNS int LANGUAGE plpgsql STABLE PARALLEL SAFE AS

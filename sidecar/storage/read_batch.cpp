@@ -24,7 +24,7 @@ Status Malformed(const char* what) { return {Code::kInvalid, std::string("a read
 class Filler {
  public:
   Filler(const Replica& replica, const ReplicaView& view, Lsn read_lsn, const ReadRequestView& request)
-      : meta_(replica.databases().meta),
+      : replica_(replica),
         view_(view),
         read_lsn_(read_lsn),
         request_(request),
@@ -41,6 +41,7 @@ class Filler {
   Status Part();
   Status Counters();
   Status Storages();
+  Status Many();
 
   bool Full() const { return batch_.size() - kBatchHeaderSize >= limit_ || batch_.count() >= kMaxEntries; }
   bool IsBeyondStop(std::string_view key) const {
@@ -53,7 +54,7 @@ class Filler {
   Status AddAbsent(std::string_view key);
   Status AddRowOf(const VisibleVersion& entry);
 
-  const MDB_dbi meta_;
+  const Replica& replica_;
   const ReplicaView& view_;
   const Lsn read_lsn_;
   ReadRequestView request_;
@@ -69,6 +70,7 @@ Status Filler::Fill() {
     case ReadKind::kPart: return Part();
     case ReadKind::kCounters: return Counters();
     case ReadKind::kStorages: return Storages();
+    case ReadKind::kMany: return Many();
   }
   return Malformed("an unknown kind");
 }
@@ -209,7 +211,7 @@ Status Filler::Counters() {
   char key[1 + kPrefixSize] = {kMetaCounter};
   StoreBe64(key + 1, request_.after);
   MDB_val k = {sizeof key, key}, v;
-  const int rc = mdb_get(view_.txn(), meta_, &k, &v);
+  const int rc = mdb_get(view_.txn(), replica_.databases().meta, &k, &v);
   if (rc == MDB_NOTFOUND) return Status::Ok();  // a storage without a row has no counters
   if (rc != 0) return lmdb::Error(rc, "counters");
   batch_.Add({kNoLsn, v.mv_size, 0, {key + 1, kPrefixSize}, lmdb::View(v)});
@@ -218,7 +220,7 @@ Status Filler::Counters() {
 
 Status Filler::Storages() {
   lmdb::Cursor cursor;
-  if (Status s = cursor.Open(view_.txn(), meta_); !s.ok()) return s;
+  if (Status s = cursor.Open(view_.txn(), replica_.databases().meta); !s.ok()) return s;
   char from[1 + kPrefixSize] = {kMetaCounter};
   StoreBe64(from + 1, request_.after + 1);
   MDB_val k = {sizeof from, from}, v;
@@ -230,6 +232,24 @@ Status Filler::Storages() {
     batch_.Add({kNoLsn, v.mv_size, 0, name.substr(1), lmdb::View(v)});
   }
   return rc == 0 || rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "counters");
+}
+
+Status Filler::Many() {
+  uint32_t entries = 0;
+  for (std::string_view bytes; request_.NextRequest(&bytes);) {
+    if (Full() || entries >= kMaxEntries) {
+      more_ = true;
+      break;
+    }
+    ReadRequestView scan;
+    (void)ReadRequestView::Parse(bytes, &scan);  // as it was when all of them were
+    Filler filler(replica_, view_, read_lsn_, scan);
+    if (Status s = filler.Fill(); !s.ok()) return s;
+    entries += filler.batch_.count();
+    const std::string batch = filler.Finish();
+    batch_.Add({kNoLsn, batch.size(), 0, scan.bounds.low.substr(0, kPrefixSize), batch});
+  }
+  return Status::Ok();
 }
 
 }  // namespace

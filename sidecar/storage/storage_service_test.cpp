@@ -309,6 +309,46 @@ TEST_F(StorageServiceTest, AReadStopsBehindWhatIsWanted) {
   EXPECT_FALSE(more);
 }
 
+TEST_F(StorageServiceTest, ManyScansAreAnsweredAsEachWouldBe) {
+  Lsn lsn = kNoLsn;
+  for (uint64_t i = 0; i < 50; i++) lsn = Put(RowKey(3, i), "row");
+  std::vector<std::string> scans;
+  for (uint64_t i = 0; i < 20; i++)
+    scans.push_back(EncodeScan(0, 1 << 14, 16, 0, 0, {RowKey(3, i * 4), {}, RowKey(3, i * 4 + 2)}));
+  scans.push_back(EncodeScan(kReadReverse, 1 << 14, 16, 0, 0, {RowKey(3, 0), RowKey(3, 9), RowKey(3, 7)}));
+  proto::ReadReply reply, alone;
+  for (const uint32_t limit : {1u << 20, 500u, 1u}) {
+    std::string many;
+    AppendReadHeader(&many, ReadKind::kMany, 0, limit);
+    for (const std::string& scan : scans) AppendReadRequest(&many, scan);
+    ASSERT_TRUE(Read(stub_.get(), lsn, many, &reply).ok());
+    BatchReader reader;
+    ASSERT_TRUE(BatchReader::Open(reply.batch(), &reader));
+    EXPECT_EQ(reader.more(), limit <= 500);
+    if (limit > 500)
+      EXPECT_EQ(reader.count(), scans.size());
+    else
+      EXPECT_LT(reader.count(), scans.size());
+    if (limit == 1) {
+      EXPECT_EQ(reader.count(), 1u) << "one at least";
+    }
+    BatchEntry entry;
+    for (uint32_t i = 0; i < reader.count(); i++) {
+      ASSERT_TRUE(reader.Next(&entry));
+      ASSERT_TRUE(Read(stub_.get(), lsn, scans[i], &alone).ok());
+      EXPECT_EQ(entry.value, alone.batch());
+      EXPECT_EQ(entry.key, RowKey(3, 0).substr(0, kPrefixSize));
+    }
+  }
+  std::string bad_space = RowKey(3, 1);
+  bad_space[0] = 9;
+  std::string many;
+  AppendReadHeader(&many, ReadKind::kMany, 0, 1 << 20);
+  AppendReadRequest(&many, scans[0]);
+  AppendReadRequest(&many, EncodeScan(0, 10, 1, 0, 0, {bad_space, {}, {}}));
+  EXPECT_EQ(Read(stub_.get(), lsn, many, &reply).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+}
+
 TEST_F(StorageServiceTest, AReadIsRefusedWhereItCannotBeServed) {
   const Lsn lsn = Put(RowKey(3, 1), "row");
   proto::ReadReply reply;
