@@ -27,6 +27,8 @@
 //                                                                 aligned
 //   flags     := kEntryAbsent: there is no such key; `value`, if any, is the next key of which there are versions
 //                | kEntryRow: the row of the entry before it
+//                | kEntryPassed: no entry, but how far a scan came that gave up for having passed too much of which
+//                  nothing is to be seen: behind this key (and with kReadVersions, this version). The last one
 //
 // `here` bytes of the value are in the batch; the rest, if any, is fetched by `part`. A get is answered key by key in
 // the order asked, as many as the limit allows, at least one; so are many scans, each within its own limit too: an
@@ -55,6 +57,7 @@ inline constexpr uint8_t kReadVersions = 0x02;
 inline constexpr uint32_t kBatchMore = 0x01;
 inline constexpr uint16_t kEntryAbsent = 0x01;
 inline constexpr uint16_t kEntryRow = 0x02;
+inline constexpr uint16_t kEntryPassed = 0x04;
 
 // Limits that everybody may rely on.
 inline constexpr size_t kReadHeaderSize = 8;

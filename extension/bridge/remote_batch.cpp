@@ -21,6 +21,7 @@ void RemoteBatch::CloseAll() {
     if (batch->view_.pins == 0) closed.push_back(batch);
     batch->view_.pins = 0;
     batch->bytes_.reset();
+    batch->end_ = {};
     std::vector<BatchEntry>().swap(batch->entries_);
     std::vector<BatchEntry>().swap(batch->rows_);
   });
@@ -34,10 +35,16 @@ CcStatus RemoteBatch::Parse() {
   for (uint32_t i = 0; good && i < reader.count(); i++) {
     BatchEntry entry;
     good = reader.Next(&entry) && entry.key.size() >= kPrefixSize;
-    if (good) ((entry.flags & kEntryRow) != 0 ? rows_ : entries_).push_back(entry);
+    if (!good) break;
+    if ((entry.flags & kEntryRow) != 0) {
+      rows_.push_back(entry);
+      continue;
+    }
+    end_ = entry;
+    if ((entry.flags & kEntryPassed) == 0) entries_.push_back(entry);
   }
   if (!good) return Fail(CC_CORRUPT, "a storage replica sent malformed bytes");
-  if (reader.more() && entries_.empty()) return Fail(CC_CORRUPT, "a storage replica sent an empty batch");
+  if (reader.more() && end_.key.empty()) return Fail(CC_CORRUPT, "a storage replica sent an empty batch");
   more_ = reader.more();
   applied_ = reader.applied();
   horizon_ = reader.horizon();

@@ -39,6 +39,9 @@ class RemoteBatch : public Registered<RemoteBatch> {
   const std::vector<BatchEntry>& entries() const { return entries_; }
   const std::vector<BatchEntry>& rows() const { return rows_; }
   bool more() const { return more_; }
+  // Where it ends, if there may be more behind it: the last entry, or what was passed behind it.
+  std::string_view end_key() const { return end_.key; }
+  Lsn end_lsn() const { return end_.lsn; }
   Lsn applied() const { return applied_; }
   Lsn horizon() const { return horizon_; }
   size_t size() const { return size_; }
@@ -64,6 +67,7 @@ class RemoteBatch : public Registered<RemoteBatch> {
   CcView view_ = {};
   std::vector<BatchEntry> entries_, rows_;
   bool more_ = false;
+  BatchEntry end_;
   Lsn applied_ = kNoLsn;
   Lsn horizon_ = kNoLsn;
 };

@@ -183,10 +183,10 @@ void RemoteCursor::Take(RemoteBatch* batch, bool goes_on) {
   reversed_ = backward_;
   if (backward_) {
     hi_ = gap_;
-    lo_ = batch->more() ? std::string(batch->entries().back().key) : lowest_;
+    lo_ = batch->more() ? std::string(batch->end_key()) : lowest_;
   } else {
     lo_ = gap_;
-    hi_ = batch->more() ? Successor(batch->entries().back().key) : highest_;
+    hi_ = batch->more() ? Successor(batch->end_key()) : highest_;
   }
   found_ = false;
   if (in_sequence_ && batch->more()) LookAhead();
@@ -253,8 +253,8 @@ CcStatus RemoteCursor::NextVersion(const Position& position, Lsn after, bool pla
     std::string low = gap_;
     Lsn newer = after;
     if (batch_ != nullptr) {
-      low = batch_->entries().back().key;
-      newer = batch_->entries().back().lsn;
+      low = batch_->end_key();
+      newer = batch_->end_lsn();
     }
     RemoteBatch* batch;
     const CcStatus status = RemoteClient::Get().Call(

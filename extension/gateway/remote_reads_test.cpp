@@ -35,7 +35,8 @@ volatile int interrupted = 0;
 // A replica's service, in front of which the test stands.
 class ScriptedStorage : public proto::Storage::Service {
  public:
-  explicit ScriptedStorage(std::shared_ptr<Replica> replica) : slot_(std::move(replica)), real_(slot_, "storage-x") {}
+  ScriptedStorage(std::shared_ptr<Replica> replica, int64_t scan_steps_max)
+      : slot_(std::move(replica)), real_(slot_, "storage-x", {}, {}, scan_steps_max) {}
   std::atomic<bool> hangs = false, fails = false;
   std::atomic<int> fail_percent = 0, slow_percent = 0;
   std::atomic<uint64_t> reads = 0;
@@ -87,6 +88,8 @@ struct Member {
 
 class RemoteReadsTest : public testing::Test {
  protected:
+  // Of the first replica; the others have more: scans that give up go on at any of them.
+  explicit RemoteReadsTest(int64_t scan_steps_max = 5) : scan_steps_max_(scan_steps_max) {}
   void SetUp() override {
     const size_t size = cc_channel_size(4, 4096);
     memory_.reset(static_cast<char*>(std::aligned_alloc(4096, (size + 4095) / 4096 * 4096)));
@@ -104,7 +107,8 @@ class RemoteReadsTest : public testing::Test {
       const Status s = Replica::Open(options, &replica);
       member.replica = std::move(replica);
       ASSERT_TRUE(s.ok()) << s.ToString();
-      member.storage = std::make_unique<ScriptedStorage>(member.replica);
+      member.storage = std::make_unique<ScriptedStorage>(member.replica, scan_steps_max_);
+      scan_steps_max_ *= 8;
     }
   }
   void TearDown() override {
@@ -230,6 +234,7 @@ class RemoteReadsTest : public testing::Test {
   void CheckVersions(uint64_t prefix, Lsn lsn);
 
   std::mt19937_64 random_{1};
+  int64_t scan_steps_max_;
   std::array<Member, 3> members_;
   FrameLog log_frames_;
   VersionModel model_;
@@ -408,6 +413,8 @@ TEST_F(RemoteReadsTest, AnEntrysRowComesWithIt) {
 // Keys of an index, and what a nested loop does with them: each is looked up, to its end, with its row.
 class LookupsTest : public RemoteReadsTest {
  protected:
+  LookupsTest() : RemoteReadsTest(100'000) {}
+
   // Bodies of two bytes more; `entries` of each key.
   void Fill(uint32_t keys, uint32_t entries, size_t row_size) {
     for (uint32_t key = 0; key < keys; key++) {

@@ -23,12 +23,13 @@ Status Malformed(const char* what) { return {Code::kInvalid, std::string("a read
 
 class Filler {
  public:
-  Filler(const Replica& replica, const ReplicaView& view, Lsn read_lsn, const ReadRequestView& request)
+  Filler(const Replica& replica, const ReplicaView& view, Lsn read_lsn, const ReadRequestView& request, int64_t steps)
       : replica_(replica),
         view_(view),
         read_lsn_(read_lsn),
         request_(request),
         limit_(std::min(std::max<uint32_t>(request.limit, 1), kMaxReadBatchBytes)),
+        steps_(steps),
         batch_(view.applied(), view.horizon()) {}
 
   Status Fill();
@@ -51,6 +52,11 @@ class Filler {
   void Add(const VisibleVersion& version, uint16_t flags = 0) {
     batch_.Add({version.lsn, version.value.size(), flags, version.key, version.value.substr(0, kMaxHereBytes)});
   }
+  // The end of a scan that gives up.
+  void AddPassed(std::string_view key, Lsn lsn) {
+    batch_.Add({lsn, 0, kEntryPassed, key, {}});
+    more_ = true;
+  }
   Status AddAbsent(std::string_view key);
   Status AddRowOf(const VisibleVersion& entry);
 
@@ -59,6 +65,7 @@ class Filler {
   const Lsn read_lsn_;
   ReadRequestView request_;
   const size_t limit_;
+  int64_t steps_;  // left
   BatchWriter batch_;
   bool more_ = false;
 };
@@ -142,6 +149,7 @@ Status Filler::Scan() {
   if ((request_.flags & kReadVersions) != 0) return ScanVersions(high);
   const bool reverse = (request_.flags & kReadReverse) != 0;
   VersionCursor cursor(std::string(bounds.low), high, read_lsn_, reverse);
+  cursor.LimitSteps(&steps_);
   if (Status s = cursor.Open(view_.txn(), view_.DbFor(bounds.low)); !s.ok()) return s;
   const uint32_t entries_max = request_.max_entries == 0 ? kMaxEntries : request_.max_entries;
   Status status;
@@ -150,6 +158,11 @@ Status Filler::Scan() {
     if (more_) break;
     VisibleVersion version;
     status = cursor.Next(&version);
+    if (status.code() == Code::kUnavailable) {
+      AddPassed(version.key, kNoLsn);
+      status = Status::Ok();
+      break;
+    }
     if (!status.ok()) break;
     Add(version);
     if (IsBeyondStop(version.key)) {
@@ -170,6 +183,8 @@ Status Filler::ScanVersions(const std::string& high) {
   from.resize(std::min(from.size(), kMaxVersionedKey));
   MDB_val k = lmdb::Val(from), v;
   int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE);
+  std::string_view passed;  // key of the version looked at last
+  Lsn passed_lsn = kNoLsn;
   std::string_view last;  // key of the version that came last
   Lsn newer = kNoLsn;     // and its LSN
   if (request_.after != 0) {
@@ -180,6 +195,12 @@ Status Filler::ScanVersions(const std::string& high) {
     const std::string_view key = UnversionedKey(lmdb::View(k));
     const Lsn lsn = VersionLsn(lmdb::View(k));
     if (key >= high) break;
+    if (--steps_ < 0 && !passed.empty()) {
+      AddPassed(passed, passed_lsn);
+      return Status::Ok();
+    }
+    passed = key;
+    passed_lsn = lsn;
     if (key < request_.bounds.low || lsn > read_lsn_) continue;
     // What lies under a version that the horizon has reached is garbage, swept or not.
     if (key == last && newer != kNoLsn && newer <= view_.horizon()) continue;
@@ -237,14 +258,15 @@ Status Filler::Storages() {
 Status Filler::Many() {
   uint32_t entries = 0;
   for (std::string_view bytes; request_.NextRequest(&bytes);) {
-    if (Full() || entries >= kMaxEntries) {
+    if (Full() || entries >= kMaxEntries || (steps_ <= 0 && batch_.count() > 0)) {
       more_ = true;
       break;
     }
     ReadRequestView scan;
     (void)ReadRequestView::Parse(bytes, &scan);  // as it was when all of them were
-    Filler filler(replica_, view_, read_lsn_, scan);
+    Filler filler(replica_, view_, read_lsn_, scan, steps_);
     if (Status s = filler.Fill(); !s.ok()) return s;
+    steps_ = filler.steps_;
     entries += filler.batch_.count();
     const std::string batch = filler.Finish();
     batch_.Add({kNoLsn, batch.size(), 0, scan.bounds.low.substr(0, kPrefixSize), batch});
@@ -261,10 +283,10 @@ bool IsOfVersions(std::string_view bytes) {
 }
 
 Status FillBatch(const Replica& replica, const ReplicaView& view, Lsn read_lsn, std::string_view bytes,
-                 std::string* batch) {
+                 std::string* batch, int64_t steps_max) {
   ReadRequestView request;
   if (!ReadRequestView::Parse(bytes, &request)) return Malformed("malformed bytes");
-  Filler filler(replica, view, read_lsn, request);
+  Filler filler(replica, view, read_lsn, request, steps_max);
   if (Status s = filler.Fill(); !s.ok()) return s;
   *batch = filler.Finish();
   return Status::Ok();

@@ -13,10 +13,14 @@
 
 namespace concord {
 
+// What a scan may pass of which nothing is to be seen, in moves of a cursor, before it answers how far it has come:
+// about a tenth of a second. Who asks goes on from there, or gives up.
+inline constexpr int64_t kScanStepsMax = 200'000;
+
 // Whether a request asks for versions as of its LSN; counters are as of now.
 bool IsOfVersions(std::string_view request);
 // kInvalid for a request that no query processor makes. `view` has applied `read_lsn` and can be read at it.
 Status FillBatch(const Replica& replica, const ReplicaView& view, Lsn read_lsn, std::string_view request,
-                 std::string* batch);
+                 std::string* batch, int64_t steps_max = kScanStepsMax);
 
 }  // namespace concord

@@ -155,7 +155,8 @@ grpc::Status StorageService::Read(grpc::ServerContext*, const proto::ReadRequest
   ReplicaView view;
   const grpc::Status opened = OpenAt(request->read_lsn(), request->wait_ms(), &view, IsOfVersions(request->request()));
   if (!opened.ok()) return opened;
-  const Status s = FillBatch(view.replica(), view, request->read_lsn(), request->request(), reply->mutable_batch());
+  const Status s =
+      FillBatch(view.replica(), view, request->read_lsn(), request->request(), reply->mutable_batch(), scan_steps_max_);
   if (s.code() == Code::kInvalid) return Refuse("Read", s);
   reply->set_applied_lsn(view.applied());
   return ToGrpc(s);

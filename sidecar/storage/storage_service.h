@@ -15,6 +15,7 @@
 
 #include "proto/storage.grpc.pb.h"
 #include "sidecar/rpc/refusals.h"
+#include "sidecar/storage/read_batch.h"
 #include "sidecar/storage/replica_slot.h"
 #include "sidecar/storage/snapshot_source.h"
 
@@ -22,10 +23,15 @@ namespace concord {
 
 class StorageService final : public proto::Storage::Service {
  public:
-  // `replica_id`: its name on the journal. `add_status`: what is known beside the replica.
+  // `replica_id`: its name on the journal. `add_status`: what is known beside the replica. `scan_steps_max`: of a Read.
   StorageService(const ReplicaSlot& replica, std::string replica_id,
-                 std::function<void(proto::StorageStatus*)> add_status = {}, SnapshotLimits limits = {})
-      : replica_(replica), replica_id_(std::move(replica_id)), add_status_(std::move(add_status)), source_(limits) {}
+                 std::function<void(proto::StorageStatus*)> add_status = {}, SnapshotLimits limits = {},
+                 int64_t scan_steps_max = kScanStepsMax)
+      : replica_(replica),
+        replica_id_(std::move(replica_id)),
+        add_status_(std::move(add_status)),
+        scan_steps_max_(scan_steps_max),
+        source_(limits) {}
 
   uint64_t refused_calls() const { return refusals_.count(); }
 
@@ -50,6 +56,7 @@ class StorageService final : public proto::Storage::Service {
   const ReplicaSlot& replica_;
   const std::string replica_id_;
   const std::function<void(proto::StorageStatus*)> add_status_;
+  const int64_t scan_steps_max_;
   SnapshotSource source_;
   RefusalLog refusals_{"storage"};
 };

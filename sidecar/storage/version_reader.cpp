@@ -83,6 +83,11 @@ int VersionCursor::SeekLast(std::string_view bound) {
   return rc != 0 ? rc : Move(MDB_PREV);
 }
 
+Status VersionCursor::GiveUp(std::string_view passed, VisibleVersion* out) {
+  *out = {passed, {}, kNoLsn};
+  return {Code::kUnavailable, "too much has been passed"};
+}
+
 Status VersionCursor::Next(VisibleVersion* out) { return reverse_ ? NextBackward(out) : NextForward(out); }
 
 Status VersionCursor::NextForward(VisibleVersion* out) {
@@ -92,6 +97,7 @@ Status VersionCursor::NextForward(VisibleVersion* out) {
     const std::string_view key = Key();
     if (!upper_.empty() && key >= upper_) break;
     if (key != stepped) {
+      if (!stepped.empty() && !HasSteps()) return GiveUp(stepped, out);
       stepped = key;
       steps = 0;
     }
@@ -120,9 +126,12 @@ Status VersionCursor::NextForward(VisibleVersion* out) {
 
 // The cursor stands at the oldest version of a key not looked at yet, and moves towards newer ones.
 Status VersionCursor::NextBackward(VisibleVersion* out) {
+  std::string_view passed;
   while (rc_ == 0) {
     const std::string_view key = Key();
     if (key < lower_) break;
+    if (!passed.empty() && !HasSteps()) return GiveUp(passed, out);
+    passed = key;
     bool found = false;
     VisibleVersion visible{};
     for (int steps = 0; rc_ == 0 && Key() == key; steps++) {

@@ -36,16 +36,25 @@ class VersionCursor {
   Status Open(MDB_txn* txn, MDB_dbi dbi);
   // Before the transaction ends; the place is kept.
   void Close();
-  // The next visible key; kNotFound at the end.
+  // The next visible key; kNotFound at the end. kUnavailable where LimitSteps ends it: out->key is the last key that
+  // has been passed.
   Status Next(VisibleVersion* out);
+  // From now on each move of the cursor takes one from *left, and where there is none left, no more is passed than a
+  // key.
+  void LimitSteps(int64_t* left) { steps_left_ = left; }
 
  private:
   static constexpr int kStepsBeforeSeek = 4;
 
+  static Status GiveUp(std::string_view passed, VisibleVersion* out);
   Status NextForward(VisibleVersion* out);
   Status NextBackward(VisibleVersion* out);
   int Seek(std::string_view key, uint64_t version);  // to the first version at or after `key version`
-  int Move(MDB_cursor_op op) { return mdb_cursor_get(cursor_.get(), &key_, &value_, op); }
+  int Move(MDB_cursor_op op) {
+    if (steps_left_ != nullptr) --*steps_left_;
+    return mdb_cursor_get(cursor_.get(), &key_, &value_, op);
+  }
+  bool HasSteps() const { return steps_left_ == nullptr || *steps_left_ > 0; }
   std::string_view Key() const { return UnversionedKey(lmdb::View(key_)); }
   Lsn VersionHere() const { return VersionLsn(lmdb::View(key_)); }
   int SkipForward(std::string_view key);   // past all versions of `key`
@@ -57,6 +66,7 @@ class VersionCursor {
   const Lsn read_lsn_;
   const bool reverse_;
   lmdb::Cursor cursor_;
+  int64_t* steps_left_ = nullptr;
   MDB_val key_{};  // where the cursor stands: at a version not looked at yet
   MDB_val value_{};
   int rc_ = MDB_NOTFOUND;  // of the move that led there
