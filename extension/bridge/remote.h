@@ -42,6 +42,7 @@ typedef struct CcRange
 {
 	uint64_t	prefix;
 	uint64_t	rows_of;
+	uint64_t	rows_too;		/* prefix of rows that will be wanted later, though the scan does not expect them; 0: none */
 	const void *low;
 	const void *high;			/* NULL: to the end of the index */
 	size_t		low_size;

@@ -42,10 +42,10 @@ void LearnAbsent(const RemoteBatch& batch, Lsn lsn) {
   Replica::Get().absent().Learn(DatabaseOf(KeyPrefix(entry.key)), from, entry.value, batch.horizon(), batch.applied());
 }
 
-// The request that a scan of the range begins with.
-std::string FirstRequest(Lsn lsn, const CcRange& range) {
+// The request that a scan of the range begins with if it expects those rows.
+std::string FirstRequest(Lsn lsn, const CcRange& range, uint64_t rows_of) {
   const ScanExpectation expected =
-      ExpectRange(range.prefix, range.low, range.low_size, range.high, range.high_size, range.rows_of);
+      ExpectRange(range.prefix, range.low, range.low_size, range.high, range.high_size, rows_of);
   const void* const bound = range.backward ? range.high : range.low;
   const size_t size = bound == nullptr ? 0 : range.backward ? range.high_size : range.low_size;
   const std::string_view near(static_cast<const char*>(bound), size);
@@ -148,12 +148,13 @@ CcStatus RemoteScansAhead(Lsn lsn, const CcRange* ranges, size_t count, size_t* 
   std::string many;
   AppendReadHeader(&many, ReadKind::kMany, 0, kScansBytes);
   for (size_t i = 0; i < count; i++) {
-    requests[i] = FirstRequest(lsn, ranges[i]);
+    requests[i] = FirstRequest(lsn, ranges[i], ranges[i].rows_of);
     if (cache.Scan(lsn, requests[i]) != nullptr || wanted.contains(requests[i])) continue;
     if (wanted.size() == kMaxScansInOne || many.size() + requests[i].size() + 2 > kMaxReadRequestBytes) continue;
     wanted.insert(requests[i]);
     in_order.push_back(requests[i]);
-    AppendReadRequest(&many, requests[i]);
+    // An answer with rows is one to the request without.
+    AppendReadRequest(&many, ranges[i].rows_too != 0 ? FirstRequest(lsn, ranges[i], ranges[i].rows_too) : requests[i]);
   }
   if (!in_order.empty()) {
     RemoteBatch* answer;

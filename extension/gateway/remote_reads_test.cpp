@@ -262,6 +262,7 @@ void RemoteReadsTest::CheckScan(uint64_t prefix, Lsn lsn) {
         const std::string high = backward && Random(2) == 0 ? key : RandomSeek(prefix);
         const CcRange range = {.prefix = prefix,
                                .rows_of = Random(2) == 0 ? 0 : kRows,
+                               .rows_too = Random(2) == 0 ? 0 : kRows,
                                .low = low.data(),
                                .high = Random(3) == 0 ? nullptr : high.data(),
                                .low_size = low.size(),
@@ -447,8 +448,8 @@ class LookupsTest : public RemoteReadsTest {
     }
     std::vector<CcRange> ranges;
     for (size_t i = 0; i < bounds.size(); i += 2)
-      ranges.push_back(
-          {kEntries, kRows, bounds[i].data(), bounds[i + 1].data(), bounds[i].size(), bounds[i + 1].size(), backward});
+      ranges.push_back({kEntries, kRows, 0, bounds[i].data(), bounds[i + 1].data(), bounds[i].size(),
+                        bounds[i + 1].size(), backward});
     ASSERT_EQ(cc_scans_ahead(lsn(), ranges.data(), ranges.size(), ready, asked), CC_OK) << cc_error();
   }
   void LookUp(CcScan* scan, uint32_t key, bool backward, uint32_t expected, size_t row_size) {

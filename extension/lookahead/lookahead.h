@@ -24,15 +24,27 @@ void		concord_look_ahead_add(PlannedStmt *statement);
 void		concord_look_ahead_init(void);
 bool		concord_is_look_ahead(Plan *plan);
 /*
- * Between `loop` and its outer side, for an IndexScan or IndexOnlyScan of the inner side. `columns`: the numbers of those that the loop looks
+ * Between `loop` and its outer side, for a scan of an index on the inner side. `columns`: the numbers of those that the loop looks
  * at, ascending.
  */
 Plan	   *concord_look_ahead_make(NestLoop *loop, Plan *scan, List *columns, int plan_node_id);
 
 /* ---- the ranges of the inner scan (lookups.c) ---- */
+/* An IndexScan, IndexOnlyScan or BitmapIndexScan. */
+typedef struct ConcordIndexPlan
+{
+	Oid			index;
+	Index		table;			/* in the range table */
+	List	   *quals;
+	List	   *order;			/* ORDER BY operators */
+	bool		backward;
+	bool		rows_with_it;	/* it leads to rows, one by one */
+	bool		rows_later;		/* it leads to rows that are looked up together when the scan is over */
+} ConcordIndexPlan;
+ConcordIndexPlan concord_index_plan(Plan *scan);
 typedef struct ConcordLookups ConcordLookups;
 /* `index` and `table` stay open. In the current memory context. */
-ConcordLookups *concord_lookups_begin(PlanState *parent, Plan *scan, List *nest_params, Relation index, Relation table);
+ConcordLookups *concord_lookups_begin(PlanState *parent, const ConcordIndexPlan *scan, List *nest_params, Relation index, Relation table);
 /* Forgets all ranges; the next ones, `capacity` at most, are kept in the memory context. */
 void		concord_lookups_clear(ConcordLookups *lookups, MemoryContext context, int capacity);
 /* Adds what the inner scan will read for an outer row; nothing for one that nothing can match. */

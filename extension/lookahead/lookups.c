@@ -24,6 +24,7 @@ struct ConcordLookups
 	ConcordScanKeys *keys;
 	uint64		prefix;
 	uint64		rows_of;
+	uint64		rows_too;
 	bool		backward;
 
 	MemoryContext context;
@@ -32,25 +33,58 @@ struct ConcordLookups
 	int			count;
 };
 
+ConcordIndexPlan
+concord_index_plan(Plan *scan)
+{
+	ConcordIndexPlan plan = {.table = ((Scan *) scan)->scanrelid};
+
+	if (IsA(scan, IndexScan))
+	{
+		IndexScan  *node = (IndexScan *) scan;
+
+		plan.index = node->indexid;
+		plan.quals = node->indexqual;
+		plan.order = node->indexorderby;
+		plan.backward = ScanDirectionIsBackward(node->indexorderdir);
+		plan.rows_with_it = true;
+	}
+	else if (IsA(scan, IndexOnlyScan))
+	{
+		IndexOnlyScan *node = (IndexOnlyScan *) scan;
+
+		plan.index = node->indexid;
+		plan.quals = node->indexqual;
+		plan.order = node->indexorderby;
+		plan.backward = ScanDirectionIsBackward(node->indexorderdir);
+	}
+	else
+	{
+		BitmapIndexScan *node = castNode(BitmapIndexScan, scan);
+
+		plan.index = node->indexid;
+		plan.quals = node->indexqual;
+		plan.rows_later = true;
+	}
+	return plan;
+}
+
 ConcordLookups *
-concord_lookups_begin(PlanState *parent, Plan *scan, List *nest_params, Relation index, Relation table)
+concord_lookups_begin(PlanState *parent, const ConcordIndexPlan *scan, List *nest_params, Relation index, Relation table)
 {
 	ConcordLookups *self = palloc0(sizeof(ConcordLookups));
-	bool		index_only = IsA(scan, IndexOnlyScan);
-	List	   *quals = index_only ? ((IndexOnlyScan *) scan)->indexqual : ((IndexScan *) scan)->indexqual;
-	ScanDirection direction = index_only ? ((IndexOnlyScan *) scan)->indexorderdir : ((IndexScan *) scan)->indexorderdir;
 	ScanKey		keys;
 	int			key_count;
 
 	self->econtext = CreateExprContext(parent->state);
 	self->nest_params = nest_params;
 	self->saved = palloc(list_length(nest_params) * sizeof(ParamExecData));
-	ExecIndexBuildScanKeys(parent, index, quals, false, &keys, &key_count, &self->runtime_keys, &self->runtime_key_count,
+	ExecIndexBuildScanKeys(parent, index, scan->quals, false, &keys, &key_count, &self->runtime_keys, &self->runtime_key_count,
 						   NULL, NULL);
 	self->keys = concord_scan_keys_create(concord_index_describe(index), keys, key_count);
 	self->prefix = concord_entry_prefix(concord_storage_id(index));
-	self->rows_of = index_only ? 0 : concord_rel_prefix(table);
-	self->backward = ScanDirectionIsBackward(direction);
+	self->rows_of = scan->rows_with_it ? concord_rel_prefix(table) : 0;
+	self->rows_too = scan->rows_later ? concord_rel_prefix(table) : 0;
+	self->backward = scan->backward;
 	return self;
 }
 
@@ -100,6 +134,7 @@ concord_lookups_add(ConcordLookups *self, TupleTableSlot *outer, int row)
 	if (self->keys->impossible || !concord_scan_keys_range(self->keys))
 		return;
 	*range = concord_scan_keys_expected(self->keys, self->prefix, self->rows_of, self->backward);
+	range->rows_too = self->rows_too;
 	range->low = copy_bound(self, range->low, range->low_size);
 	range->high = copy_bound(self, range->high, range->high_size);
 	self->rows[self->count++] = row;

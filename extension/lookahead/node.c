@@ -101,7 +101,7 @@ begin(CustomScanState *node, EState *estate, int eflags)
 {
 	LookAheadState *self = (LookAheadState *) node;
 	CustomScan *plan = (CustomScan *) node->ss.ps.plan;
-	Scan	   *scan = lsecond(plan->custom_private);
+	ConcordIndexPlan scan = concord_index_plan(lsecond(plan->custom_private));
 
 	outerPlanState(node) = ExecInitNode(outerPlan(plan), estate, eflags);
 	/* Rows come in the outer side's slots, or in ours. */
@@ -111,8 +111,7 @@ begin(CustomScanState *node, EState *estate, int eflags)
 	if ((eflags & EXEC_FLAG_EXPLAIN_ONLY) != 0 || estate->es_epq_active != NULL || !IsMVCCSnapshot(estate->es_snapshot))
 		return;
 	self->slot = ExecInitExtraTupleSlot(estate, ExecGetResultType(outerPlanState(node)), &TTSOpsMinimalTuple);
-	self->index = index_open(IsA(scan, IndexScan) ? ((IndexScan *) scan)->indexid : ((IndexOnlyScan *) scan)->indexid,
-							 exec_rt_fetch(scan->scanrelid, estate)->rellockmode);
+	self->index = index_open(scan.index, exec_rt_fetch(scan.table, estate)->rellockmode);
 }
 
 static bool
@@ -136,7 +135,7 @@ prepare(LookAheadState *self)
 {
 	EState	   *estate = self->css.ss.ps.state;
 	List	   *private = ((CustomScan *) self->css.ss.ps.plan)->custom_private;
-	Scan	   *scan = lsecond(private);
+	ConcordIndexPlan scan = concord_index_plan(lsecond(private));
 	int			columns = self->slot->tts_tupleDescriptor->natts;
 	MemoryContext caller = MemoryContextSwitchTo(estate->es_query_cxt);
 
@@ -144,8 +143,8 @@ prepare(LookAheadState *self)
 	self->nulls = palloc(columns * sizeof(bool));
 	memset(self->nulls, true, columns * sizeof(bool));
 	self->context = AllocSetContextCreate(CurrentMemoryContext, "Concord look-ahead", ALLOCSET_DEFAULT_SIZES);
-	self->lookups = concord_lookups_begin(&self->css.ss.ps, &scan->plan, linitial(private), self->index,
-										  ExecGetRangeTableRelation(estate, scan->scanrelid));
+	self->lookups = concord_lookups_begin(&self->css.ss.ps, &scan, linitial(private), self->index,
+										  ExecGetRangeTableRelation(estate, scan.table));
 	MemoryContextSwitchTo(caller);
 }
 

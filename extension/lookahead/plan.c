@@ -89,6 +89,7 @@ first_scan(Plan *inner)
 		{
 			case T_IndexScan:
 			case T_IndexOnlyScan:
+			case T_BitmapIndexScan:
 				return inner;
 			case T_SubqueryScan:
 				inner = ((SubqueryScan *) inner)->subplan;
@@ -99,6 +100,7 @@ first_scan(Plan *inner)
 				inner = outerPlan(inner);
 				break;
 			case T_Agg:
+			case T_BitmapHeapScan:
 			case T_Group:
 			case T_IncrementalSort:
 			case T_Limit:
@@ -160,19 +162,16 @@ is_simple(Node *qual)
 static bool
 can_be_foreseen(NestLoop *loop, Plan *scan)
 {
-	bool		index_only = IsA(scan, IndexOnlyScan);
-	List	   *quals = index_only ? ((IndexOnlyScan *) scan)->indexqual : ((IndexScan *) scan)->indexqual;
-	List	   *order = index_only ? ((IndexOnlyScan *) scan)->indexorderby : ((IndexScan *) scan)->indexorderby;
-	Oid			indexid = index_only ? ((IndexOnlyScan *) scan)->indexid : ((IndexScan *) scan)->indexid;
+	ConcordIndexPlan plan = concord_index_plan(scan);
 	KeyParams	params = {.loop = loop};
 	ListCell   *cell;
 
-	if (order != NIL || scan->parallel_aware)
+	if (plan.order != NIL || scan->parallel_aware)
 		return false;
-	foreach(cell, quals)
+	foreach(cell, plan.quals)
 		if (!is_simple(lfirst(cell)) || has_unknown(lfirst(cell), &params))
 			return false;
-	return params.of_outer && concord_relam(indexid) == concord_index_am_oid();
+	return params.of_outer && concord_relam(plan.index) == concord_index_am_oid();
 }
 
 /* The columns of its outer side that the loop looks at: there may be more, of whole rows, which are not worth a copy. */

@@ -68,6 +68,7 @@ same('an expression', 60, 'SELECT count(*), sum(i.n) FROM o JOIN i ON i.k = o.k 
 same('a range', 60, 'SELECT count(*), sum(i.n) FROM o JOIN i ON i.k BETWEEN o.k AND o.k + 1');
 same('text', 60, 'SELECT count(*), sum(w) FROM o JOIN j ON j.v = o.t');
 same('a descending column', 60, 'SELECT count(*), sum(i.k) FROM o JOIN i ON i.v = o.t AND i.n < 3');
+same('bitmaps', 60, 'SELECT count(*), sum(i.n), sum(length(i.v)) FROM o JOIN i ON i.k = o.k AND i.k <> 77', 'SET enable_bitmapscan = on; SET enable_indexscan = off; SET enable_indexonlyscan = off;');
 same('three tables', 160, 'SELECT count(*), sum(j.w) FROM o JOIN i ON i.k = o.k JOIN j ON j.v = i.v');
 same('with Memoize', 60, 'SELECT count(*), sum(i.n) FROM (SELECT id, id % 70 AS k FROM o) o JOIN i ON i.k = o.k', 'SET enable_memoize = on;');
 same('aggregates of each', 60, 'SELECT count(*), sum(x.s) FROM o, LATERAL (SELECT sum(n) AS s FROM i WHERE i.k = o.k) x');
