@@ -23,6 +23,8 @@ run_unit() {
   local build=$1 test shard shards out ok bad status
   shards=$(nproc)
   say "building the unit tests with $2"
+  # clang takes two thirds of gcc's time for the same; and what gcc lets pass, it may not.
+  set -- "$@" -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++
   command -v ccache >/dev/null || set -- "$@" -DCONCORD_PRECOMPILE=ON
   { cmake -G Ninja -S . -B "$build" -DCMAKE_BUILD_TYPE=Debug -DCONCORD_SANITIZE="$2" "${@:3}" &&
     cmake --build "$build" --target unit_tests -j "$(nproc)"; } >"$build.log" 2>&1 ||

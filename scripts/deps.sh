@@ -2,14 +2,12 @@
 # Installs the Debian packages that building and testing Concord needs; does nothing where all are there.
 # deps.sh source: and those that getting the source of PostgreSQL needs, for postgres_source.sh.
 # deps.sh assert: and those that building PostgreSQL from its source needs, for assert_postgres.sh.
-# deps.sh fuzz: and those that fuzz.sh needs.
 set -euo pipefail
-packages=(build-essential cmake ninja-build ccache pkg-config git
+packages=(build-essential cmake ninja-build pkg-config git clang libclang-rt-14-dev
   postgresql-15 postgresql-client-15 postgresql-server-dev-15 libipc-run-perl
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   libicu-dev liblmdb-dev libxxhash-dev libabsl-dev libspdlog-dev libcli11-dev prometheus-cpp-dev libgtest-dev clang-format clang-tidy
   etcd-server etcd-client openssl libssl-dev systemd spin)
-[ "${1:-}" != fuzz ] || packages+=(clang libclang-rt-14-dev)
 [ "${1:-}" != source ] || packages+=(dpkg-dev)
 [ "${1:-}" != assert ] || packages+=(dpkg-dev libxml2-dev liblz4-dev zlib1g-dev valgrind)
 missing=()

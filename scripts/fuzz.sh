@@ -5,7 +5,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 seconds=${1:-60}
 build=build-fuzz
-scripts/deps.sh fuzz
+scripts/deps.sh
 cmake -G Ninja -S . -B $build -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
   -DCONCORD_SANITIZE=address,undefined -DCONCORD_FUZZ=ON >/dev/null
 cmake --build $build --target fuzzers -j "$(nproc)" >$build/build.log 2>&1 || { tail -60 $build/build.log; exit 1; }

@@ -18,8 +18,12 @@
 #include "storage/pmsignal.h"
 #include "utils/wait_event.h"
 
-/* How long the map may take to apply a read LSN before another machine is asked: normally it is a fraction of a millisecond behind. */
+/*
+ * How long the map may take to apply a read LSN before another machine is asked that is known to have it, and any other: normally it is a
+ * fraction of a millisecond behind.
+ */
 #define PATIENCE_MS 10
+#define LAG_MS 100
 /* A replica from which something has been heard so lately is there. */
 #define HEARD_MS 2000
 
@@ -108,26 +112,33 @@ concord_open_replica(void)
 	return cc_replica_open(local_path());
 }
 
-/* Whether another machine's replica could be asked. */
+/* Whether another machine's replica could be asked; *is_ahead: one of them is known to have come as far. */
 static bool
-others_are_there(void)
+others_are_there(uint64 lsn, bool *is_ahead)
 {
 	int			count = cc_channel_replicas(concord_channel);
+	bool		found = false;
 
+	*is_ahead = false;
 	for (int i = 0; i < count; i++)
 	{
 		CcReplicaInfo info;
 
 		cc_channel_replica(concord_channel, i, &info);
 		if (!info.is_local && info.state != CC_REPLICA_UNUSABLE && info.heard_age_ms >= 0 && info.heard_age_ms < HEARD_MS)
-			return true;
+		{
+			found = true;
+			*is_ahead = *is_ahead || info.applied >= lsn;
+		}
 	}
-	return false;
+	return found;
 }
 
 bool
 concord_is_readable(uint64 lsn, uint64 *applied, int64 waited_ms, CcStatus *status)
 {
+	bool		is_ahead;
+
 	*status = concord_open_replica();
 	if (concord_remote_enabled)
 		cc_remote_note(lsn);
@@ -144,7 +155,12 @@ concord_is_readable(uint64 lsn, uint64 *applied, int64 waited_ms, CcStatus *stat
 	if (!concord_remote_enabled || (*status != CC_OK && *status != CC_UNAVAILABLE))
 		return false;
 	/* Who has just been waited for in vain is not waited for again. */
-	if ((waited_ms < PATIENCE_MS && lagging_at == 0) || !others_are_there())
+	if (lagging_at == 0 && waited_ms < PATIENCE_MS)
+		return false;
+	if (!others_are_there(lsn, &is_ahead))
+		return false;
+	/* One that is no further answers no sooner; but the gateway may not have heard of it yet. */
+	if (lagging_at == 0 && *status == CC_OK && !is_ahead && waited_ms < LAG_MS)
 		return false;
 	if (lagging_at == 0)
 		lagging_at = lsn;
