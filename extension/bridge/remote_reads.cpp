@@ -142,6 +142,7 @@ CcStatus RemoteRowsAhead(uint64_t prefix, Lsn lsn, const uint64_t* rowids, size_
 CcStatus RemoteScansAhead(Lsn lsn, const CcRange* ranges, size_t count, size_t* ready, size_t* asked) {
   newest_lsn = std::max(newest_lsn, lsn);
   RemoteCache& cache = RemoteCache::Get();
+  cache.MakeRoom(2 * kScansBytes);  // before it is looked into: nothing that is found is to go for what comes
   std::vector<std::string> requests(count);
   std::unordered_set<std::string_view> wanted;
   std::vector<std::string_view> in_order;
@@ -169,7 +170,6 @@ CcStatus RemoteScansAhead(Lsn lsn, const CcRange* ranges, size_t count, size_t* 
     *asked = in_order.size();
     if (answer->entries().empty() || answer->entries().size() > in_order.size())
       status = Fail(CC_CORRUPT, "a storage replica did not answer what it was asked");
-    cache.MakeRoom(answer->size());
     for (size_t i = 0; status == CC_OK && i < answer->entries().size(); i++) {
       RemoteBatch* batch;
       status = MakeInner(answer->entries()[i], &batch);

@@ -10,6 +10,7 @@
  */
 #include "lookahead/lookahead.h"
 
+#include "access/htup_details.h"
 #include "access/sysattr.h"
 #include "ddl/ddl.h"
 #include "ddl/storage_map.h"
@@ -79,11 +80,25 @@ find_locks(Plan *plan, void *found)
 		*(bool *) found = true;
 }
 
+/*
+ * True where an outer row decides whether anything below is run at all: the keys of one for which it is not may be of no sense, and to
+ * compute them an error.
+ */
+static bool
+may_not_run_below(Plan *plan)
+{
+	if (IsA(plan, Result))
+		return ((Result *) plan)->resconstantqual != NULL;
+	if (IsA(plan, Limit))
+		return ((Limit *) plan)->limitCount != NULL && !IsA(((Limit *) plan)->limitCount, Const);
+	return false;
+}
+
 /* The index scan that is placed anew for each row of the outer side; NULL if there is no single one. */
 static Plan *
 first_scan(Plan *inner)
 {
-	while (inner != NULL)
+	while (inner != NULL && !may_not_run_below(inner))
 	{
 		switch (nodeTag(inner))
 		{
@@ -200,7 +215,8 @@ add_to_loop(Plan *plan, void *highest_id)
 	Plan	   *scan;
 	bool		locks = false;
 
-	if (!IsA(plan, NestLoop) || loop->nestParams == NIL)
+	if (!IsA(plan, NestLoop) || loop->nestParams == NIL ||
+		list_length(outerPlan(plan)->targetlist) > MaxTupleAttributeNumber)
 		return;
 	scan = first_scan(innerPlan(plan));
 	if (scan == NULL || !can_be_foreseen(loop, scan))
@@ -221,8 +237,11 @@ void
 concord_look_ahead_add(PlannedStmt *statement)
 {
 	int			highest_id = 0;
+	bool		locks = statement->hasModifyingCTE;
 
-	if (statement->hasModifyingCTE)
+	/* The outer side may read from any of them. */
+	visit_list(statement->subplans, find_locks, &locks);
+	if (locks)
 		return;
 	visit(statement->planTree, find_highest_id, &highest_id);
 	visit_list(statement->subplans, find_highest_id, &highest_id);

@@ -96,7 +96,16 @@ is(query($remote, $plans, 'SELECT count(*) FROM o JOIN i ON i.k = o.k WHERE o.k 
 	unlike(query($plans, 'EXPLAIN SELECT * FROM o JOIN i ON i.k = o.k'), qr/Look Ahead/, 'none where the files are read');
 	unlike(query($remote, $plans, 'EXPLAIN SELECT *, random() FROM o JOIN i ON i.k = o.k'), qr/Look Ahead/, '... nor with a volatile function');
 	unlike(query($remote, $plans, 'EXPLAIN SELECT * FROM (SELECT * FROM o FOR UPDATE) o JOIN i ON i.k = o.k'), qr/Look Ahead/, '... nor above rows that are locked');
+	unlike(query($remote, $plans, 'EXPLAIN WITH o AS MATERIALIZED (SELECT * FROM o ORDER BY id FOR UPDATE) SELECT * FROM o JOIN i ON i.k = o.k LIMIT 1'), qr/Look Ahead/, '... nor above a CTE that locks');
 	unlike(query($remote, $plans, 'SET concord.nestloop_batch = 0; EXPLAIN SELECT * FROM o JOIN i ON i.k = o.k'), qr/Look Ahead/, '... nor when it is off');
+}
+
+# ---- keys that are never computed ----
+foreach my $sql ('SELECT count(*), sum(s.c) FROM o, LATERAL (SELECT count(*) AS c FROM i WHERE o.id <> 3 AND i.k = 10000 / (o.id - 3)) s',
+	'SELECT count(*), sum(s.n) FROM o, LATERAL (SELECT n FROM i WHERE o.id <> 3 AND i.k = 10000 / (o.id - 3) LIMIT 1) s',
+	'SELECT count(*), sum(s.n) FROM o, LATERAL (SELECT n FROM i WHERE i.k = 10000 / (o.id - 3) LIMIT CASE o.id WHEN 3 THEN 0 ELSE 1 END) s')
+{
+	is(query($remote, $plans, $sql), query($sql), "no error but what the scan itself would raise: $sql");
 }
 
 # ---- wide rows, on both sides ----

@@ -43,14 +43,15 @@ class RemoteTail : public TailLink {
       bool ok;
       const auto status = queue_.AsyncNext(&tag, &ok, deadline);
       if (status == grpc::CompletionQueue::TIMEOUT) {
-        if (wait_us == 0 || std::chrono::steady_clock::now() - heard_ < kTailSilence) return Event::kTimeout;
+        silence_ += std::chrono::microseconds(wait_us);
+        if (silence_ < kTailSilence) return Event::kTimeout;
         silent_ = true;
         context_.TryCancel();
         queue_.Next(&tag, &ok);  // what is outstanding
         return Event::kEnd;
       }
       if (status == grpc::CompletionQueue::SHUTDOWN || !ok) return Event::kEnd;
-      heard_ = std::chrono::steady_clock::now();
+      silence_ = {};
       if (!started_) {
         started_ = true;
         reader_->Read(&reply_, this);
@@ -86,7 +87,7 @@ class RemoteTail : public TailLink {
   proto::TailReply reply_;
   bool started_ = false;
   bool silent_ = false;
-  std::chrono::steady_clock::time_point heard_ = std::chrono::steady_clock::now();
+  std::chrono::microseconds silence_{};  // for which it was listened to in vain
 };
 
 class LocalTail : public TailLink {

@@ -183,6 +183,13 @@ Status Filler::ScanVersions(const std::string& high) {
   from.resize(std::min(from.size(), kMaxVersionedKey));
   MDB_val k = lmdb::Val(from), v;
   int rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE);
+  // A key that is a proper prefix of the bound is below it, though its versions may stand behind it.
+  while (rc == 0 && UnversionedKey(lmdb::View(k)) < request_.bounds.low) {
+    std::string behind(UnversionedKey(lmdb::View(k)));
+    AppendBe64(&behind, UINT64_MAX);
+    k = lmdb::Val(behind);
+    rc = mdb_cursor_get(cursor.get(), &k, &v, MDB_SET_RANGE);
+  }
   std::string_view passed;  // key of the version looked at last
   Lsn passed_lsn = kNoLsn;
   std::string_view last;  // key of the version that came last
@@ -201,7 +208,7 @@ Status Filler::ScanVersions(const std::string& high) {
     }
     passed = key;
     passed_lsn = lsn;
-    if (key < request_.bounds.low || lsn > read_lsn_) continue;
+    if (lsn > read_lsn_) continue;
     // What lies under a version that the horizon has reached is garbage, swept or not.
     if (key == last && newer != kNoLsn && newer <= view_.horizon()) continue;
     if (Full()) {

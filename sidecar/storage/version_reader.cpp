@@ -42,7 +42,7 @@ Status VersionCursor::Open(MDB_txn* txn, MDB_dbi dbi) {
       key_ = lmdb::Val(std::string_view(lower_).substr(0, kMaxVersionedKey));
       rc_ = Move(MDB_SET_RANGE);
       // A key that is a proper prefix of the bound is below it, though its versions may stand behind it.
-      while (rc_ == 0 && Key() < lower_) rc_ = Move(MDB_NEXT);
+      while (rc_ == 0 && Key() < lower_) rc_ = SkipForward(Key());
     }
   } else {
     rc_ = begun_ ? SkipBackward(last_) : SeekLast(upper_);
@@ -78,7 +78,7 @@ int VersionCursor::SeekLast(std::string_view bound) {
   if (bound.empty()) return Move(MDB_LAST);
   key_ = lmdb::Val(bound.substr(0, kMaxVersionedKey));
   int rc = Move(MDB_SET_RANGE);
-  while (rc == 0 && Key() < bound) rc = Move(MDB_NEXT);  // a proper prefix of the bound, see Open
+  while (rc == 0 && Key() < bound) rc = SkipForward(Key());  // a proper prefix of the bound, see Open
   if (rc == MDB_NOTFOUND) return Move(MDB_LAST);
   return rc != 0 ? rc : Move(MDB_PREV);
 }
