@@ -250,7 +250,7 @@ bool CcGateway::AskReadLsn(Adjudicator* adjudicator, int timeout_ms, proto::Read
 
 bool CcGateway::IsOurCluster() {
   if (meet_ == nullptr) return leader().met = true;
-  const auto ask = [this](const std::shared_ptr<grpc::Channel>& channel, concord::Calls* calls, proto::Info* info) {
+  const auto ask = [](const std::shared_ptr<grpc::Channel>& channel, concord::Calls* calls, proto::Info* info) {
     return calls->Run(kCallTimeoutMs, [&](grpc::ClientContext* context) {
       return proto::Sidecar::NewStub(channel)->GetInfo(context, proto::InfoRequest(), info);
     });
