@@ -16,8 +16,8 @@ sub goes_on { $cluster->goes_on($node, 't', @_); }
 
 my $workers = start_workers($node, 't', 2);
 goes_on('with all there');
-my ($code, $out, $err) = $cluster->ctl('cluster', 'status');
-is($code, 0, 'concordctl finds nothing wrong') or diag($out, $err);
+my ($code, $out, $err);
+ok(wait_until(sub { ($code, $out, $err) = $cluster->ctl('cluster', 'status'); $code == 0 }), 'concordctl finds nothing wrong') or diag($out, $err);
 like($out, qr/^cluster \w{32}: all is well$/m, '... and says so');
 
 foreach my $round (1 .. 2)

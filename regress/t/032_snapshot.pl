@@ -46,8 +46,7 @@ sub trimmed { my ($lsn) = @_; return 3 == grep { lsn_of("j$_", 'base_lsn') > $ls
 	($code, $out, $err) = $cluster->ctl('storage', 'add', $cluster->member('s1'), '--json');
 	is($code, 0, 's1 is registered') or diag($err);
 	is(scalar @{ decode_json($out)->{storage} }, 1, '... and told');
-	($code, $out, $err) = $cluster->ctl('cluster', 'status');
-	is($code, 0, 'nothing is wrong') or diag($out, $err);
+	ok(wait_until(sub { ($code, $out, $err) = $cluster->ctl('cluster', 'status'); $code == 0 }), 'nothing is wrong') or diag($out, $err);
 	my $status = status();
 	is(scalar @{ $status->{standbys} }, 1, 'one adjudicator stands by');
 	ok($status->{standbys}[0]{answers}, '... and answers');
