@@ -1,27 +1,17 @@
 // Flipped bytes in a journal: told with file and offset, or without any effect; never fewer records, or others.
 #include "sidecar/journal/segment_scan.h"
 
-#include <fstream>
 #include <random>
 
 #include "core/bytes.h"
 #include "core/crc32c.h"
 #include "sidecar/journal/journal_test_util.h"
+#include "sidecar/testing/files.h"
 
 namespace concord::journal {
 namespace {
 
 constexpr Lsn kRecords = 3000;
-
-std::string ReadWhole(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {(std::istreambuf_iterator<char>(file)), {}};
-}
-
-void WriteWhole(const std::string& path, std::string_view bytes) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-}
 
 class SegmentScanTest : public testing::Test {
  protected:
@@ -73,11 +63,11 @@ TEST_F(SegmentScanTest, AFlippedByteIsToldOrHarmless) {
   int told = 0;
   for (int round = 0; round < 200; round++) {
     const std::string path = Path(sequences_[random() % sequences_.size()]);
-    const std::string good = ReadWhole(path);
+    const std::string good = ReadFile(path);
     std::string bad = good;
     const size_t at = random() % bad.size();
     bad[at] = static_cast<char>(bad[at] ^ (1 << random() % 8));
-    WriteWhole(path, bad);
+    WriteFile(path, bad);
     SegmentScanner scanner;
     std::string frames;
     const Status status = Scan(&scanner, &frames);
@@ -88,7 +78,7 @@ TEST_F(SegmentScanTest, AFlippedByteIsToldOrHarmless) {
       EXPECT_NE(status.message().find(directory_.path()), std::string::npos) << status.message();
       EXPECT_NE(status.message().find("offset"), std::string::npos) << status.message();
     }
-    WriteWhole(path, good);
+    WriteFile(path, good);
   }
   EXPECT_GT(told, 50) << "seed " << seed;
 }
@@ -115,7 +105,7 @@ TEST_F(SegmentScanTest, GroupsAndRecordsMustFollowTheOnesBefore) {
       bytes += sealed;
     }
     bytes.resize(header.size);
-    WriteWhole(Path(sequence), bytes);
+    WriteFile(Path(sequence), bytes);
   };
   const auto scan = [&](const std::vector<Group>& first, const std::vector<Group>& second) {
     sequences_ = {1, 2};
@@ -159,11 +149,11 @@ TEST_F(SegmentScanTest, AMissingSegmentIsTold) {
 }
 
 TEST_F(SegmentScanTest, ANewerVersionIsRefusedWithBothNumbers) {
-  std::string bytes = ReadWhole(Path(1));
+  std::string bytes = ReadFile(Path(1));
   StoreLe(bytes.data() + 8, uint32_t{2});
   StoreLe(bytes.data() + 12,
           Crc32c(Crc32c(std::string_view(bytes).substr(0, 12)), bytes.data() + 16, kSegmentHeaderSize - 16));
-  WriteWhole(Path(1), bytes);
+  WriteFile(Path(1), bytes);
   SegmentScanner scanner;
   std::string frames;
   const Status status = Scan(&scanner, &frames);

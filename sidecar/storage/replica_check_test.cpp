@@ -7,25 +7,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <fstream>
-
 #include "sidecar/storage/replica_model.h"
 #include "sidecar/storage/start_check.h"
+#include "sidecar/testing/files.h"
 
 namespace concord {
 namespace {
 
 constexpr size_t kPage = 4096;
-
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {(std::istreambuf_iterator<char>(file)), {}};
-}
-
-void WriteFile(const std::string& path, std::string_view bytes) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-}
 
 // A heap tuple as extension/tableam/value.c leaves it.
 std::string RowValue(size_t data_bytes) {
