@@ -81,7 +81,7 @@ failover_ms() {
   wait "$begin" || return 1
   cluster_start "$dir" "$leader"
   # Columns 5 and 6: when the transaction ended, in seconds and microseconds.
-  cat "$log"* | awk '{printf "%d\n", $5 * 1000 + $6 / 1000}' | sort -n |
+  cat "$log"* | awk '{printf "%.0f\n", $5 * 1000 + $6 / 1000}' | sort -n |
     awk 'NR > 1 && $1 - last > most {most = $1 - last} {last = $1} END {print most}'
 }
 if [ "$failovers" -gt 0 ]; then
