@@ -14,6 +14,7 @@
 #include "sidecar/storage/replica_check.h"
 #include "sidecar/storage/replica_model.h"
 #include "sidecar/storage/start_check.h"
+#include "sidecar/testing/files.h"
 
 namespace concord::fuzz {
 namespace {
@@ -23,11 +24,6 @@ constexpr size_t kPage = 4096;
 void WriteFile(const std::string& path, std::string_view bytes) {
   std::ofstream(path, std::ios::binary | std::ios::trunc)
       .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-}
-
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {(std::istreambuf_iterator<char>(file)), {}};
 }
 
 // data.mdb of a replica with leaves, a branch, overflow pages and free ones.

@@ -21,6 +21,7 @@
 
 #include "regress/crash/disk_image.h"
 #include "regress/crash/load.h"
+#include "sidecar/testing/files.h"
 
 namespace concord::crash {
 namespace {
@@ -39,11 +40,6 @@ struct Options {
 struct Tally {
   size_t crashes = 0, in_recovery = 0, acknowledged = 0, went_back = 0;
 };
-
-std::string ReadFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {(std::istreambuf_iterator<char>(file)), {}};
-}
 
 // A concordd on `<round>/dir`, under the recorder.
 class Sidecar {

@@ -15,18 +15,7 @@ ok(wait_until(sub { $node->safe_psql('postgres', "SELECT count(*) FROM concord.r
 is($node->safe_psql('postgres', 'SELECT count(*) FROM concord.replicas WHERE is_local'), '1', '... of which one is found to be here');
 is($node->safe_psql('postgres', 'SELECT reads FROM concord.stat_reads'), '0', '... and read through its files');
 
-# Reads of the server that went through the gateway while some SQL ran; the table of counters is written every now and then.
-sub reads
-{
-	my $last = -1;
-	for (;;)
-	{
-		my $now = $node->safe_psql('postgres', 'SELECT reads FROM concord.stat_reads');
-		return $now if $now == $last;
-		$last = $now;
-		sleep 0.5;
-	}
-}
+sub reads { return remote_reads($node); }
 
 sub remotely
 {

@@ -11,18 +11,7 @@ my $node = new_cluster('main');
 my $plans = 'SET enable_hashjoin = off; SET enable_mergejoin = off; SET enable_material = off; SET enable_memoize = off; SET enable_bitmapscan = off; SET max_parallel_workers_per_gather = 0;';
 my $remote = 'SET concord.local_reads = off;';
 
-# The counter is published every now and then.
-sub reads
-{
-	my $last = -1;
-	for (;;)
-	{
-		my $now = $node->safe_psql('postgres', 'SELECT reads FROM concord.stat_reads');
-		return $now if $now == $last;
-		$last = $now;
-		sleep 0.3;
-	}
-}
+sub reads { return remote_reads($node); }
 
 sub query { return $node->safe_psql('postgres', join("\n", @_)); }
 

@@ -13,7 +13,7 @@ use PostgreSQL::Test::Utils;
 use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(new_cluster sidecar_pid wait_until wait_ready start_session start_workers stop_workers
-  faulty_sidecar set_faults fault_hits);
+  faulty_sidecar set_faults fault_hits remote_reads);
 
 # A started cluster with the extension in database postgres, Concord being the default access method.
 sub new_cluster
@@ -88,6 +88,20 @@ sub sidecar_pid
 		return $1 if $entry =~ m{/proc/(\d+)/};
 	}
 	return undef;
+}
+
+# How many reads of the server have gone through the gateway; the table of counters is written every now and then.
+sub remote_reads
+{
+	my ($node) = @_;
+	my $last = -1;
+	for (;;)
+	{
+		my $now = $node->safe_psql('postgres', 'SELECT reads FROM concord.stat_reads');
+		return $now if $now == $last;
+		$last = $now;
+		sleep 0.5;
+	}
 }
 
 # Polls until the code returns true; false after the time-out.

@@ -98,6 +98,11 @@ class StorageServiceTest : public testing::Test {
     journals.push_back(Peer(server_->InProcessChannel(ChannelLimits())));
     role_->Start(journals);
   }
+  static std::unique_ptr<grpc::Server> Serve(MemoryJournal* journal) {
+    grpc::ServerBuilder builder;
+    builder.RegisterService(journal);
+    return builder.BuildAndStart();
+  }
   static JournalPeer Peer(const std::shared_ptr<grpc::Channel>& channel, const std::string& name = "",
                           const Status& meeting = Status::Ok()) {
     return {proto::Journal::NewStub(channel), {name, name}, [meeting](grpc::ClientContext*) { return meeting; }};
@@ -161,12 +166,7 @@ class StorageServiceTest : public testing::Test {
 TEST_F(StorageServiceTest, AJournalNodeThatIsCutOffIsLeftForAnother) {
   StopAll();
   MemoryJournal strange, cut_off;
-  const auto serve = [](MemoryJournal* journal) {
-    grpc::ServerBuilder builder;
-    builder.RegisterService(journal);
-    return builder.BuildAndStart();
-  };
-  const auto strange_server = serve(&strange), server = serve(&cut_off);
+  const auto strange_server = Serve(&strange), server = Serve(&cut_off);
   other_journals_ = {Peer(strange_server->InProcessChannel(ChannelLimits()), "", {Code::kInvalid, "a strange node"}),
                      Peer(Connect("unix-abstract:concord-nobody-listens")),
                      Peer(server->InProcessChannel(ChannelLimits()))};
@@ -190,9 +190,7 @@ TEST_F(StorageServiceTest, AJournalNodeThatIsCutOffIsLeftForAnother) {
 TEST_F(StorageServiceTest, AJournalNodeThatFallsSilentIsLeftForAnother) {
   StopAll();
   MemoryJournal silent;
-  grpc::ServerBuilder builder;
-  builder.RegisterService(&silent);
-  const auto server = builder.BuildAndStart();
+  const auto server = Serve(&silent);
   other_journals_ = {Peer(server->InProcessChannel(ChannelLimits()))};
   report_interval_us_ = 3'600'000'000;
   Start();
@@ -210,9 +208,7 @@ TEST_F(StorageServiceTest, AJournalNodeThatFallsSilentIsLeftForAnother) {
 TEST_F(StorageServiceTest, TheJournalsMembersAreFollowed) {
   StopAll();
   MemoryJournal old;
-  grpc::ServerBuilder builder;
-  builder.RegisterService(&old);
-  const auto old_server = builder.BuildAndStart();
+  const auto old_server = Serve(&old);
   const JournalPeer before = Peer(old_server->InProcessChannel(ChannelLimits()), "old");
   std::mutex mutex;
   std::vector<JournalPeer> members{before};
