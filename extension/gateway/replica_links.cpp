@@ -188,6 +188,7 @@ bool ReplicaLinks::Report(size_t replica, int timeout_ms, std::string* trouble) 
   request.set_qp_id(options_.qp_id);
   request.set_lowest_read_lsn(options_.lowest_read_lsn());
   request.set_lease_ms(static_cast<uint64_t>(std::max(kReadersLeaseMs, options_.report_ms * 10)));
+  request.set_reads(channel_->replicas.replicas[replica].is_local != 0 || InUse());
   proto::ReportReadersReply reply;
   const int64_t begun_us = BoottimeUs();
   const grpc::Status status = link.calls.Run(timeout_ms, [&](grpc::ClientContext* context) {

@@ -34,7 +34,7 @@ void JournalTail::Run() {
     {
       const std::lock_guard lock(mutex_);
       if (stopping_ || !failure_.empty()) return;
-      link = link_ = concord::OpenRemoteTail(journal_.get(), read_lsn_);
+      link = link_ = concord::OpenRemoteTail(journal_.get(), read_lsn_, /*gather_ms=*/0);
     }
     for (;;) {
       frames.clear();

@@ -14,6 +14,7 @@ namespace {
 
 constexpr int64_t kHeartbeatsPerLease = 5;
 constexpr int64_t kSyncsAveraged = 8;
+constexpr size_t kRequestBytes = 100;  // of a request, and what HTTP/2 adds, without its frames
 // The node's clock may run slower than ours by this part of the lease.
 constexpr int64_t kClockDrift = 50;
 
@@ -62,6 +63,8 @@ std::unique_ptr<AppendLink> JournalWriter::OpenLink(const Node& node) const {
 void JournalWriter::Serve(Node* node, std::unique_ptr<AppendLink> link) {
   node->link = std::move(link);
   node->ended = false;
+  node->hurry = true;
+  node->unheard_bytes = 0;
   node->reader = std::thread([this, node] { ReadLoop(node); });
   node->writer = std::thread([this, node] { WriteLoop(node); });
 }
@@ -89,9 +92,34 @@ void JournalWriter::Append(Lsn lsn, Lsn prev_lsn, std::string_view head, std::st
 void JournalWriter::Flush(bool more_to_come) {
   std::unique_lock lock(mutex_);
   Node* const only = nodes_.size() == 1 ? nodes_[0].get() : nullptr;
-  if (only != nullptr && (only->writing || !HasWork(*only))) return;  // who writes looks again
-  if (only != nullptr && !more_to_come) WriteOne(only, &lock);
+  if (only == nullptr) return WriteAll(&lock);
+  if (only->writing || !HasWork(*only)) return;  // who writes looks again
+  if (!more_to_come) WriteOne(only, &lock);
   WakeWriters();
+}
+
+// Whether a write to the node is sure not to wait: what it is not known to have taken is little.
+bool JournalWriter::TakesAtOnce(const Node& node) const {
+  return !node.writing && node.unheard_bytes + node.queued_bytes < kAtOnceBytes;
+}
+
+// Writes what the nodes take at once, and leaves the rest to their threads. The lock as for WriteOne.
+void JournalWriter::WriteAll(std::unique_lock<std::mutex>* lock) {
+  for (size_t i = 0; i < nodes_.size(); i++) {  // there may be more after a write
+    Node* const node = nodes_[i].get();
+    if (HasWork(*node) && TakesAtOnce(*node)) WriteOne(node, lock);
+    if (HasWork(*node) && !node->writing) node->work.notify_one();
+  }
+}
+
+// After a change of what is committed, or of what a node waits for. With the lock held by nobody.
+void JournalWriter::GoOn(Lsn news) {
+  if (news != kNoLsn) on_committed_(news);  // first, as somebody waits for it
+  std::unique_lock lock(mutex_);
+  if (nodes_.size() > 1)
+    WriteAll(&lock);
+  else
+    WakeWriters();
 }
 
 // One request of what is queued. The lock is held at entry and exit, not while writing.
@@ -102,24 +130,30 @@ void JournalWriter::WriteOne(Node* node, std::unique_lock<std::mutex>* lock) {
   request.set_epoch(options_.epoch);
   request.set_write_quorum(MostOfQuorums());
   request.set_committed_lsn(committed_);
-  node->sent_us = BoottimeUs();
+  const int64_t now_us = BoottimeUs();
   if (options_.lease_ms > 0) {
     node->released = releasing_;
     request.set_release(releasing_);
     request.set_lease_ms(releasing_ ? 0 : static_cast<uint64_t>(options_.lease_ms));
-    request.set_sent_us(static_cast<uint64_t>(node->sent_us));
+    // What only tells how far all is committed comes with every commit, and need not be answered.
+    if (releasing_ || !node->queue.empty() || now_us >= HeartbeatDueUs(*node)) {
+      node->asked_us = now_us;
+      request.set_sent_us(static_cast<uint64_t>(now_us));
+    }
   }
   if (!node->queue.empty()) {
     Piece& piece = node->queue.front();
     node->queued_bytes -= piece.frames.size();
     node->sent_lsn = piece.last_lsn;
     if (node->frames_us == 0) {
-      node->frames_us = node->sent_us;
+      node->frames_us = now_us;
       node->timed_lsn = piece.last_lsn;
     }
+    node->unheard_bytes += piece.frames.size();
     request.set_frames(std::move(piece.frames));
     node->queue.pop_front();
   }
+  node->unheard_bytes += kRequestBytes;
   node->told_committed = committed_;
   lock->unlock();
   Lsn synced = kNoLsn;
@@ -127,20 +161,20 @@ void JournalWriter::WriteOne(Node* node, std::unique_lock<std::mutex>* lock) {
   if (synced != kNoLsn) Acknowledge(node, synced);
   lock->lock();
   node->writing = false;
-  if (!written) Fail(node);  // the stream is broken: the reader ends too, and learns why
-  // Its own thread waits for the end of what another one writes, and then for the next heartbeat.
-  node->work.notify_one();
+  if (!written) Fail(node);                     // the stream is broken: the reader ends too, and learns why
+  if (HasWork(*node)) node->work.notify_one();  // its own thread may have waited for us
   if (node->failed || stopping_) changed_.notify_all();
 }
 
 bool JournalWriter::HasWork(const Node& node) const {
   if (node.failed || lost_ || stopping_) return false;
   if (releasing_) return !node.released || !node.queue.empty();
-  if (node.sent_lsn > node.synced && node.queued_bytes < kWaitBytes)
-    return options_.lease_ms > 0 && BoottimeUs() >= HeartbeatDueUs(node);
-  // A quorum of one commits by syncing; others must be told what is committed, also when nothing more is appended.
-  return !node.queue.empty() || (nodes_.size() > 1 && node.told_committed < committed_) ||
-         (options_.lease_ms > 0 && BoottimeUs() >= HeartbeatDueUs(node));
+  const bool syncing = node.sent_lsn > node.synced;
+  if (!node.queue.empty() && (!syncing || node.queued_bytes >= kWaitBytes)) return true;
+  // A quorum of one commits by syncing; others must be told what is committed: at once, or by the next heartbeat.
+  if (nodes_.size() > 1 && node.told_committed < committed_ && (options_.lease_ms > 0 ? node.hurry : !syncing))
+    return true;
+  return options_.lease_ms > 0 && BoottimeUs() >= HeartbeatDueUs(node);
 }
 
 // Needs mutex_.
@@ -150,9 +184,9 @@ void JournalWriter::WakeWriters() {
   }
 }
 
-int64_t JournalWriter::HeartbeatDueUs(const Node& node) const {
-  return node.sent_us + options_.lease_ms * 1000 / kHeartbeatsPerLease;
-}
+int64_t JournalWriter::HeartbeatEveryUs() const { return options_.lease_ms * 1000 / kHeartbeatsPerLease; }
+
+int64_t JournalWriter::HeartbeatDueUs(const Node& node) const { return node.asked_us + HeartbeatEveryUs(); }
 
 void JournalWriter::WriteLoop(Node* node) {
   std::unique_lock lock(mutex_);
@@ -160,10 +194,11 @@ void JournalWriter::WriteLoop(Node* node) {
     const auto ready = [&] { return (HasWork(*node) && !node->writing) || node->failed || lost_ || stopping_; };
     if (!ready()) {
       // A heartbeat is due only when nobody is writing, and no more once the lease is given back.
-      if (options_.lease_ms == 0 || node->writing || releasing_) {
+      if (options_.lease_ms == 0 || releasing_) {
         node->work.wait(lock);
       } else {
-        node->work.wait_for(lock, std::chrono::microseconds(HeartbeatDueUs(*node) - BoottimeUs()));
+        const int64_t wait_us = node->writing ? HeartbeatEveryUs() : HeartbeatDueUs(*node) - BoottimeUs();
+        node->work.wait_for(lock, std::chrono::microseconds(wait_us));
       }
       continue;
     }
@@ -186,7 +221,9 @@ void JournalWriter::ReadLoop(Node* node) {
     }
     if (reply.heard_us() != 0) {
       const std::lock_guard lock(mutex_);
+      node->hurry = !reply.no_hurry();
       node->heard_us = std::max(node->heard_us, static_cast<int64_t>(reply.heard_us()));
+      if (node->heard_us >= node->asked_us) node->unheard_bytes = 0;
       if (releasing_ || change_ == Change::kBeginning) changed_.notify_all();
     }
     Acknowledge(node, reply.synced_lsn());
@@ -212,7 +249,7 @@ void JournalWriter::ReadLoop(Node* node) {
     WakeWriters();
     changed_.notify_all();
   }
-  if (news != kNoLsn) on_committed_(news);
+  GoOn(news);
   if (lost) on_failed_(status);
 }
 
@@ -226,23 +263,20 @@ void JournalWriter::Acknowledge(Node* node, Lsn synced) {
         const int64_t us = BoottimeUs() - std::exchange(node->frames_us, 0);
         node->sync_us = node->sync_us == 0 ? us : (node->sync_us * (kSyncsAveraged - 1) + us) / kSyncsAveraged;
       }
-      if (HasWork(*node)) node->work.notify_one();
       if (change_ == Change::kBeginning ||
           std::any_of(nodes_.begin(), nodes_.end(), [](const auto& other) { return other->joining; }))
         changed_.notify_all();
     }
     news = Advance();
   }
-  if (news != kNoLsn) on_committed_(news);
+  GoOn(news);
 }
 
 // Needs mutex_.
 Lsn JournalWriter::Advance() {
   const Lsn committed = Committed();
   if (committed <= committed_ || lost_ || stopping_) return kNoLsn;
-  committed_ = committed;
-  if (nodes_.size() > 1) WakeWriters();
-  return committed;
+  return committed_ = committed;
 }
 
 // Needs mutex_. Its reader ends.
@@ -426,7 +460,7 @@ bool JournalWriter::BeginChange(const Quorum& next, int timeout_ms) {
     }
     if (change_ == Change::kBeginning) news = GoBack();
   }
-  if (news != kNoLsn) on_committed_(news);
+  GoOn(news);
   return false;
 }
 
@@ -444,7 +478,7 @@ void JournalWriter::EndChange(bool adopt) {
     }
     news = Advance();
   }
-  if (news != kNoLsn) on_committed_(news);
+  GoOn(news);
 }
 
 bool JournalWriter::ended() {
@@ -472,7 +506,7 @@ void JournalWriter::Release(int wait_ms) {
   changed_.notify_all();
   changed_.wait_for(lock, std::chrono::milliseconds(wait_ms), [this] {
     return lost_ || stopping_ || std::all_of(nodes_.begin(), nodes_.end(), [](const auto& node) {
-             return node->failed || (node->released && node->heard_us >= node->sent_us);
+             return node->failed || (node->released && node->heard_us >= node->asked_us);
            });
   });
 }

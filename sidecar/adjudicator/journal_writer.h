@@ -2,10 +2,12 @@
 //
 // Everything queued while a write is under way goes in one request (at most kBatchBytes); and as a node syncs one
 // group at a time, little is sent to it before it has acknowledged what it has: that would wait there, and cost a
-// message of its own on each of the ways that a commit goes. (Nagle's rule, RFC 896.) Each node has a thread that
-// writes, so that a slow one holds nobody up. With one node the thread that calls Flush may write instead, which saves
-// a wake-up where commits come one by one; where they come close together it had better go and take the next, as one
-// write and one sync then carry many.
+// message of its own on each of the ways that a commit goes. (Nagle's rule, RFC 896.) So a node that follows has mostly
+// taken all that it was sent; then whoever has something for it writes it, the thread that calls Flush or one that has
+// heard an acknowledgement, and wakes nobody. For all else, heartbeats, much at once, a node that is slow, each node
+// has a thread that writes, so that no node holds up another. A single node is written to by the thread that calls
+// Flush, as it may be of this process and then syncs in that call; where commits come close together that thread had
+// better go and take the next, as one write and one sync then carry many.
 //
 // A node that is not among the members, or fails, may join (JournalRejoin brings it up to date): BeginJoin says where
 // its log must end, what follows that is queued for it; Join opens its stream. A node that was added is written to like
@@ -47,7 +49,8 @@ namespace concord {
 class JournalWriter {
  public:
   static constexpr size_t kBatchBytes = 8u << 20;
-  static constexpr size_t kWaitBytes = 64u << 10;  // more than that is not kept back
+  static constexpr size_t kWaitBytes = 64u << 10;    // more than that is not kept back
+  static constexpr size_t kAtOnceBytes = 32u << 10;  // half of a new HTTP/2 stream's window (RFC 9113, 6.9.2)
 
   struct Options {
     uint64_t epoch = 0;
@@ -133,9 +136,11 @@ class JournalWriter {
     std::condition_variable work;  // for its writer thread
     size_t queued_bytes = 0;
     Lsn told_committed = kNoLsn;
+    bool hurry = true;         // to tell it: somebody waits for it there
+    size_t unheard_bytes = 0;  // sent, and not known to have been taken
     Lsn synced = kNoLsn;
-    int64_t sent_us = 0;   // of the last request
-    int64_t heard_us = 0;  // and of the last one that the node is known to have taken
+    int64_t asked_us = 0;  // when the last request that asks for an answer was sent,
+    int64_t heard_us = 0;  // and the last that is known to have been taken
     bool released = false;
     bool writing = false;  // some thread is in link->Write
     bool failed = false;   // no stream, or an ended one
@@ -153,12 +158,16 @@ class JournalWriter {
 
   std::unique_ptr<AppendLink> OpenLink(const Node& node) const;
   void Serve(Node* node, std::unique_ptr<AppendLink> link);
+  bool TakesAtOnce(const Node& node) const;
   void WriteOne(Node* node, std::unique_lock<std::mutex>* lock);
+  void WriteAll(std::unique_lock<std::mutex>* lock);
+  void GoOn(Lsn news);
   void WriteLoop(Node* node);
   void ReadLoop(Node* node);
   void Acknowledge(Node* node, Lsn synced);
   bool HasWork(const Node& node) const;
   void WakeWriters();
+  int64_t HeartbeatEveryUs() const;
   int64_t HeartbeatDueUs(const Node& node) const;
   void Fail(Node* node);
   void CancelLink(Node* node);

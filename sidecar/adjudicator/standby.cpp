@@ -11,6 +11,7 @@ namespace concord {
 namespace {
 
 constexpr int kFollowPauseMs = 100;  // before another node is followed
+constexpr int kGatherMs = 20;        // nobody waits for what a standby knows; a takeover reads the rest
 
 }  // namespace
 
@@ -132,6 +133,7 @@ Status Standby::FollowNode(size_t node) {
   CancellableContext context(&cancellation_);
   proto::TailRequest request;
   request.set_after_lsn(after);
+  request.set_gather_ms(kGatherMs);
   {
     const std::lock_guard lock(mutex_);
     tail_ = context.get();

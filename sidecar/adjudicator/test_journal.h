@@ -2,7 +2,9 @@
 #pragma once
 
 #include <grpcpp/grpcpp.h>
+#include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <memory>
@@ -22,15 +24,20 @@ namespace concord {
 class TestJournal final : public proto::Journal::Service {
  public:
   TestJournal() {
+    // A real socket: within a process gRPC has a write wait until it is read.
+    static std::atomic<int> made = 0;
+    address_ = "unix-abstract:concord-test-journal-" + std::to_string(getpid()) + "-" + std::to_string(made++);
     grpc::ServerBuilder builder;
     SetServerLimits(&builder);
+    builder.AddListeningPort(address_, grpc::InsecureServerCredentials());
     builder.RegisterService(this);
     server_ = builder.BuildAndStart();
   }
   ~TestJournal() override { server_->Shutdown(std::chrono::system_clock::now()); }
 
   std::shared_ptr<proto::Journal::StubInterface> stub() {
-    return proto::Journal::NewStub(server_->InProcessChannel(ChannelLimits()));
+    return proto::Journal::NewStub(
+        grpc::CreateCustomChannel(address_, grpc::InsecureChannelCredentials(), ChannelLimits()));
   }
 
   // ---- faults ----
@@ -181,6 +188,7 @@ class TestJournal final : public proto::Journal::Service {
   bool unreachable_ = false;
   bool hold_ = false;
   bool break_after_keeping_ = false;
+  std::string address_;
   std::unique_ptr<grpc::Server> server_;
 };
 

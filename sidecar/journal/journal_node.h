@@ -14,6 +14,7 @@
 //  - A frame above the lowest checkpoint of the live leases is never trimmed, nor is anything while there is no lease.
 #pragma once
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <deque>
@@ -95,6 +96,19 @@ class JournalNode {
   // As SegmentLog::Read; the caller names a limit that is committed or synced.
   Status Read(Lsn after_lsn, Lsn limit_lsn, size_t bytes_max, std::string* frames, Lsn* last_lsn) const;
 
+  // While there is one, somebody waits for what becomes committed.
+  class Follower {
+   public:
+    explicit Follower(JournalNode* node) : node_(node) { node_->followers_++; }
+    ~Follower() { node_->followers_--; }
+    Follower(const Follower&) = delete;
+    Follower& operator=(const Follower&) = delete;
+
+   private:
+    JournalNode* const node_;
+  };
+  bool followed() const { return followers_ > 0; }
+
   // A replica's lease, and trimming what nobody needs any more.
   Status ReportCheckpoint(const std::string& replica_id, Lsn checkpoint_lsn, uint64_t lease_ms, Lsn* trimmed_lsn);
 
@@ -121,6 +135,7 @@ class JournalNode {
 
   const JournalNodeOptions options_;
   const std::unique_ptr<SegmentLog> log_;
+  std::atomic<int> followers_ = 0;
 
   mutable std::mutex mutex_;           // guards what follows
   std::condition_variable progress_;   // the writer's seat became free, the queue shorter, synced_lsn_ higher

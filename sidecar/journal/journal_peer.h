@@ -29,7 +29,7 @@ struct JournalPeer {
   // it is asked again. Empty: whatever answers is.
   std::function<Status(grpc::ClientContext*)> meet;
   // How its followers open their streams, where it is not over gRPC (simulation/). Empty: OpenRemoteTail.
-  std::function<std::unique_ptr<TailLink>(Lsn after_lsn)> open_tail;
+  std::function<std::unique_ptr<TailLink>(Lsn after_lsn, int gather_ms)> open_tail;
 };
 
 }  // namespace concord

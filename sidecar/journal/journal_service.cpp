@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <optional>
 #include <thread>
 
 #include "sidecar/journal/tail_link.h"
@@ -16,7 +17,11 @@ namespace {
 
 constexpr size_t kTailBatchBytes = 1u << 20;
 constexpr size_t kTailBatchBytesMax = 64u << 20;
+constexpr uint64_t kGatherMsMax = 100;
 constexpr auto kFailureGrace = std::chrono::seconds(1);  // for a client to finish when it is told of a failure
+// Behind a request so large, and behind one that was there already, the next mostly is on its way.
+constexpr size_t kMoreComesBytes = 64u << 10;
+constexpr auto kThereAlready = std::chrono::microseconds(20);
 
 // A gap in Append means that the writer's view of the log is not ours: its epoch is over, as with a fence.
 grpc::Status ToAppendGrpc(const Status& status) {
@@ -24,6 +29,47 @@ grpc::Status ToAppendGrpc(const Status& status) {
   if (status.code() != Code::kInvalid) return out;
   return {grpc::StatusCode::FAILED_PRECONDITION, out.error_message(), out.error_details()};
 }
+
+// Whose turn it is to read from a stream that two threads serve.
+class Turn {
+ public:
+  static constexpr auto kPatience = std::chrono::milliseconds(25);
+
+  // Waits until the other one has given it, or has lent it for longer than kPatience.
+  void Take(int who) {
+    std::unique_lock lock(mutex_);
+    const auto free = [&] {
+      return holder_ == kNobody || holder_ == who || (lent_ && Clock::now() - lent_since_ >= kPatience);
+    };
+    // Asked again now and then, so that lending wakes nobody.
+    while (!free()) given_.wait_for(lock, kPatience);
+    holder_ = who;
+    lent_ = false;
+  }
+  // By the one that has it: it means to be back at once.
+  void Lend() {
+    const std::lock_guard lock(mutex_);
+    lent_ = true;
+    lent_since_ = Clock::now();
+  }
+  void Give() {
+    {
+      const std::lock_guard lock(mutex_);
+      holder_ = kNobody;
+    }
+    given_.notify_one();
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  static constexpr int kNobody = -1;
+
+  std::mutex mutex_;  // guards what follows
+  std::condition_variable given_;
+  int holder_ = kNobody;
+  bool lent_ = false;
+  Clock::time_point lent_since_;
+};
 
 Status ShuttingDown() { return {Code::kShutdown, "the journal is shutting down"}; }
 
@@ -55,8 +101,8 @@ class JournalService::AppendStream {
       : service_(service), node_(service->node_), context_(context), stream_(stream) {}
 
   Status Run() {
-    std::thread other([this] { Serve(); });
-    Serve();
+    std::thread other([this] { Serve(1); });
+    Serve(0);
     other.join();
     Sync();
     service_->LeaveWriterSeat(context_, epoch_);
@@ -66,17 +112,28 @@ class JournalService::AppendStream {
 
  private:
   // Both threads: one request after another, and the sync of what has queued.
-  void Serve() {
+  void Serve(int who) {
     proto::AppendRequest request;
-    while (ReadOne(&request)) Sync();
+    while (ReadOne(who, &request)) Sync();
     const std::lock_guard lock(state_mutex_);
     readers_done_ = true;
     changed_.notify_all();
   }
 
-  // False when the stream is over. Requests are submitted in their order, under the same lock as they are read.
-  bool ReadOne(proto::AppendRequest* request) {
-    const std::lock_guard lock(read_mutex_);
+  // False when the stream is over. Requests are submitted in their order, in the same turn as they are read.
+  bool ReadOne(int who, proto::AppendRequest* request) {
+    turn_.Take(who);
+    bool more_comes = false;
+    const bool taken = ReadInTurn(request, &more_comes);
+    if (taken && !more_comes)
+      turn_.Lend();
+    else
+      turn_.Give();
+    return taken;
+  }
+
+  bool ReadInTurn(proto::AppendRequest* request, bool* more_comes) {
+    const auto begun = std::chrono::steady_clock::now();
     bool unparsable = false;
     if (ended_ || !ReadFrom(stream_, request, &unparsable) ||
         ended_) {  // asked again: the other thread may have failed meanwhile
@@ -91,6 +148,8 @@ class JournalService::AppendStream {
       epoch_ = request->epoch();
     }
     const bool heartbeat = request->frames().empty();
+    *more_comes = request->frames().size() >= kMoreComesBytes ||
+                  std::chrono::steady_clock::now() - begun < kThereAlready || node_->followed();
     AppendInput input{request->epoch(),
                       request->committed_lsn(),
                       request->write_quorum(),
@@ -143,6 +202,7 @@ class JournalService::AppendStream {
     proto::AppendReply reply;
     reply.set_synced_lsn(acknowledged_);
     reply.set_heard_us(heard_us_);
+    reply.set_no_hurry(!node_->followed());
     stream_->Write(reply);  // a client that has gone shows in Read
   }
 
@@ -178,9 +238,9 @@ class JournalService::AppendStream {
   grpc::ServerContext* const context_;
   AppendStreamInterface* const stream_;
 
-  std::mutex read_mutex_;  // the right to read from the stream, and to submit
-  bool seated_ = false;    // guarded by read_mutex_, as is
-  uint64_t epoch_ = 0;     // of the first request
+  Turn turn_;            // to read from the stream, and to submit
+  bool seated_ = false;  // of whose turn it is, as is
+  uint64_t epoch_ = 0;   // of the first request
   std::atomic<bool> ended_ = false;
 
   std::mutex write_mutex_;  // the right to write to the stream
@@ -245,6 +305,9 @@ grpc::Status JournalService::ServeTail(grpc::ServerContext* context, const proto
   if (!registration.accepted()) return ToGrpc(ShuttingDown());
   const size_t bytes_max =
       request->max_batch_bytes() == 0 ? kTailBatchBytes : std::min(request->max_batch_bytes(), kTailBatchBytesMax);
+  const std::chrono::milliseconds gather(std::min(request->gather_ms(), kGatherMsMax));
+  std::optional<JournalNode::Follower> follower;
+  if (gather.count() == 0 && !request->until_end()) follower.emplace(node_);
   const SegmentLog::State begun = node_->state();
   Lsn sent = request->after_lsn();
   Lsn limit = request->until_end() ? begun.last_lsn : begun.committed_lsn;
@@ -256,7 +319,12 @@ grpc::Status JournalService::ServeTail(grpc::ServerContext* context, const proto
     if (limit <= sent) {
       if (request->until_end()) return grpc::Status::OK;
       limit = node_->WaitCommitted(sent, kTailHeartbeat);
-      if (limit > sent) continue;
+      if (limit > sent) {
+        if (gather.count() == 0) continue;
+        std::this_thread::sleep_for(gather);  // and not woken by every commit
+        limit = node_->state().committed_lsn;
+        continue;
+      }
       reply.clear_frames();
       reply.set_committed_lsn(limit);
       if (!writer->Write(reply)) break;

@@ -1,9 +1,10 @@
 // The Journal service (proto/journal.proto) over a JournalNode.
 //
-// An Append stream is served by two threads that do the same: one waits for the next request, and the thread that got
-// one syncs it itself if nobody is syncing, while the other goes on reading. So a lone commit waits for no wake-up of a
-// thread but gRPC's own, and what arrives during a sync shares the next one. One stream writes at a time: a newer one
-// of the same or a higher epoch ends it.
+// An Append stream is served by two threads that do the same: the one whose turn it is waits for the next request and
+// syncs it itself if nobody is syncing. It keeps its turn over a short sync, as the leader waits for the
+// acknowledgement before it sends little more; so a request wakes one thread, gRPC's own. The other one takes the turn
+// while a sync takes long, so that heartbeats are answered, and where more is on its way: what arrives during a sync
+// shares the next. One stream writes at a time: a newer one of the same or a higher epoch ends it.
 //
 // Thread-safe. Stop ends all streams and refuses new ones; call it before the server's Shutdown. The node must outlive
 // the server.

@@ -21,6 +21,7 @@ class JournalServiceTest : public testing::Test {
     options_.log.directory = directory_.path() + "/journal";
     options_.retention_ms = 0;
     options_.log.sync_data = [this](int fd) {
+      while (hold_sync_) std::this_thread::sleep_for(std::chrono::milliseconds(1));
       if (!fail_sync_) return ::fdatasync(fd);
       errno = EIO;
       return -1;
@@ -64,6 +65,7 @@ class JournalServiceTest : public testing::Test {
   TemporaryDirectory directory_;
   JournalNodeOptions options_;
   std::atomic<bool> fail_sync_ = false;
+  std::atomic<bool> hold_sync_ = false;
   std::unique_ptr<JournalNode> node_;
   std::unique_ptr<JournalService> service_;
   std::unique_ptr<grpc::Server> server_;
@@ -114,6 +116,56 @@ TEST_F(JournalServiceTest, LoneAppendsAreAnsweredOneByOne) {
   }
   call->WritesDone();
   EXPECT_TRUE(call->Finish().ok());
+}
+
+// The leader's lease depends on it.
+TEST_F(JournalServiceTest, HeartbeatsAreAnsweredDuringALongSync) {
+  proto::SealReply sealed;
+  ASSERT_TRUE(Seal(1, &sealed).ok());
+  grpc::ClientContext context;
+  const auto call = stub_->Append(&context);
+  hold_sync_ = true;
+  ASSERT_TRUE(call->Write(Request(1, 1, 1)));
+  proto::AppendReply reply;
+  for (uint64_t sent_us = 1; sent_us <= 3; sent_us++) {
+    proto::AppendRequest heartbeat = Request(1, 1, 1);
+    heartbeat.clear_frames();
+    heartbeat.set_lease_ms(100);
+    heartbeat.set_sent_us(sent_us);
+    ASSERT_TRUE(call->Write(heartbeat));
+    ASSERT_TRUE(call->Read(&reply));
+    EXPECT_EQ(reply.heard_us(), sent_us);
+    EXPECT_EQ(reply.synced_lsn(), kNoLsn);
+  }
+  hold_sync_ = false;
+  EXPECT_EQ(AwaitSynced(call.get(), 1), 1u);
+  call->WritesDone();
+  EXPECT_TRUE(call->Finish().ok());
+}
+
+TEST_F(JournalServiceTest, AFollowerForWhomNobodyWaitsGetsMuchAtATime) {
+  proto::SealReply sealed;
+  ASSERT_TRUE(Seal(1, &sealed).ok());
+  constexpr Lsn kEnd = 50;
+  grpc::ClientContext context;
+  proto::TailRequest request;
+  request.set_gather_ms(100);
+  const auto tail = stub_->Tail(&context, request);
+  std::thread writer([&] {
+    for (Lsn lsn = 1; lsn <= kEnd; lsn++) ASSERT_TRUE(node_->Append(Input(1, lsn, lsn)).ok());
+  });
+  std::string tailed;
+  proto::TailReply reply;
+  Lsn messages = 0;
+  while (tailed.size() < FrameRange(1, 1, kEnd).size() && tail->Read(&reply)) {
+    tailed += reply.frames();
+    if (!reply.frames().empty()) messages++;
+  }
+  writer.join();
+  EXPECT_TRUE(tailed == FrameRange(1, 1, kEnd));
+  EXPECT_LT(messages, kEnd / 2);
+  context.TryCancel();
+  EXPECT_FALSE(tail->Finish().ok());
 }
 
 TEST_F(JournalServiceTest, StaleEpochAndGapEndTheStream) {

@@ -18,9 +18,10 @@ constexpr size_t kMoreKeptBytes = 2 * kLocalBatchBytes;
 // them.
 class RemoteTail : public TailLink {
  public:
-  RemoteTail(proto::Journal::StubInterface* stub, Lsn after_lsn) {
+  RemoteTail(proto::Journal::StubInterface* stub, Lsn after_lsn, int gather_ms) {
     proto::TailRequest request;
     request.set_after_lsn(after_lsn);
+    request.set_gather_ms(static_cast<uint64_t>(gather_ms));
     reader_ = stub->PrepareAsyncTail(&context_, request, &queue_);
     reader_->StartCall(this);
   }
@@ -92,7 +93,7 @@ class RemoteTail : public TailLink {
 
 class LocalTail : public TailLink {
  public:
-  LocalTail(journal::JournalNode* node, Lsn after_lsn) : node_(node), after_(after_lsn) {}
+  LocalTail(journal::JournalNode* node, Lsn after_lsn) : node_(node), follower_(node), after_(after_lsn) {}
 
   Event Next(int64_t wait_us, std::string* frames) override {
     using std::chrono::milliseconds;
@@ -123,6 +124,7 @@ class LocalTail : public TailLink {
 
  private:
   journal::JournalNode* const node_;
+  const journal::JournalNode::Follower follower_;
   Lsn after_;
   Lsn limit_ = kNoLsn;
   std::string more_;  // between two reads for its memory only
@@ -132,8 +134,8 @@ class LocalTail : public TailLink {
 
 }  // namespace
 
-std::unique_ptr<TailLink> OpenRemoteTail(proto::Journal::StubInterface* stub, Lsn after_lsn) {
-  return std::make_unique<RemoteTail>(stub, after_lsn);
+std::unique_ptr<TailLink> OpenRemoteTail(proto::Journal::StubInterface* stub, Lsn after_lsn, int gather_ms) {
+  return std::make_unique<RemoteTail>(stub, after_lsn, gather_ms);
 }
 
 std::unique_ptr<TailLink> OpenLocalTail(journal::JournalNode* node, Lsn after_lsn) {

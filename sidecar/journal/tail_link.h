@@ -32,7 +32,8 @@ class TailLink {
   virtual void Cancel() = 0;
 };
 
-std::unique_ptr<TailLink> OpenRemoteTail(proto::Journal::StubInterface* stub, Lsn after_lsn);
+// `gather_ms`: what becomes committed within so long comes together.
+std::unique_ptr<TailLink> OpenRemoteTail(proto::Journal::StubInterface* stub, Lsn after_lsn, int gather_ms);
 std::unique_ptr<TailLink> OpenLocalTail(journal::JournalNode* node, Lsn after_lsn);
 
 }  // namespace concord

@@ -28,7 +28,7 @@ void Auditor::Follow(int journal, size_t) {
   Lsn after = kNoLsn;
   while (!Report(journal, after)) scheduler->Sleep(10 * kMs);
   for (;;) {
-    SimulatedTail tail(journal, after);
+    SimulatedTail tail(journal, after, /*gather_ms=*/20);
     std::string frames;
     int64_t reported = scheduler->now();
     for (;;) {

@@ -95,9 +95,10 @@ class JournalStub final : public proto::Journal::StubInterface {
 // In place of the link over a completion queue (journal/tail_link.cpp), with the same answers.
 class SimulatedTail final : public TailLink {
  public:
-  SimulatedTail(int server, Lsn after_lsn) : call_(network->Begin(&context_, server, "Journal.Tail")) {
+  SimulatedTail(int server, Lsn after_lsn, int gather_ms) : call_(network->Begin(&context_, server, "Journal.Tail")) {
     proto::TailRequest request;
     request.set_after_lsn(after_lsn);
+    request.set_gather_ms(static_cast<uint64_t>(gather_ms));
     call_->ClientWrite(Bytes(request));
     call_->ClientWritesDone();
   }
@@ -124,7 +125,9 @@ class SimulatedTail final : public TailLink {
 
 inline JournalPeer Peer(int server) {
   JournalPeer peer(std::make_shared<JournalStub>(server));
-  peer.open_tail = [server](Lsn after_lsn) { return std::make_unique<SimulatedTail>(server, after_lsn); };
+  peer.open_tail = [server](Lsn after_lsn, int gather_ms) {
+    return std::make_unique<SimulatedTail>(server, after_lsn, gather_ms);
+  };
   return peer;
 }
 

@@ -52,12 +52,12 @@ void Applier::Stop() {
   if (reporter_.joinable()) reporter_.join();
 }
 
-std::shared_ptr<TailLink> Applier::OpenTail(const JournalPtr& journal, Lsn after_lsn) {
+std::shared_ptr<TailLink> Applier::OpenTail(const JournalPtr& journal, Lsn after_lsn, int gather_ms) {
   std::lock_guard lock(mutex_);
   if (stopping()) return nullptr;
   tail_ = journal->local            ? OpenLocalTail(local_, after_lsn)
-          : journal->peer.open_tail ? journal->peer.open_tail(after_lsn)
-                                    : OpenRemoteTail(journal->peer.stub.get(), after_lsn);
+          : journal->peer.open_tail ? journal->peer.open_tail(after_lsn, gather_ms)
+                                    : OpenRemoteTail(journal->peer.stub.get(), after_lsn, gather_ms);
   return tail_;
 }
 
@@ -132,11 +132,15 @@ void Applier::Run() {
       RoleLog("storage")->error("a journal node is not followed reason=\"{}\"", ended.message());
     }
     if (ended.ok()) {
-      const auto tail = OpenTail(journal, replica_->resume_from());
-      if (tail == nullptr) return;
-      status = Follow(tail.get());
-      if (status.ok() && !stopping()) ended = tail->Finish();
-      CloseTail();
+      for (bool again = true; again;) {
+        const int gather_ms = GatherMs(*journal);
+        const auto tail = OpenTail(journal, replica_->resume_from(), gather_ms);
+        if (tail == nullptr) return;
+        again = false;
+        status = Follow(tail.get(), *journal, gather_ms, &again);
+        if (status.ok() && !again && !stopping()) ended = tail->Finish();
+        CloseTail();
+      }
       // What answers there next may be another process.
       if (journal->peer.meet) journal->met.store(false, std::memory_order_release);
     }
@@ -187,10 +191,18 @@ void Applier::Fall(const Status& trimmed) {
       replica_->directory(), LsnText(replica_->applied()), trimmed.message());
 }
 
-Status Applier::Follow(TailLink* tail) {
+int Applier::GatherMs(const Journal& journal) const {
+  return journal.local || replica_->IsRead() ? 0 : options_.gather_ms;
+}
+
+Status Applier::Follow(TailLink* tail, const Journal& journal, int gather_ms, bool* again) {
   std::string frames;
   int64_t wait_us = 0;
   for (;;) {
+    if (GatherMs(journal) != gather_ms) {
+      *again = !stopping();
+      return Status::Ok();
+    }
     if (frames.capacity() > 4 * options_.max_batch_bytes) frames = {};
     frames.clear();
     TailLink::Event event = tail->Next(wait_us, &frames);

@@ -36,6 +36,9 @@ struct ApplierOptions {
   int64_t lease_ms = 60'000;  // on the journal
   size_t first_journal = 0;   // which node is followed first, modulo how many there are: replicas share them out
   int64_t report_interval_us = 1'000'000;
+  // While nobody reads the replica (Replica::IsRead), a journal of another process sends what it has so often: each
+  // message costs both some 50 us of processor time, however much it brings.
+  int gather_ms = 50;
   size_t max_batch_bytes = 4u << 20;  // of frames in one LMDB transaction
   size_t maintenance_budget = 256;    // versions removed in one slice, about a millisecond
   // Asked before each report: the journal nodes as of now, without the one of this process. Empty: they never change.
@@ -97,8 +100,10 @@ class Applier {
   // Whether a journal node may be spoken to: asked before anything else is said to it.
   Status Meet(Journal* journal);
   void Fall(const Status& trimmed);
-  // Until the stream ends, or an error that ends the applier.
-  Status Follow(TailLink* tail);
+  // Until the stream ends, or an error that ends the applier; or until `gather_ms` is not the right one any more: then
+  // `*again`.
+  Status Follow(TailLink* tail, const Journal& journal, int gather_ms, bool* again);
+  int GatherMs(const Journal& journal) const;
   Status ApplyWithRetry(std::string_view frames);
   // Says once how long the journal took to replay, up to where it ended at the start.
   void TellCaughtUp();
@@ -112,7 +117,7 @@ class Applier {
   // Tells and logs a change.
   void TellRoom(const Status& room, bool stuck);
   // A link that Stop cancels; null when stopping.
-  std::shared_ptr<TailLink> OpenTail(const JournalPtr& journal, Lsn after_lsn);
+  std::shared_ptr<TailLink> OpenTail(const JournalPtr& journal, Lsn after_lsn, int gather_ms);
   void CloseTail();
   // False when stopping.
   bool Sleep(int64_t us);

@@ -204,6 +204,7 @@ Replica::~Replica() {
 
 Status Replica::WaitApplied(Lsn lsn, int64_t wait_us) {
   if (applied() >= lsn) return Status::Ok();
+  ExpectReads();
   std::unique_lock lock(wait_mutex_);
   waiters_++;
   const bool reached = applied_changed_.wait_for(lock, std::chrono::microseconds(wait_us),

@@ -134,6 +134,10 @@ class Replica : public std::enable_shared_from_this<Replica> {
   Lsn checkpoint() const { return checkpointer_->saved_lsn(); }
   // kUnavailable when the time is over, kShutdown when the replica closes.
   Status WaitApplied(Lsn lsn, int64_t wait_us);
+  // Whether what is committed is to be applied at once: somebody reads here, or is about to.
+  bool IsRead() const { return options_.steady_us() < read_until_us_.load(std::memory_order_relaxed); }
+  // For the next two seconds.
+  void ExpectReads() { read_until_us_.store(options_.steady_us() + kReadsExpectedUs, std::memory_order_relaxed); }
   // The last checkpoint, to be copied; null before the first. Whoever holds it also holds the replica.
   std::shared_ptr<const HeldCheckpoint> HoldCheckpoint() const { return checkpointer_->Hold(); }
   // Bytes of the data file, as many as there are; what is missing is zeros.
@@ -152,6 +156,8 @@ class Replica : public std::enable_shared_from_this<Replica> {
   const ReplicaDatabases& databases() const { return dbs_; }
 
  private:
+  static constexpr int64_t kReadsExpectedUs = 2'000'000;
+
   friend class ReplicaView;
   struct Batch;  // an LMDB write transaction and what goes with it
 
@@ -254,7 +260,8 @@ class Replica : public std::enable_shared_from_this<Replica> {
   std::mutex wait_mutex_;
   std::condition_variable applied_changed_;
   std::atomic<int> waiters_ = 0;
-  bool stopping_ = false;  // under wait_mutex_
+  std::atomic<int64_t> read_until_us_ = 0;  // as is known
+  bool stopping_ = false;                   // under wait_mutex_
 
   std::mutex pool_mutex_;
   std::vector<lmdb::Txn> pool_;

@@ -172,6 +172,7 @@ grpc::Status StorageService::ReportReaders(grpc::ServerContext*, const proto::Re
   const Status status =
       replica_->ReportReaders(request->qp_id(), request->lowest_read_lsn(), lease_ms * 1000, &horizon);
   if (!status.ok()) return Refuse("ReportReaders", status);
+  if (request->reads()) replica_->ExpectReads();
   reply->set_horizon_lsn(horizon);
   reply->set_applied_lsn(replica_->applied());
   return grpc::Status::OK;

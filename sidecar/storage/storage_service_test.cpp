@@ -17,6 +17,7 @@ class MemoryJournal final : public proto::Journal::Service {
                     grpc::ServerWriter<proto::TailReply>* writer) override {
     std::unique_lock lock(mutex_);
     tails_++;
+    gather_ms_ = request->gather_ms();
     if (request->after_lsn() < trimmed_) return {grpc::StatusCode::OUT_OF_RANGE, "trimmed"};
     size_t next = 0;
     while (next < log_.size() && log_.lsn(next) <= request->after_lsn()) next++;
@@ -57,6 +58,7 @@ class MemoryJournal final : public proto::Journal::Service {
   }
   Lsn reported() const { return reported_; }
   int tails() const { return tails_; }
+  uint64_t gather_ms() const { return gather_ms_; }  // of the newest tail
 
  private:
   std::mutex mutex_;
@@ -66,6 +68,7 @@ class MemoryJournal final : public proto::Journal::Service {
   Lsn trimmed_ = kNoLsn;
   std::atomic<Lsn> reported_ = kNoLsn;
   std::atomic<int> tails_ = 0;
+  std::atomic<uint64_t> gather_ms_ = 0;
 };
 
 class StorageServiceTest : public testing::Test {
@@ -202,6 +205,36 @@ TEST_F(StorageServiceTest, AJournalNodeThatFallsSilentIsLeftForAnother) {
   other_journals_.clear();
   server->Shutdown(std::chrono::system_clock::now());
   Start();
+}
+
+// What nobody reads comes in larger pieces; who reads, or says that he is about to, has it at once.
+TEST_F(StorageServiceTest, AReplicaThatNobodyReadsGathers) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  const auto await = [&](bool gathers) {
+    while ((journal_.gather_ms() > 0) != gathers && std::chrono::steady_clock::now() < deadline)
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    return (journal_.gather_ms() > 0) == gathers;
+  };
+  EXPECT_TRUE(await(true));
+  // A read that must wait.
+  std::thread reader([&] {
+    proto::GetReply reply;
+    EXPECT_TRUE(Get(1, {RowKey(1, 1)}, &reply, 20'000).ok());
+  });
+  EXPECT_TRUE(await(false));
+  Put(RowKey(1, 1), "one");
+  reader.join();
+  EXPECT_TRUE(await(true));
+  for (const bool reads : {false, true}) {
+    grpc::ClientContext context;
+    proto::ReportReadersRequest request;
+    request.set_qp_id("qp");
+    request.set_reads(reads);
+    proto::ReportReadersReply reply;
+    ASSERT_TRUE(stub_->ReportReaders(&context, request, &reply).ok());
+    EXPECT_TRUE(await(!reads));
+  }
+  EXPECT_TRUE(await(true));
 }
 
 // The members change: the new one is followed and told of checkpoints, the old one is left.
