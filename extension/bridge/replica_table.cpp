@@ -32,6 +32,6 @@ CcLocalReplica cc_channel_local(CcChannel* channel, char* path, size_t room) {
 }
 
 void cc_channel_read_stats(CcChannel* channel, CcReadStats* stats) {
-  const ReplicaTable& table = channel->replicas;
-  *stats = {table.reads.load(), table.bytes.load(), table.hedged.load(), table.moved.load()};
+  const ReadCounters& reads = channel->replicas.reads;
+  *stats = {reads.reads.load(), reads.bytes.load(), reads.hedged.load(), reads.moved.load()};
 }

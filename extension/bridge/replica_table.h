@@ -54,6 +54,14 @@ struct SharedReplica {
   std::atomic<uint32_t> is_local;
 };
 
+// Of reads through the gateway, since the server started.
+struct ReadCounters {
+  std::atomic<uint64_t> reads;   // of backends
+  std::atomic<uint64_t> bytes;   // of answers
+  std::atomic<uint64_t> hedged;  // asked of a second replica, as the first took long
+  std::atomic<uint64_t> moved;   // asked of another replica, as one failed
+};
+
 struct ReplicaTable {
   std::atomic<uint32_t> count;
   SharedReplica replicas[CC_REPLICAS_MAX];
@@ -61,7 +69,7 @@ struct ReplicaTable {
   std::atomic<uint32_t> local;          // CcLocalReplica
   std::atomic<uint32_t> local_version;  // grows with each change
   SharedText<CC_REPLICA_PATH_SIZE> local_path;
-  std::atomic<uint64_t> reads, bytes, hedged, moved;
+  ReadCounters reads;
 };
 
 }  // namespace concord

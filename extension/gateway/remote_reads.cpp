@@ -47,8 +47,8 @@ struct RemoteReads::Attempt {
   proto::ReadReply reply;
 };
 
-RemoteReads::RemoteReads(std::vector<Replica> replicas, std::function<void()> wake)
-    : replicas_(std::move(replicas)), wake_(std::move(wake)), router_(replicas_.size()) {
+RemoteReads::RemoteReads(std::vector<Replica> replicas, ReadCounters* counters, std::function<void()> wake)
+    : replicas_(std::move(replicas)), wake_(std::move(wake)), counters_(*counters), router_(replicas_.size()) {
   for (const Replica& replica : replicas_) stubs_.push_back(proto::Storage::NewStub(replica.channel));
 }
 

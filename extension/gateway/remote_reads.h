@@ -17,18 +17,12 @@
 #include <string>
 #include <vector>
 
+#include "bridge/replica_table.h"
 #include "core/read_wire.h"
 #include "gateway/read_router.h"
 #include "proto/storage.grpc.pb.h"
 
 namespace concord {
-
-struct ReadCounters {
-  std::atomic<uint64_t> reads = 0;   // of backends
-  std::atomic<uint64_t> bytes = 0;   // of answers
-  std::atomic<uint64_t> hedged = 0;  // asked of a second replica, as the first took long
-  std::atomic<uint64_t> moved = 0;   // asked of another replica, as one failed
-};
 
 class RemoteReads {
  public:
@@ -42,8 +36,8 @@ class RemoteReads {
   struct Read;
   using ReadPtr = std::shared_ptr<Read>;
 
-  // `wake`: whoever calls Tick is to call NextTickUs anew.
-  RemoteReads(std::vector<Replica> replicas, std::function<void()> wake);
+  // `wake`: whoever calls Tick is to call NextTickUs anew. `counters` outlive it.
+  RemoteReads(std::vector<Replica> replicas, ReadCounters* counters, std::function<void()> wake);
   ~RemoteReads();
 
   ReadPtr Start(Lsn lsn, std::string request, Deliver deliver);
@@ -57,7 +51,6 @@ class RemoteReads {
   void Stop();
 
   size_t size() const { return replicas_.size(); }
-  ReadCounters& counters() { return counters_; }
   // When a read was begun last.
   int64_t used_us() const { return used_us_.load(std::memory_order_relaxed); }
   // The router, under the lock.
@@ -84,7 +77,7 @@ class RemoteReads {
   const std::vector<Replica> replicas_;
   std::vector<std::unique_ptr<proto::Storage::Stub>> stubs_;
   const std::function<void()> wake_;
-  ReadCounters counters_;
+  ReadCounters& counters_;
   std::atomic<int64_t> used_us_ = 0;
 
   std::mutex mutex_;

@@ -172,7 +172,6 @@ class RemoteReadsFixture : public testing::Test {
     return false;
   }
   CcReadStats Stats() {
-    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // until they are published
     CcReadStats stats;
     cc_channel_read_stats(channel(), &stats);
     return stats;

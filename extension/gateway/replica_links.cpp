@@ -58,7 +58,7 @@ ReplicaLinks::ReplicaLinks(CcChannel* channel, LogQueue* log, Options options)
     links_.push_back(std::move(link));
   }
   table.count = static_cast<uint32_t>(links_.size());
-  reads_ = std::make_unique<RemoteReads>(std::move(replicas), [this] {
+  reads_ = std::make_unique<RemoteReads>(std::move(replicas), &table.reads, [this] {
     if (server_ != nullptr) server_->Wake();
   });
   server_ = std::make_unique<ReadServer>(reads_.get());
@@ -231,12 +231,6 @@ void ReplicaLinks::Publish(size_t replica, const std::string& trouble) {
     shared.state = static_cast<uint32_t>(router.StateOf(replica, now));
     if (router.heard_us(replica) != 0) shared.heard_ms = bridge::NowMs() - (now - router.heard_us(replica)) / 1000;
   });
-  ReadCounters& counters = reads_->counters();
-  ReplicaTable& table = channel_->replicas;
-  table.reads = counters.reads.load();
-  table.bytes = counters.bytes.load();
-  table.hedged = counters.hedged.load();
-  table.moved = counters.moved.load();
 }
 
 size_t ReplicaLinks::shown() const {
