@@ -6,7 +6,9 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 . scripts/server.sh
 export BUILD=${BUILD:-build}
-parts=("$@"); [ ${#parts[@]} -gt 0 ] || parts=(format model unit sim regress isolation tap demo)
+parts=("$@") beside=()
+# The TAP tests wait for a third of their time; the model and the simulation need nothing but processors.
+[ ${#parts[@]} -gt 0 ] || parts=(format unit regress isolation tap demo) beside=(model sim)
 passed=0 failed=0
 start=$(date +%s)
 say() { printf '[%4ds] %s\n' $(($(date +%s) - start)) "$*"; }
@@ -58,15 +60,7 @@ run_sim() {
   say "building the simulation"
   cmake --build "$BUILD" --target concord_simulation concordd -j "$(nproc)" >>"$BUILD.log" 2>&1 || { tail -60 "$BUILD.log"; die "the build failed"; }
   say "simulation"
-  # It runs one of its threads at a time.
-  local seeds=$(((${CONCORD_SIM_SEEDS:-80} + $(nproc) - 1) / $(nproc))) share shares=()
-  for ((share = 0; share < $(nproc); share++)); do
-    "$simulation" --seeds "$seeds" --base $((1 + share * seeds)) --twice 3 &
-    shares+=($!)
-  done
-  for share in "${shares[@]}"; do
-    if wait "$share"; then count 1 0; else count 0 1; fi
-  done
+  if "$simulation" --seeds "${CONCORD_SIM_SEEDS:-80}" --twice 5; then count 1 0; else count 0 1; fi
   say "planted bugs"
   while read -r line; do
     case $line in ok*) count 1 0 ;; not*) say "$line"; count 0 1 ;; *) say "$line" ;; esac
@@ -160,20 +154,45 @@ run_tap() {
   cp "$BUILD"/regress/{crash/os_crash,crash/crash_recorder.so,garbage/garbage} "$work/bin"
   install -m 755 "$BUILD"/regress/torture/torture "$work/torture/"
   mkdir -p "$work/tap"
+  start_beside  # not before: it builds, too
   # They wait a third of the time, so there is one more than there are processors side by side; and the long ones come first, which their
   # size tells well enough, so that none is left alone at the end.
-  local test name running=0
+  local test name ended
+  local -A running=()
   for test in $(ls -S "$work"/t/${TAP:-*}.pl); do
-    if [ "$running" -gt "$(nproc)" ]; then wait -n; running=$((running - 1)); fi
+    if [ ${#running[@]} -gt "$(nproc)" ]; then wait -n -p ended "${!running[@]}"; unset "running[$ended]"; fi
     run_tap_file "$test" &
-    running=$((running + 1))
+    running[$!]=$test
   done
-  wait
+  wait "${!running[@]}"
   for test in "$work"/t/${TAP:-*}.pl; do
     name=$(basename "$test")
     if [ "$(cat "$work/tap/$name.status")" = 0 ]; then count 1 0; else say "$name failed"; tail -40 "$work/tap/$name.log"; count 0 1; fi
   done
   complaints "$work"/tmp_check/log/*.log
+}
+
+# Runs the parts named at the lowest priority beside what follows; finish_beside waits for them, and tells.
+start_beside() {
+  [ ${#beside[@]} -gt 0 ] || return 0
+  beside_out=$(mktemp -d)
+  (
+    renice -n 19 -p "$BASHPID" >/dev/null
+    passed=0 failed=0
+    for part in "${beside[@]}"; do "run_$part"; done
+    echo "$passed $failed" >"$beside_out/counts"
+  ) >"$beside_out/log" 2>&1 &
+  beside_pid=$!
+}
+finish_beside() {
+  [ -n "${beside_pid:-}" ] || return 0
+  local ok=0 bad=1
+  say "waiting for ${beside[*]}"
+  wait "$beside_pid"
+  cat "$beside_out/log"
+  [ ! -e "$beside_out/counts" ] || read -r ok bad <"$beside_out/counts"
+  count "$ok" "$bad"
+  rm -rf "$beside_out"
 }
 
 for part in "${parts[@]}"; do
@@ -191,7 +210,7 @@ for part in "${parts[@]}"; do
       run_suite regress $pgtest/regress/pg_regress regress_schedule ;;
     isolation) unlisted specs spec isolation_schedule
       run_suite isolation $pgtest/isolation/pg_isolation_regress isolation_schedule ;;
-    tap) run_tap ;;
+    tap) run_tap; finish_beside ;;
     demo) say "demo"
       if scripts/demo_test.sh; then count 1 0; else count 0 1; fi
       say "cluster-demo"

@@ -328,6 +328,8 @@ class Concordd {
         return members_.Read(peers, &write_quorum);
       };
     }
+    // Its verdicts wait for it.
+    if (options_.Has("adjudicator")) role.applier.gather_ms = 0;
     role.applier.on_applied = [this](Lsn lsn) {
       if (adjudicator_ != nullptr) adjudicator_->OnLocalApplied(lsn);
     };

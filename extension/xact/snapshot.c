@@ -119,7 +119,7 @@ wait_applied(uint64 lsn)
 								&status))
 		{
 			if (start != 0)
-				apply_wait_us += (GetCurrentTimestamp() - start - apply_wait_us) / APPLY_WAITS_AVERAGED;
+				apply_wait_us += (Min(Max(GetCurrentTimestamp() - start, 0), 2 * APPLY_NAP_MAX_US) - apply_wait_us) / APPLY_WAITS_AVERAGED;
 			concord_wait_end();
 			return;
 		}

@@ -14,6 +14,7 @@ namespace {
 
 constexpr int64_t kHeartbeatsPerLease = 5;
 constexpr int64_t kSyncsAveraged = 8;
+constexpr int64_t kWritingUs = 1000;   // a write under way is looked at again so soon, when a heartbeat is due
 constexpr size_t kRequestBytes = 100;  // of a request, and what HTTP/2 adds, without its frames
 // The node's clock may run slower than ours by this part of the lease.
 constexpr int64_t kClockDrift = 50;
@@ -112,14 +113,22 @@ void JournalWriter::WriteAll(std::unique_lock<std::mutex>* lock) {
   }
 }
 
-// After a change of what is committed, or of what a node waits for. With the lock held by nobody.
+// After a change of what is committed, or of what a node waits for. Without the lock.
 void JournalWriter::GoOn(Lsn news) {
-  if (news != kNoLsn) on_committed_(news);  // first, as somebody waits for it
-  std::unique_lock lock(mutex_);
-  if (nodes_.size() > 1)
-    WriteAll(&lock);
-  else
-    WakeWriters();
+  {
+    std::unique_lock lock(mutex_);
+    if (nodes_.size() > 1)
+      WriteAll(&lock);
+    else
+      WakeWriters();
+  }
+  // Not before: it may have to wait for a client.
+  if (news != kNoLsn) on_committed_(news);
+}
+
+// Whether frames are to be written now.
+bool JournalWriter::FramesDue(const Node& node) const {
+  return !node.queue.empty() && (node.sent_lsn <= node.synced || node.queued_bytes >= kWaitBytes || releasing_);
 }
 
 // One request of what is queued. The lock is held at entry and exit, not while writing.
@@ -131,17 +140,18 @@ void JournalWriter::WriteOne(Node* node, std::unique_lock<std::mutex>* lock) {
   request.set_write_quorum(MostOfQuorums());
   request.set_committed_lsn(committed_);
   const int64_t now_us = BoottimeUs();
+  const bool frames = FramesDue(*node);
   if (options_.lease_ms > 0) {
     node->released = releasing_;
     request.set_release(releasing_);
     request.set_lease_ms(releasing_ ? 0 : static_cast<uint64_t>(options_.lease_ms));
     // What only tells how far all is committed comes with every commit, and need not be answered.
-    if (releasing_ || !node->queue.empty() || now_us >= HeartbeatDueUs(*node)) {
+    if (releasing_ || frames || now_us >= HeartbeatDueUs(*node)) {
       node->asked_us = now_us;
       request.set_sent_us(static_cast<uint64_t>(now_us));
     }
   }
-  if (!node->queue.empty()) {
+  if (frames) {
     Piece& piece = node->queue.front();
     node->queued_bytes -= piece.frames.size();
     node->sent_lsn = piece.last_lsn;
@@ -169,11 +179,9 @@ void JournalWriter::WriteOne(Node* node, std::unique_lock<std::mutex>* lock) {
 bool JournalWriter::HasWork(const Node& node) const {
   if (node.failed || lost_ || stopping_) return false;
   if (releasing_) return !node.released || !node.queue.empty();
-  const bool syncing = node.sent_lsn > node.synced;
-  if (!node.queue.empty() && (!syncing || node.queued_bytes >= kWaitBytes)) return true;
+  if (FramesDue(node)) return true;
   // A quorum of one commits by syncing; others must be told what is committed: at once, or by the next heartbeat.
-  if (nodes_.size() > 1 && node.told_committed < committed_ && (options_.lease_ms > 0 ? node.hurry : !syncing))
-    return true;
+  if (nodes_.size() > 1 && node.told_committed < committed_ && (node.hurry || options_.lease_ms == 0)) return true;
   return options_.lease_ms > 0 && BoottimeUs() >= HeartbeatDueUs(node);
 }
 
@@ -197,7 +205,7 @@ void JournalWriter::WriteLoop(Node* node) {
       if (options_.lease_ms == 0 || releasing_) {
         node->work.wait(lock);
       } else {
-        const int64_t wait_us = node->writing ? HeartbeatEveryUs() : HeartbeatDueUs(*node) - BoottimeUs();
+        const int64_t wait_us = std::max(HeartbeatDueUs(*node) - BoottimeUs(), kWritingUs);
         node->work.wait_for(lock, std::chrono::microseconds(wait_us));
       }
       continue;
@@ -259,6 +267,7 @@ void JournalWriter::Acknowledge(Node* node, Lsn synced) {
     const std::lock_guard lock(mutex_);
     if (synced > node->synced) {
       node->synced = synced;
+      if (options_.lease_ms == 0 && synced >= node->sent_lsn) node->unheard_bytes = 0;
       if (node->frames_us != 0 && synced >= node->timed_lsn) {
         const int64_t us = BoottimeUs() - std::exchange(node->frames_us, 0);
         node->sync_us = node->sync_us == 0 ? us : (node->sync_us * (kSyncsAveraged - 1) + us) / kSyncsAveraged;

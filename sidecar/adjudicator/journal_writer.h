@@ -73,8 +73,8 @@ class JournalWriter {
   void Start();
   // Queues a frame of a record (core/frame.h). Never blocks.
   void Append(Lsn lsn, Lsn prev_lsn, std::string_view head, std::string_view rest);
-  // Sees to it that what is queued is written. `more_to_come`: the caller expects to queue more at once, so it is not
-  // held up; otherwise it may block as long as a single node needs.
+  // Sees to it that what is queued is written. With a single node it may block as long as that needs, but if
+  // `more_to_come`: the caller expects to queue more at once.
   void Flush(bool more_to_come);
   // Until when nobody else can have committed anything, in microseconds of BoottimeUs; 0: that is over, or has not
   // begun.
@@ -158,6 +158,7 @@ class JournalWriter {
 
   std::unique_ptr<AppendLink> OpenLink(const Node& node) const;
   void Serve(Node* node, std::unique_ptr<AppendLink> link);
+  bool FramesDue(const Node& node) const;
   bool TakesAtOnce(const Node& node) const;
   void WriteOne(Node* node, std::unique_lock<std::mutex>* lock);
   void WriteAll(std::unique_lock<std::mutex>* lock);

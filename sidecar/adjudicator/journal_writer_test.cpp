@@ -52,6 +52,58 @@ TEST(JournalWriter, ANodeTooFarBehindIsGivenUpAndTheOthersGoOn) {
   writer.Stop();
 }
 
+// Where somebody waits for it, what is committed is told at once, also during a sync; elsewhere with what follows.
+TEST(JournalWriter, WhatIsCommittedIsToldWhereSomebodyWaitsForIt) {
+  constexpr Lsn kEnd = 30;
+  TestJournal waiting, idle, slow;
+  idle.SetNoHurry(true);
+  std::atomic<Lsn> committed = kNoLsn;
+  JournalWriter writer(
+      {waiting.stub(), idle.stub(), slow.stub()}, {0, 1, 2}, {.epoch = 1, .write_quorum = 2, .lease_ms = 500},
+      [&](Lsn lsn) { Raise(&committed, lsn); }, [](const Status&) {});
+  writer.Start();
+  // The first answers tell who waits.
+  ASSERT_TRUE(WaitFor([&] { return writer.LeaseUntilUs() > 0; }));
+  for (Lsn lsn = 1; lsn <= kEnd; lsn++) {
+    writer.Append(lsn, lsn - 1, "r", {});
+    writer.Flush(/*more_to_come=*/false);
+    ASSERT_TRUE(WaitFor([&] { return committed == lsn && waiting.committed() == lsn; })) << lsn;
+  }
+  EXPECT_GE(waiting.news(), static_cast<int>(kEnd) - 5);  // but where a heartbeat was due
+  EXPECT_LE(idle.news(), 1);                              // before its first answer
+  EXPECT_TRUE(WaitFor([&] { return idle.committed() == kEnd; })) << "a heartbeat tells it";
+  idle.SetNoHurry(false);
+  EXPECT_TRUE(WaitFor([&] {
+    const Lsn lsn = committed + 1;
+    writer.Append(lsn, lsn - 1, "r", {});
+    writer.Flush(/*more_to_come=*/false);
+    return WaitFor([&] { return committed == lsn; }) && idle.news() > 1;
+  }));
+  writer.Stop();
+}
+
+// What is kept back while a node syncs stays back when it is told what the others have committed.
+TEST(JournalWriter, NewsTakeNoFramesAlong) {
+  TestJournal first, second, syncing;
+  std::atomic<Lsn> committed = kNoLsn;
+  JournalWriter writer(
+      {first.stub(), second.stub(), syncing.stub()}, {0, 1, 2}, {.epoch = 1, .write_quorum = 2, .lease_ms = 500},
+      [&](Lsn lsn) { Raise(&committed, lsn); }, [](const Status&) {});
+  writer.Start();
+  ASSERT_TRUE(WaitFor([&] { return writer.LeaseUntilUs() > 0; }));
+  syncing.Hold(true);
+  constexpr Lsn kEnd = 40;
+  for (Lsn lsn = 1; lsn <= kEnd; lsn++) {
+    writer.Append(lsn, lsn - 1, "r", {});
+    writer.Flush(/*more_to_come=*/false);
+    ASSERT_TRUE(WaitFor([&] { return committed == lsn; })) << lsn;
+  }
+  syncing.Hold(false);
+  EXPECT_TRUE(WaitFor([&] { return syncing.log().size() == kEnd; }));
+  EXPECT_LE(syncing.with_frames(), 2);
+  writer.Stop();
+}
+
 // One node has the record and another one hangs, so that it is not committed: a third that comes back makes it so.
 TEST(JournalWriter, ANodeThatJoinsMayBeTheOneThatIsMissingForAQuorum) {
   TestJournal first, hanging, absent;

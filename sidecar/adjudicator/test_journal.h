@@ -67,6 +67,9 @@ class TestJournal final : public proto::Journal::Service {
     changed_.notify_all();
   }
 
+  // Says that nobody waits here for what becomes committed.
+  void SetNoHurry(bool no_hurry) { no_hurry_ = no_hurry; }
+
   // ---- the log ----
   struct Record {
     uint64_t epoch;
@@ -89,6 +92,13 @@ class TestJournal final : public proto::Journal::Service {
   void TrimTo(Lsn lsn) {
     const std::lock_guard lock(mutex_);
     std::erase_if(log_, [&](const Record& r) { return r.lsn <= lsn; });
+  }
+  // Messages that want no answer, as they only tell what is committed.
+  int news() const { return news_; }
+  int with_frames() const { return with_frames_; }
+  Lsn committed() {
+    const std::lock_guard lock(mutex_);
+    return committed_;
   }
   uint64_t requests() {
     const std::lock_guard lock(mutex_);
@@ -125,6 +135,7 @@ class TestJournal final : public proto::Journal::Service {
         std::unique_lock lock(mutex_);
         while (hold_ && !context->IsCancelled()) changed_.wait_for(lock, std::chrono::milliseconds(10));
         requests_++;
+        if (!request.frames().empty()) with_frames_++;
         if (unreachable_) return {grpc::StatusCode::UNAVAILABLE, "unreachable"};
         if (request.epoch() < sealed_) return ToGrpc({Code::kStaleEpoch, "sealed at " + std::to_string(sealed_)});
         std::vector<Record> records;
@@ -148,6 +159,11 @@ class TestJournal final : public proto::Journal::Service {
         committed_ = std::max<Lsn>(committed_, request.write_quorum() == 1 ? Last() : request.committed_lsn());
         reply.set_synced_lsn(Last());
         reply.set_heard_us(request.sent_us());
+        reply.set_no_hurry(no_hurry_);
+        if (request.lease_ms() > 0 && request.sent_us() == 0) {
+          news_++;
+          continue;
+        }
       }
       stream->Write(reply);
     }
@@ -183,6 +199,9 @@ class TestJournal final : public proto::Journal::Service {
   Lsn committed_ = kNoLsn;
   uint64_t sealed_ = 0;
   uint64_t requests_ = 0;
+  std::atomic<bool> no_hurry_ = false;
+  std::atomic<int> news_ = 0;
+  std::atomic<int> with_frames_ = 0;
   int fail_after_ = -1;
   Status failure_;
   bool unreachable_ = false;

@@ -149,7 +149,8 @@ class JournalService::AppendStream {
     }
     const bool heartbeat = request->frames().empty();
     *more_comes = request->frames().size() >= kMoreComesBytes ||
-                  std::chrono::steady_clock::now() - begun < kThereAlready || node_->followed();
+                  std::chrono::steady_clock::now() - begun < kThereAlready ||
+                  node_->followed();  // what is committed is told during a sync
     AppendInput input{request->epoch(),
                       request->committed_lsn(),
                       request->write_quorum(),

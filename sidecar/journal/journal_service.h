@@ -3,8 +3,9 @@
 // An Append stream is served by two threads that do the same: the one whose turn it is waits for the next request and
 // syncs it itself if nobody is syncing. It keeps its turn over a short sync, as the leader waits for the
 // acknowledgement before it sends little more; so a request wakes one thread, gRPC's own. The other one takes the turn
-// while a sync takes long, so that heartbeats are answered, and where more is on its way: what arrives during a sync
-// shares the next. One stream writes at a time: a newer one of the same or a higher epoch ends it.
+// while a sync takes longer than some 25 to 50 ms, so that heartbeats are answered; where more is on its way, so that
+// what arrives during a sync shares the next; and where a follower waits for what becomes committed, which the leader
+// tells during a sync. One stream writes at a time: a newer one of the same or a higher epoch ends it.
 //
 // Thread-safe. Stop ends all streams and refuses new ones; call it before the server's Shutdown. The node must outlive
 // the server.

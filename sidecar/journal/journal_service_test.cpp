@@ -123,6 +123,7 @@ TEST_F(JournalServiceTest, HeartbeatsAreAnsweredDuringALongSync) {
   proto::SealReply sealed;
   ASSERT_TRUE(Seal(1, &sealed).ok());
   grpc::ClientContext context;
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::seconds(60));
   const auto call = stub_->Append(&context);
   hold_sync_ = true;
   ASSERT_TRUE(call->Write(Request(1, 1, 1)));
@@ -132,8 +133,10 @@ TEST_F(JournalServiceTest, HeartbeatsAreAnsweredDuringALongSync) {
     heartbeat.clear_frames();
     heartbeat.set_lease_ms(100);
     heartbeat.set_sent_us(sent_us);
-    ASSERT_TRUE(call->Write(heartbeat));
-    ASSERT_TRUE(call->Read(&reply));
+    if (!call->Write(heartbeat) || !call->Read(&reply)) {
+      ADD_FAILURE() << "no answer to heartbeat " << sent_us;
+      break;
+    }
     EXPECT_EQ(reply.heard_us(), sent_us);
     EXPECT_EQ(reply.synced_lsn(), kNoLsn);
   }
@@ -152,7 +155,10 @@ TEST_F(JournalServiceTest, AFollowerForWhomNobodyWaitsGetsMuchAtATime) {
   request.set_gather_ms(100);
   const auto tail = stub_->Tail(&context, request);
   std::thread writer([&] {
-    for (Lsn lsn = 1; lsn <= kEnd; lsn++) ASSERT_TRUE(node_->Append(Input(1, lsn, lsn)).ok());
+    for (Lsn lsn = 1; lsn <= kEnd; lsn++) {
+      ASSERT_TRUE(node_->Append(Input(1, lsn, lsn)).ok());
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
   });
   std::string tailed;
   proto::TailReply reply;

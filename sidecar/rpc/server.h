@@ -13,10 +13,6 @@ namespace concord {
 // A journal record may have 64 MiB; this leaves room for the frame and the message around it.
 inline constexpr int kMaxMessageBytes = 80 << 20;
 
-// Of a stream, in each direction. Fixed: to find out by itself how much is of use, gRPC sends a ping beside the data
-// again and again, which wakes both sides.
-inline constexpr int kWindowBytes = 4 << 20;
-
 // Sets the common limits on a server to be.
 void SetServerLimits(grpc::ServerBuilder* builder);
 // The same limits for a client's channel.

@@ -36,11 +36,18 @@ void Applier::Start(const std::vector<JournalPeer>& peers, journal::JournalNode*
   // Before anybody leads: it is to be known what there is and what there is not. A failure is met again by Maintain.
   (void)CheckRoom();
   if (options_.on_applied) options_.on_applied(replica_->resume_from());
+  replica_->SetOnRead([this] { Hurry(); });
   thread_ = std::thread([this] { Run(); });
   reporter_ = std::thread([this] { ReportLoop(); });
 }
 
+void Applier::Hurry() {
+  const std::lock_guard lock(mutex_);
+  if (tail_ != nullptr && gathers_) tail_->Cancel();
+}
+
 void Applier::Stop() {
+  if (thread_.joinable()) replica_->SetOnRead({});  // which may be gone when this is called again
   {
     std::lock_guard lock(mutex_);
     stopping_.store(true, std::memory_order_release);
@@ -58,6 +65,10 @@ std::shared_ptr<TailLink> Applier::OpenTail(const JournalPtr& journal, Lsn after
   tail_ = journal->local            ? OpenLocalTail(local_, after_lsn)
           : journal->peer.open_tail ? journal->peer.open_tail(after_lsn, gather_ms)
                                     : OpenRemoteTail(journal->peer.stub.get(), after_lsn, gather_ms);
+  gathers_ = gather_ms > 0;
+  // Who meant the one before would have cancelled this one.
+  if (std::find(journals_.begin(), journals_.end(), followed_) == journals_.end() || GatherMs(*journal) != gather_ms)
+    tail_->Cancel();
   return tail_;
 }
 
@@ -132,7 +143,7 @@ void Applier::Run() {
       RoleLog("storage")->error("a journal node is not followed reason=\"{}\"", ended.message());
     }
     if (ended.ok()) {
-      for (bool again = true; again;) {
+      for (bool again = true; again && ended.ok();) {
         const int gather_ms = GatherMs(*journal);
         const auto tail = OpenTail(journal, replica_->resume_from(), gather_ms);
         if (tail == nullptr) return;
@@ -140,6 +151,7 @@ void Applier::Run() {
         status = Follow(tail.get(), *journal, gather_ms, &again);
         if (status.ok() && !again && !stopping()) ended = tail->Finish();
         CloseTail();
+        if (again) ended = Meet(journal.get());
       }
       // What answers there next may be another process.
       if (journal->peer.meet) journal->met.store(false, std::memory_order_release);
@@ -206,7 +218,10 @@ Status Applier::Follow(TailLink* tail, const Journal& journal, int gather_ms, bo
     if (frames.capacity() > 4 * options_.max_batch_bytes) frames = {};
     frames.clear();
     TailLink::Event event = tail->Next(wait_us, &frames);
-    if (event == TailLink::Event::kEnd) return Status::Ok();
+    if (event == TailLink::Event::kEnd) {
+      *again = gather_ms > 0 && GatherMs(journal) == 0 && !stopping();  // Hurry has ended it
+      return Status::Ok();
+    }
     if (event == TailLink::Event::kFrames) {
       // What has queued up meanwhile goes into the same LMDB transaction.
       while (frames.size() < options_.max_batch_bytes && event == TailLink::Event::kFrames)

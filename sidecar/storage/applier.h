@@ -104,6 +104,8 @@ class Applier {
   // `*again`.
   Status Follow(TailLink* tail, const Journal& journal, int gather_ms, bool* again);
   int GatherMs(const Journal& journal) const;
+  // Somebody reads: the stream is opened anew at once, if it gathers.
+  void Hurry();
   Status ApplyWithRetry(std::string_view frames);
   // Says once how long the journal took to replay, up to where it ended at the start.
   void TellCaughtUp();
@@ -150,6 +152,7 @@ class Applier {
   std::vector<JournalPtr> journals_;
   JournalPtr followed_;
   std::shared_ptr<TailLink> tail_;  // what Stop cancels
+  bool gathers_ = false;            // that one
   std::thread thread_;
   std::thread reporter_;
 };

@@ -215,6 +215,19 @@ Status Replica::WaitApplied(Lsn lsn, int64_t wait_us) {
   return {Code::kUnavailable, "the storage replica has not applied the read LSN in time"};
 }
 
+void Replica::ExpectReads() {
+  const bool known = IsRead();
+  read_until_us_.store(options_.steady_us() + kReadsExpectedUs, std::memory_order_relaxed);
+  if (known) return;
+  const std::lock_guard lock(wait_mutex_);
+  if (on_read_) on_read_();
+}
+
+void Replica::SetOnRead(std::function<void()> on_read) {
+  const std::lock_guard lock(wait_mutex_);
+  on_read_ = std::move(on_read);
+}
+
 void Replica::StopWaiting() {
   {
     std::lock_guard lock(wait_mutex_);

@@ -135,9 +135,11 @@ class Replica : public std::enable_shared_from_this<Replica> {
   // kUnavailable when the time is over, kShutdown when the replica closes.
   Status WaitApplied(Lsn lsn, int64_t wait_us);
   // Whether what is committed is to be applied at once: somebody reads here, or is about to.
-  bool IsRead() const { return options_.steady_us() < read_until_us_.load(std::memory_order_relaxed); }
+  bool IsRead() const { return waiters_ > 0 || options_.steady_us() < read_until_us_.load(std::memory_order_relaxed); }
   // For the next two seconds.
-  void ExpectReads() { read_until_us_.store(options_.steady_us() + kReadsExpectedUs, std::memory_order_relaxed); }
+  void ExpectReads();
+  // Called when that begins, and must be quick. Empty: nobody is to know.
+  void SetOnRead(std::function<void()> on_read);
   // The last checkpoint, to be copied; null before the first. Whoever holds it also holds the replica.
   std::shared_ptr<const HeldCheckpoint> HoldCheckpoint() const { return checkpointer_->Hold(); }
   // Bytes of the data file, as many as there are; what is missing is zeros.
@@ -258,6 +260,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   std::atomic<uint64_t> pruned_ = 0;
 
   std::mutex wait_mutex_;
+  std::function<void()> on_read_;  // under wait_mutex_
   std::condition_variable applied_changed_;
   std::atomic<int> waiters_ = 0;
   std::atomic<int64_t> read_until_us_ = 0;  // as is known
