@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 . scripts/server.sh
 export BUILD=${BUILD:-build}
 parts=("$@") beside=()
-# The TAP tests wait for a third of their time; the model and the simulation need nothing but processors.
+# Tests in SQL run one at a time, and the TAP tests wait for a third of their time; the model and the simulation need nothing but processors.
 [ ${#parts[@]} -gt 0 ] || parts=(format unit regress isolation tap demo) beside=(model sim)
 passed=0 failed=0
 start=$(date +%s)
@@ -55,10 +55,13 @@ run_unit() {
   done
 }
 
-run_sim() {
-  local simulation=$BUILD/sidecar/simulation/concord_simulation line
+build_simulation() {
   say "building the simulation"
   cmake --build "$BUILD" --target concord_simulation concordd -j "$(nproc)" >>"$BUILD.log" 2>&1 || { tail -60 "$BUILD.log"; die "the build failed"; }
+}
+
+run_sim() {
+  local simulation=$BUILD/sidecar/simulation/concord_simulation line
   say "simulation"
   if "$simulation" --seeds "${CONCORD_SIM_SEEDS:-80}" --twice 5; then count 1 0; else count 0 1; fi
   say "planted bugs"
@@ -154,7 +157,6 @@ run_tap() {
   cp "$BUILD"/regress/{crash/os_crash,crash/crash_recorder.so,garbage/garbage} "$work/bin"
   install -m 755 "$BUILD"/regress/torture/torture "$work/torture/"
   mkdir -p "$work/tap"
-  start_beside  # not before: it builds, too
   # They wait a third of the time, so there is one more than there are processors side by side; and the long ones come first, which their
   # size tells well enough, so that none is left alone at the end.
   local test name ended
@@ -172,9 +174,10 @@ run_tap() {
   complaints "$work"/tmp_check/log/*.log
 }
 
-# Runs the parts named at the lowest priority beside what follows; finish_beside waits for them, and tells.
+# Runs the parts in `beside` at the lowest priority beside what follows; finish_beside waits for them, and tells.
 start_beside() {
   [ ${#beside[@]} -gt 0 ] || return 0
+  build_simulation
   beside_out=$(mktemp -d)
   (
     renice -n 19 -p "$BASHPID" >/dev/null
@@ -203,8 +206,9 @@ for part in "${parts[@]}"; do
     unit) run_unit build-asan address,undefined ;;
     # Maps of 4 GB: those of the usual size do not always find room in the addresses that the sanitizer leaves.
     threads) run_unit build-tsan thread -DCONCORD_MAP_BITS=32 ;;
-    sim) run_sim ;;
-    regress) unlisted sql sql regress_schedule
+    sim) build_simulation; run_sim ;;
+    regress) start_beside
+      unlisted sql sql regress_schedule
       scripts/documented_errors.pl || count 0 1
       scripts/documented_metrics.pl || count 0 1
       run_suite regress $pgtest/regress/pg_regress regress_schedule ;;
