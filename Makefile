@@ -7,7 +7,7 @@ JOBS     ?= $(shell nproc)
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 
 .DEFAULT_GOAL := all
-.PHONY: all deps install uninstall fuzz tsan check model check-sim check-unit check-sql check-tap check-assert check-valgrind check-postgres check-long torture sim sim-bugs bench bench-cluster demo demo-stop cluster-demo cluster-demo-stop format tidy clean help
+.PHONY: all deps install uninstall fuzz tsan check model check-sim check-unit check-sql check-tap check-assert check-valgrind check-systemd check-postgres check-long torture sim sim-bugs bench bench-cluster demo demo-stop cluster-demo cluster-demo-stop format tidy clean help
 
 help:            ## this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -56,8 +56,11 @@ check-valgrind:  ## the regress tests, with the server's processes under valgrin
 check-postgres:  ## PostgreSQL's own regression and isolation suites; SUITES="regress isolation"
 	@scripts/check_postgres.sh $(SUITES)
 
+check-systemd: install ## the unit of concordd under a systemd of its own: kills, stops, a mistake; needs root
+	@$(SUDO) scripts/systemd_test.sh
+
 # Each proof once: check-assert leaves out the unit tests, which know no PostgreSQL.
-check-long:      ## all long proofs: check with more kills and larger loads, tsan, fuzz, check-postgres, check-assert, check-valgrind; about 100 min on 2 cores
+check-long:      ## all long proofs: check with more kills and larger loads, tsan, fuzz, check-postgres, check-assert, check-valgrind, check-systemd; about 100 min on 2 cores
 	@CONCORD_KILLS=50 CONCORD_SECONDS=30 CONCORD_CRASH_SEEDS=200 CONCORD_SERVER_CRASHES=10 CONCORD_MATRIX=full \
 		CONCORD_TORTURE_KILLS=60 MODEL=long CONCORD_SIM_SEEDS=2000 CONCORD_SIM_BUGS=all scripts/check.sh
 	@$(MAKE) --no-print-directory tsan
@@ -65,6 +68,7 @@ check-long:      ## all long proofs: check with more kills and larger loads, tsa
 	@$(MAKE) --no-print-directory check-postgres
 	@$(MAKE) --no-print-directory check-assert PARTS="regress isolation tap"
 	@$(MAKE) --no-print-directory check-valgrind
+	@$(MAKE) --no-print-directory check-systemd
 
 torture: install ## kill -9 under load for MINUTES=n, until KILLS=n (200 if neither is given); SEED=n
 	@cmake --build $(BUILD) -j $(JOBS) --target torture >/dev/null
