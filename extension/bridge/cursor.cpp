@@ -71,8 +71,7 @@ CcStatus ReplicaCursor::PlaceForward() {
     case Position::Kind::kAfterPrefixed:
       successor = PrefixSuccessor(bound);
       bound = successor;
-      if (!bound.empty()) break;
-      [[fallthrough]];
+      break;
     case Position::Kind::kEnd: {
       char next[kPrefixSize];
       StoreBe64(next, prefix_ + 1);

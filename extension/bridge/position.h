@@ -8,13 +8,21 @@
 
 namespace concord::bridge {
 
+// The least string greater than every string that begins with `prefix`; empty if there is none.
+inline std::string PrefixSuccessor(std::string_view prefix) {
+  std::string successor(prefix);
+  while (!successor.empty() && static_cast<unsigned char>(successor.back()) == 0xff) successor.pop_back();
+  if (!successor.empty()) successor.back()++;
+  return successor;
+}
+
 struct Position {
   enum class Kind {
     kStart,          // before every key
     kEnd,            // after every key
     kBefore,         // before all bodies >= key
     kAfter,          // after all bodies <= key
-    kAfterPrefixed,  // after all bodies <= key or beginning with it
+    kAfterPrefixed,  // after all bodies <= key or beginning with it; some body can follow them, else it is kEnd
     kAt,             // on `key`, a whole body: what follows is > key, what precedes < key
   };
   Kind kind = Kind::kStart;
@@ -23,16 +31,10 @@ struct Position {
   static Position Seek(std::string_view key, bool backward, bool prefix_match) {
     if (key.empty()) return {backward ? Kind::kEnd : Kind::kStart, {}};
     if (!backward) return {Kind::kBefore, key};
-    return {prefix_match ? Kind::kAfterPrefixed : Kind::kAfter, key};
+    if (!prefix_match) return {Kind::kAfter, key};
+    if (key.find_first_not_of('\xff') == key.npos) return {Kind::kEnd, {}};
+    return {Kind::kAfterPrefixed, key};
   }
 };
-
-// The least string greater than every string that begins with `prefix`; empty if there is none.
-inline std::string PrefixSuccessor(std::string_view prefix) {
-  std::string successor(prefix);
-  while (!successor.empty() && static_cast<unsigned char>(successor.back()) == 0xff) successor.pop_back();
-  if (!successor.empty()) successor.back()++;
-  return successor;
-}
 
 }  // namespace concord::bridge

@@ -61,11 +61,7 @@ void RemoteCursor::Place(const Position& position, bool backward) {
     case Position::Kind::kEnd: gap_ = highest_; break;
     case Position::Kind::kBefore: gap_ = FullKey(prefix_, position.key); break;
     case Position::Kind::kAfter: gap_ = Successor(FullKey(prefix_, position.key)); break;
-    case Position::Kind::kAfterPrefixed: {
-      const std::string successor = PrefixSuccessor(position.key);
-      gap_ = successor.empty() ? highest_ : FullKey(prefix_, successor);
-      break;
-    }
+    case Position::Kind::kAfterPrefixed: gap_ = FullKey(prefix_, PrefixSuccessor(position.key)); break;
     case Position::Kind::kAt:
       gap_ = FullKey(prefix_, position.key);
       if (!backward) gap_ += '\0';

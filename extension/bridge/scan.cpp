@@ -225,11 +225,9 @@ void Scan::PlaceOwn() {
     case Position::Kind::kEnd: own_ = keys_->end(); break;
     case Position::Kind::kBefore: own_ = keys_->lower_bound(WriteSet::Key(position_.key)); break;
     case Position::Kind::kAfter: own_ = keys_->upper_bound(WriteSet::Key(position_.key)); break;
-    case Position::Kind::kAfterPrefixed: {
-      const std::string successor = PrefixSuccessor(position_.key);
-      own_ = successor.empty() ? keys_->end() : keys_->lower_bound(WriteSet::Key(successor));
+    case Position::Kind::kAfterPrefixed:
+      own_ = keys_->lower_bound(WriteSet::Key(PrefixSuccessor(position_.key)));
       break;
-    }
     case Position::Kind::kAt:
       own_ = backward ? keys_->lower_bound(WriteSet::Key(position_.key))
                       : keys_->upper_bound(WriteSet::Key(position_.key));

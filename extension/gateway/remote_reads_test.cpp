@@ -119,7 +119,8 @@ void RemoteReadsTest::CheckVersions(uint64_t prefix, Lsn lsn) {
 }
 
 TEST_F(RemoteReadsTest, SeesWhatTheModelSeesWhateverFails) {
-  const auto seed = static_cast<uint32_t>(std::random_device()());
+  const char* given = getenv("CONCORD_TEST_SEED");
+  const uint64_t seed = given != nullptr ? strtoull(given, nullptr, 10) : std::random_device()();
   SCOPED_TRACE("seed " + std::to_string(seed));
   random_.seed(seed);
   WriteSome();
@@ -140,6 +141,30 @@ TEST_F(RemoteReadsTest, SeesWhatTheModelSeesWhateverFails) {
     }
     cc_replica_reset();
   }
+}
+
+// Nothing of the next storage comes, though its first key is what follows.
+TEST_F(RemoteReadsTest, BehindTheEndIsNothing) {
+  Write(Key(kEntries - 1, "a"), "the last entry");
+  Write(Key(kEntries, "a"), "another storage's");
+  ApplyAll();
+  Start();
+  for (const bool backward : {true, false}) {  // the direction of what is read at the end
+    CcScan* scan;
+    ASSERT_EQ(cc_scan_open(kEntries - 1, log_frames_.last(), 0, &scan), CC_OK);
+    ASSERT_EQ(cc_scan_seek(scan, nullptr, 0, /*backward=*/true, false), CC_OK);
+    CcVisible found;
+    EXPECT_EQ(cc_scan_next(scan, backward, &found), backward ? CC_OK : CC_END);
+    ASSERT_EQ(cc_scan_seek(scan, "\xff", 1, /*backward=*/true, /*prefix_match=*/true), CC_OK);
+    EXPECT_EQ(cc_scan_next(scan, false, &found), CC_END);
+    cc_scan_close(scan);
+  }
+  CcCursor* cursor;
+  ASSERT_EQ(cc_cursor_open(kEntries - 1, log_frames_.last(), &cursor), CC_OK);
+  ASSERT_EQ(cc_cursor_seek(cursor, "\xff", 1, /*backward=*/true, /*prefix_match=*/true), CC_OK);
+  CcEntry entry;
+  EXPECT_EQ(cc_cursor_next_version(cursor, &entry), CC_END);
+  cc_cursor_close(cursor);
 }
 
 TEST_F(RemoteReadsTest, ManyRowsCostFewRequests) {
