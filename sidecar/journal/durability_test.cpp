@@ -174,13 +174,19 @@ TEST_F(DurabilityTest, ALogThatIsGivenUpComesBackFromACrashAtAnyMoment) {
   };
   constexpr Lsn kEnd = 60, kBase = 100;
   for (Lsn lsn = 1; lsn <= kEnd; lsn += 3) append(lsn, lsn + 2);
+  std::mutex mutex;  // the pool's thread syncs, too
   std::vector<std::string> images;
   disk_.OnSync([&] {
-    images.push_back(Image(false));
-    images.push_back(Image(true));
+    const std::string image = Image(false), mixed = Image(true);
+    const std::lock_guard lock(mutex);
+    images.push_back(image);
+    images.push_back(mixed);
   });
   ASSERT_TRUE(log->Restart(kBase).ok());
-  const size_t before_append = images.size();
+  const size_t before_append = [&] {
+    const std::lock_guard lock(mutex);
+    return images.size();
+  }();
   append(kBase + 1, kBase + 1);
   disk_.OnSync(nullptr);
   images.push_back(Image(false));

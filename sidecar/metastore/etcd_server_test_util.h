@@ -122,7 +122,12 @@ class EtcdServer {
     waitpid(pid_, nullptr, 0);
     pid_ = -1;
   }
-  void Pause() { kill(pid_, SIGSTOP); }
+  // Returns when it has stopped, which takes its threads a moment.
+  void Pause() {
+    kill(pid_, SIGSTOP);
+    int status;
+    waitpid(pid_, &status, WUNTRACED);
+  }
   void Continue() { kill(pid_, SIGCONT); }
 
  private:

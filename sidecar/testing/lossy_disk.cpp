@@ -62,8 +62,9 @@ void LossyDisk::DelaySyncs(std::chrono::microseconds delay) {
 }
 
 void LossyDisk::OnSync(std::function<void()> hook) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   hook_ = std::move(hook);
+  hooks_over_.wait(lock, [&] { return hooks_running_ == 0; });
 }
 
 int LossyDisk::Sync(int fd, int (*real)(int)) {
@@ -83,8 +84,13 @@ int LossyDisk::Remember(int fd) {
     const std::lock_guard lock(mutex_);
     hook = hook_;
     delay = delay_;
+    if (hook) hooks_running_++;
   }
-  if (hook) hook();
+  if (hook) {
+    hook();
+    const std::lock_guard lock(mutex_);
+    if (--hooks_running_ == 0) hooks_over_.notify_all();
+  }
   if (delay.count() > 0) std::this_thread::sleep_for(delay);
   const std::lock_guard lock(mutex_);
   if (S_ISDIR(info.st_mode)) {

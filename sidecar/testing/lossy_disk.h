@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -33,7 +34,8 @@ class LossyDisk {
 
   // Syncs of the directory's files take so long, and only then see its bytes. Who does not wait for them is found out.
   void DelaySyncs(std::chrono::microseconds delay);
-  // Called at the beginning of each sync in the directory, from the thread that syncs. Not while one is under way.
+  // Called at the beginning of each sync in the directory, from the thread that syncs; of several at once, if they sync
+  // at once. When OnSync returns, no call of the hook before is under way any more. Not from within a hook.
   void OnSync(std::function<void()> hook);
 
   // Makes `to` what a crash now would leave of the directory. Without `random`, nothing that was not synced.
@@ -58,6 +60,8 @@ class LossyDisk {
   std::mutex mutex_;  // guards what follows
   std::chrono::microseconds delay_{0};
   std::function<void()> hook_;
+  int hooks_running_ = 0;
+  std::condition_variable hooks_over_;
   std::map<ino_t, SyncedFile> files_;
   Entries entries_;
   std::set<std::string> directories_;  // all that were synced
