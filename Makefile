@@ -47,8 +47,8 @@ check-sql:       ## pg_regress and isolation tests
 check-tap:       ## tests with real processes, crashes and restarts
 	@scripts/check.sh tap
 
-check-assert:    ## check, with a PostgreSQL that has assertions; builds it from Debian's source if there is none yet
-	@pgbin=$$(scripts/assert_postgres.sh) && $(MAKE) --no-print-directory check PGBIN=$$pgbin BUILD=build-assert
+check-assert:    ## check, compiled with gcc, with a PostgreSQL that has assertions; builds it from Debian's source if there is none yet
+	@pgbin=$$(scripts/assert_postgres.sh) && CXX=g++ $(MAKE) --no-print-directory check PGBIN=$$pgbin BUILD=build-assert
 
 check-valgrind:  ## the regress tests, with the server's processes under valgrind
 	@scripts/valgrind.sh
@@ -62,7 +62,7 @@ check-systemd: install ## the unit of concordd under a systemd of its own: kills
 # Each proof once: check-assert leaves out the unit tests, which know no PostgreSQL.
 check-long:      ## all long proofs: check with more kills and larger loads, tsan, fuzz, check-postgres, check-assert, check-valgrind, check-systemd; about 100 min on 2 cores
 	@CONCORD_KILLS=50 CONCORD_SECONDS=30 CONCORD_CRASH_SEEDS=200 CONCORD_SERVER_CRASHES=10 CONCORD_MATRIX=full \
-		CONCORD_TORTURE_KILLS=60 MODEL=long CONCORD_SIM_SEEDS=2000 CONCORD_SIM_BUGS=all scripts/check.sh
+		CONCORD_TORTURE_KILLS=60 CONCORD_ROUNDS=4 MODEL=long CONCORD_SIM_SEEDS=2000 CONCORD_SIM_BUGS=all scripts/check.sh
 	@$(MAKE) --no-print-directory tsan
 	@$(MAKE) --no-print-directory fuzz SECONDS=10
 	@$(MAKE) --no-print-directory check-postgres

@@ -32,6 +32,6 @@ CcLocalReplica cc_channel_local(CcChannel* channel, char* path, size_t room) {
 }
 
 void cc_channel_read_stats(CcChannel* channel, CcReadStats* stats) {
-  const ReadCounters& reads = channel->replicas.reads;
-  *stats = {reads.reads.load(), reads.bytes.load(), reads.hedged.load(), reads.moved.load()};
+  const ReadCounters& counters = channel->replicas.read_counters;
+  *stats = {counters.reads.load(), counters.bytes.load(), counters.hedged.load(), counters.moved.load()};
 }

@@ -69,7 +69,7 @@ struct ReplicaTable {
   std::atomic<uint32_t> local;          // CcLocalReplica
   std::atomic<uint32_t> local_version;  // grows with each change
   SharedText<CC_REPLICA_PATH_SIZE> local_path;
-  ReadCounters reads;
+  ReadCounters read_counters;
 };
 
 }  // namespace concord

@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -200,5 +201,32 @@ inline std::string RowBody(uint64_t rowid) {
   AppendBe64(&body, rowid);
   return body;
 }
+
+// For a test to derive from: keys that meet each other, some of them neighbours and some prefixes, and places to seek.
+class RandomKeys {
+ protected:
+  // Rowids below `rowids`, some of them spread over all 8 bytes.
+  RandomKeys(uint64_t seed, uint32_t rowids) : random_(seed), rowids_(rowids) {}
+
+  uint32_t Random(uint32_t below) { return static_cast<uint32_t>(random_() % below); }
+  std::string RandomBody(uint64_t prefix) {
+    if (prefix >> 56 == 1) return RowBody(Random(rowids_) * (Random(2) == 0 ? 1 : 0x0101010101010101));
+    // Prefix-free: zero ends a body and is nowhere else.
+    std::string body;
+    for (uint32_t n = Random(5); n-- > 0;) body += "\x01\x61\xff"[Random(3)];
+    return body + '\0';
+  }
+  std::string RandomSeek(uint64_t prefix) {
+    std::string key = RandomBody(prefix);
+    if (Random(3) == 0) key.resize(Random(static_cast<uint32_t>(key.size()) + 1));
+    if (Random(5) == 0) key += "\x00\x01\xff"[Random(3)];
+    return key;
+  }
+
+  std::mt19937_64 random_;
+
+ private:
+  const uint32_t rowids_;
+};
 
 }  // namespace concord::bridge

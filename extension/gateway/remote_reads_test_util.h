@@ -86,10 +86,10 @@ struct Member {
 };
 
 // Writes go to a map of all versions and to the members.
-class RemoteReadsFixture : public testing::Test {
+class RemoteReadsFixture : public testing::Test, protected bridge::RandomKeys {
  protected:
   // Of the first replica; the others have more: scans that give up go on at any of them.
-  explicit RemoteReadsFixture(int64_t scan_steps_max = 5) : scan_steps_max_(scan_steps_max) {}
+  explicit RemoteReadsFixture(int64_t scan_steps_max = 5) : RandomKeys(1, 60), scan_steps_max_(scan_steps_max) {}
   void SetUp() override {
     const size_t size = cc_channel_size(4, 4096);
     memory_.reset(static_cast<char*>(std::aligned_alloc(4096, (size + 4095) / 4096 * 4096)));
@@ -178,23 +178,6 @@ class RemoteReadsFixture : public testing::Test {
   }
 
   CcChannel* channel() { return reinterpret_cast<CcChannel*>(memory_.get()); }
-  uint32_t Random(uint32_t below) { return static_cast<uint32_t>(random_() % below); }
-  std::string RandomBody(uint64_t prefix) {
-    std::string body;
-    if (prefix >> 56 == 1) {
-      AppendBe64(&body, Random(60) * (Random(2) == 0 ? 1 : 0x0101010101010101));
-      return body;
-    }
-    // Prefix-free: zero ends a body and is nowhere else.
-    for (uint32_t n = Random(5); n-- > 0;) body += "\x01\x61\xff"[Random(3)];
-    return body + '\0';
-  }
-  std::string RandomSeek(uint64_t prefix) {
-    std::string key = RandomBody(prefix);
-    if (Random(3) == 0) key.resize(Random(static_cast<uint32_t>(key.size()) + 1));
-    if (Random(5) == 0) key += "\x00\x01\xff"[Random(3)];
-    return key;
-  }
   static std::string Key(uint64_t prefix, std::string_view body) {
     std::string key;
     AppendBe64(&key, prefix);
@@ -229,7 +212,6 @@ class RemoteReadsFixture : public testing::Test {
     return visible;
   }
 
-  std::mt19937_64 random_{1};
   int64_t scan_steps_max_;
   std::array<Member, 3> members_;
   FrameLog log_frames_;

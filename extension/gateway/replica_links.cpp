@@ -58,7 +58,7 @@ ReplicaLinks::ReplicaLinks(CcChannel* channel, LogQueue* log, Options options)
     links_.push_back(std::move(link));
   }
   table.count = static_cast<uint32_t>(links_.size());
-  reads_ = std::make_unique<RemoteReads>(std::move(replicas), &table.reads, [this] {
+  reads_ = std::make_unique<RemoteReads>(std::move(replicas), &table.read_counters, [this] {
     if (server_ != nullptr) server_->Wake();
   });
   server_ = std::make_unique<ReadServer>(reads_.get());

@@ -64,7 +64,7 @@ std::unique_ptr<AppendLink> JournalWriter::OpenLink(const Node& node) const {
 void JournalWriter::Serve(Node* node, std::unique_ptr<AppendLink> link) {
   node->link = std::move(link);
   node->ended = false;
-  node->hurry = true;
+  node->followed = true;
   node->unheard_bytes = 0;
   node->reader = std::thread([this, node] { ReadLoop(node); });
   node->writer = std::thread([this, node] { WriteLoop(node); });
@@ -181,7 +181,7 @@ bool JournalWriter::HasWork(const Node& node) const {
   if (releasing_) return !node.released || !node.queue.empty();
   if (FramesDue(node)) return true;
   // A quorum of one commits by syncing; others must be told what is committed: at once, or by the next heartbeat.
-  if (nodes_.size() > 1 && node.told_committed < committed_ && (node.hurry || options_.lease_ms == 0)) return true;
+  if (nodes_.size() > 1 && node.told_committed < committed_ && (node.followed || options_.lease_ms == 0)) return true;
   return options_.lease_ms > 0 && BoottimeUs() >= HeartbeatDueUs(node);
 }
 
@@ -229,7 +229,7 @@ void JournalWriter::ReadLoop(Node* node) {
     }
     if (reply.heard_us() != 0) {
       const std::lock_guard lock(mutex_);
-      node->hurry = !reply.no_hurry();
+      node->followed = !reply.unfollowed();
       node->heard_us = std::max(node->heard_us, static_cast<int64_t>(reply.heard_us()));
       if (node->heard_us >= node->asked_us) node->unheard_bytes = 0;
       if (releasing_ || change_ == Change::kBeginning) changed_.notify_all();

@@ -23,9 +23,9 @@
 //  - `on_failed` is called once, when fewer than W nodes are left or a member is sealed for a newer epoch; nothing is
 //    committed after it.
 // Callbacks come from the writer's own threads, or from one that is in Flush, with none of its locks held. Two calls of
-// `on_committed` may come in either order. What may be
-// queued is bounded by the caller, who knows what is not yet committed; a node that falls further behind than
-// Options::max_lag_bytes is written to no more until it has joined again.
+// `on_committed` may come in either order. What may be queued is bounded by the caller, who knows what is not yet
+// committed; a node that falls further behind than Options::max_lag_bytes is written to no more until it has joined
+// again.
 #pragma once
 
 #include <condition_variable>
@@ -136,7 +136,7 @@ class JournalWriter {
     std::condition_variable work;  // for its writer thread
     size_t queued_bytes = 0;
     Lsn told_committed = kNoLsn;
-    bool hurry = true;         // to tell it: somebody waits for it there
+    bool followed = true;      // to tell it: somebody waits for it there
     size_t unheard_bytes = 0;  // sent, and not known to have been taken
     Lsn synced = kNoLsn;
     int64_t asked_us = 0;  // when the last request that asks for an answer was sent,

@@ -56,7 +56,7 @@ TEST(JournalWriter, ANodeTooFarBehindIsGivenUpAndTheOthersGoOn) {
 TEST(JournalWriter, WhatIsCommittedIsToldWhereSomebodyWaitsForIt) {
   constexpr Lsn kEnd = 30;
   TestJournal waiting, idle, slow;
-  idle.SetNoHurry(true);
+  idle.SetUnfollowed(true);
   std::atomic<Lsn> committed = kNoLsn;
   JournalWriter writer(
       {waiting.stub(), idle.stub(), slow.stub()}, {0, 1, 2}, {.epoch = 1, .write_quorum = 2, .lease_ms = 500},
@@ -72,7 +72,7 @@ TEST(JournalWriter, WhatIsCommittedIsToldWhereSomebodyWaitsForIt) {
   EXPECT_GE(waiting.news(), static_cast<int>(kEnd) - 5);  // but where a heartbeat was due
   EXPECT_LE(idle.news(), 1);                              // before its first answer
   EXPECT_TRUE(WaitFor([&] { return idle.committed() == kEnd; })) << "a heartbeat tells it";
-  idle.SetNoHurry(false);
+  idle.SetUnfollowed(false);
   EXPECT_TRUE(WaitFor([&] {
     const Lsn lsn = committed + 1;
     writer.Append(lsn, lsn - 1, "r", {});

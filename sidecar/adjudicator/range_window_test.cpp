@@ -7,6 +7,7 @@
 
 #include "core/key.h"
 #include "core/read_set.h"
+#include "core/test_rounds.h"
 
 namespace concord {
 namespace {
@@ -52,7 +53,7 @@ std::string RandomKey(std::mt19937_64* random) {
 
 TEST(RangeWindow, AgreesWithTheModel) {
   const uint64_t base = std::random_device{}();
-  for (uint64_t seed = base; seed < base + 30; seed++) {
+  for (uint64_t seed = base; seed < base + Rounds(10); seed++) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     std::mt19937_64 random(seed);
     RangeWindow window(0);  // two blocks

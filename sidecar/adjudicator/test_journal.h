@@ -68,7 +68,7 @@ class TestJournal final : public proto::Journal::Service {
   }
 
   // Says that nobody waits here for what becomes committed.
-  void SetNoHurry(bool no_hurry) { no_hurry_ = no_hurry; }
+  void SetUnfollowed(bool unfollowed) { unfollowed_ = unfollowed; }
 
   // ---- the log ----
   struct Record {
@@ -159,7 +159,7 @@ class TestJournal final : public proto::Journal::Service {
         committed_ = std::max<Lsn>(committed_, request.write_quorum() == 1 ? Last() : request.committed_lsn());
         reply.set_synced_lsn(Last());
         reply.set_heard_us(request.sent_us());
-        reply.set_no_hurry(no_hurry_);
+        reply.set_unfollowed(unfollowed_);
         if (request.lease_ms() > 0 && request.sent_us() == 0) {
           news_++;
           continue;
@@ -199,7 +199,7 @@ class TestJournal final : public proto::Journal::Service {
   Lsn committed_ = kNoLsn;
   uint64_t sealed_ = 0;
   uint64_t requests_ = 0;
-  std::atomic<bool> no_hurry_ = false;
+  std::atomic<bool> unfollowed_ = false;
   std::atomic<int> news_ = 0;
   std::atomic<int> with_frames_ = 0;
   int fail_after_ = -1;

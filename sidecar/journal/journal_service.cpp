@@ -203,7 +203,7 @@ class JournalService::AppendStream {
     proto::AppendReply reply;
     reply.set_synced_lsn(acknowledged_);
     reply.set_heard_us(heard_us_);
-    reply.set_no_hurry(!node_->followed());
+    reply.set_unfollowed(!node_->followed());
     stream_->Write(reply);  // a client that has gone shows in Read
   }
 

@@ -36,12 +36,12 @@ void Applier::Start(const std::vector<JournalPeer>& peers, journal::JournalNode*
   // Before anybody leads: it is to be known what there is and what there is not. A failure is met again by Maintain.
   (void)CheckRoom();
   if (options_.on_applied) options_.on_applied(replica_->resume_from());
-  replica_->SetOnRead([this] { Hurry(); });
+  replica_->SetOnRead([this] { OnRead(); });
   thread_ = std::thread([this] { Run(); });
   reporter_ = std::thread([this] { ReportLoop(); });
 }
 
-void Applier::Hurry() {
+void Applier::OnRead() {
   const std::lock_guard lock(mutex_);
   if (tail_ != nullptr && gathers_) tail_->Cancel();
 }
@@ -219,7 +219,7 @@ Status Applier::Follow(TailLink* tail, const Journal& journal, int gather_ms, bo
     frames.clear();
     TailLink::Event event = tail->Next(wait_us, &frames);
     if (event == TailLink::Event::kEnd) {
-      *again = gather_ms > 0 && GatherMs(journal) == 0 && !stopping();  // Hurry has ended it
+      *again = gather_ms > 0 && GatherMs(journal) == 0 && !stopping();  // OnRead has ended it
       return Status::Ok();
     }
     if (event == TailLink::Event::kFrames) {

@@ -104,8 +104,8 @@ class Applier {
   // `*again`.
   Status Follow(TailLink* tail, const Journal& journal, int gather_ms, bool* again);
   int GatherMs(const Journal& journal) const;
-  // Somebody reads: the stream is opened anew at once, if it gathers.
-  void Hurry();
+  // The replica is read: the stream is opened anew at once, if it gathers.
+  void OnRead();
   Status ApplyWithRetry(std::string_view frames);
   // Says once how long the journal took to replay, up to where it ended at the start.
   void TellCaughtUp();

@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "core/test_rounds.h"
 #include "sidecar/storage/replica_model.h"
 #include "sidecar/storage/start_check.h"
 #include "sidecar/testing/files.h"
@@ -177,9 +178,8 @@ TEST_F(ReplicaCheckTest, AChangedByteIsNoticedOrHarmless) {
   std::mt19937 random(seed);
   SCOPED_TRACE("seed " + std::to_string(seed));
   TemporaryDirectory copy;
-  const char* rounds = getenv("CONCORD_FLIPS");
   int noticed = 0, refused = 0;
-  for (int round = 0, end = rounds != nullptr ? atoi(rounds) : 60; round < end; round++) {
+  for (unsigned round = 0; round < Rounds(20); round++) {
     std::string bad = good;
     size_t at = random() % bad.size();
     if (round % 2 == 1) at = at / kPage * kPage + random() % 40;
