@@ -79,7 +79,7 @@ struct Disk::Node {
     std::string content = synced;
     content.resize(std::max<size_t>({content.size(), present.size(), size}));
     for (const auto& [page, versions] : pages) {
-      const auto pick = [&]() -> std::string {
+      const auto pick = [&, page = page, &versions = versions]() -> std::string {
         if ((*random)() % 100 >= kept_percent) return SyncedPage(page);
         return (*random)() % 2 == 0 ? versions.back().what : versions[(*random)() % versions.size()].what;
       };

@@ -31,7 +31,6 @@ class Faults {
   const std::vector<int> clients_;
   std::vector<unsigned> kinds_;
   int64_t pause_max_ = 0;
-  bool over_ = false;
   std::map<std::string, int> counts_;
 };
 

@@ -227,7 +227,7 @@ CallPtr Network::Begin(grpc::ClientContext* context, int server, const std::stri
   }
   // When the time is over while nobody asks: the server is to learn of it too.
   if (call->deadline_ != kNever) {
-    scheduler->At(call->deadline_, [call] {
+    scheduler->At(call->deadline_, [call = call] {
       if (call->ClientOver()) return;
       call->BreakAtClient({grpc::StatusCode::DEADLINE_EXCEEDED, "Deadline Exceeded"});
       call->Transmit(Call::To::kServer, [call = call.get()] { call->BreakAtServer(); });
@@ -241,12 +241,13 @@ CallPtr Network::Begin(grpc::ClientContext* context, int server, const std::stri
   const auto services = services_.find(server);
   if (!scheduler->node(server).alive || services == services_.end() || !services->second.contains(method)) {
     scheduler->At(scheduler->now() + (cut(call->client_, server) ? kConnectNs : 2 * Delay()),
-                  [call] { call->BreakAtClient(Unavailable("connection refused")); });
+                  [call = call] { call->BreakAtClient(Unavailable("connection refused")); });
     return call;
   }
   const bool cut_off = cut(call->client_, server) || cut(server, call->client_);
   if (cut_off && scheduler->Chance(500)) {  // there is no connection yet, so none comes about
-    scheduler->At(scheduler->now() + kConnectNs, [call] { call->BreakAtClient(Unavailable("connection timed out")); });
+    scheduler->At(scheduler->now() + kConnectNs,
+                  [call = call] { call->BreakAtClient(Unavailable("connection timed out")); });
     return call;
   }
   call->held_ = scheduler->Chance(600);
@@ -292,10 +293,10 @@ void Network::Cut(int from, int to, bool cut) {
         (call->client_ == from && call->server_ == to) || (call->client_ == to && call->server_ == from);
     if (!concerned || call->held_) continue;
     // The ends find out by themselves.
-    scheduler->At(scheduler->now() + BreakDelay(), [call] {
+    scheduler->At(scheduler->now() + BreakDelay(), [call = call] {
       if (!call->ClientOver()) call->BreakAtClient(Unavailable("connection reset"));
     });
-    scheduler->At(scheduler->now() + BreakDelay(), [call] { call->BreakAtServer(); });
+    scheduler->At(scheduler->now() + BreakDelay(), [call = call] { call->BreakAtServer(); });
   }
 }
 
@@ -312,11 +313,11 @@ void Network::Died(int node, bool quietly) {
     if (call->client_ != node && call->server_ != node) continue;
     const int64_t at = scheduler->now() + (quietly ? BreakDelay() : 2 * Delay());
     if (call->server_ == node) {
-      scheduler->At(at, [call] {
+      scheduler->At(at, [call = call] {
         if (!call->ClientOver()) call->BreakAtClient(Unavailable("connection reset"));
       });
     } else {
-      scheduler->At(at, [call] { call->BreakAtServer(); });
+      scheduler->At(at, [call = call] { call->BreakAtServer(); });
     }
     Forget(*call);
   }
