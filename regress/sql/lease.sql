@@ -1,11 +1,16 @@
 -- Blocks of rowids that a server has leased for storage that is gone make room for others: a table's rows stay together.
+-- 6000 storages are more than a server keeps blocks of.
 SET synchronous_commit = off;
-CREATE TABLE le_churn (a int);
+CREATE TABLE le_churn (a int) PARTITION BY LIST (a);
 DO $$
 BEGIN
-  FOR i IN 1..6000 LOOP
+  FOR i IN 1..100 LOOP
+    EXECUTE format('CREATE TABLE le_churn_%s PARTITION OF le_churn FOR VALUES IN (%1$s)', i);
+  END LOOP;
+  COMMIT;
+  FOR i IN 1..60 LOOP
     TRUNCATE le_churn;
-    INSERT INTO le_churn VALUES (i);
+    INSERT INTO le_churn SELECT generate_series(1, 100);
     COMMIT;
   END LOOP;
 END $$;
