@@ -73,7 +73,7 @@ void ReportReplica(const Member& member, bool registered, const std::map<std::st
                                                      std::to_string(status.copy_bytes() >> 20) + " MiB"
                                                : "it is to copy another one (" + status.copies_from() + ")"));
     } else if (behind_ms > kBehindMs) {
-      report->Problem(name + " is " + std::to_string(behind_ms) + " ms behind");
+      report->Problem(name + " " + BehindText(status.applied_lsn(), newest));
     }
     if (status.removed())
       report->Problem(name + " has been removed from the cluster and still runs; stop it");
@@ -97,6 +97,12 @@ uint64_t BehindMs(Lsn lsn, Lsn newest) {
   return lsn >= newest ? 0 : ((newest >> kLsnCounterBits) - (lsn >> kLsnCounterBits)) / 1000;
 }
 
+std::string BehindText(Lsn lsn, Lsn newest) {
+  // The time since the first LSN that there could be tells nothing.
+  return lsn == kNoLsn ? "has nothing of the journal yet"
+                       : "is " + std::to_string(BehindMs(lsn, newest)) + " ms behind";
+}
+
 void ReportStandbys(const std::vector<LiveProcess>& processes, const Leader& leader, Lsn newest, Report* report) {
   size_t standing_by = 0;
   for (const LiveProcess& process : processes) {
@@ -117,8 +123,8 @@ void ReportStandbys(const std::vector<LiveProcess>& processes, const Leader& lea
       if (status.followed_lsn() == kNoLsn && newest != kNoLsn)
         report->Note(name + " has not begun to follow the journal yet");
       else if (behind_ms > kBehindMs)
-        report->Problem(name + " is " + std::to_string(behind_ms) +
-                        " ms behind, and would take that much longer to take over");
+        report->Problem(name + " " + BehindText(status.followed_lsn(), newest) +
+                        ", and would take that much longer to take over");
       else
         standing_by++;
     }

@@ -16,6 +16,8 @@ namespace concord::ctl {
 
 // How far behind `newest` an LSN is.
 uint64_t BehindMs(Lsn lsn, Lsn newest);
+// The same for a problem's text: "is 2500 ms behind".
+std::string BehindText(Lsn lsn, Lsn newest);
 
 // Processes with the role adjudicator that do not lead.
 void ReportStandbys(const std::vector<LiveProcess>& processes, const Leader& leader, Lsn newest, Report* report);

@@ -81,7 +81,7 @@ void ReportJournal(const Node& node, Lsn newest, const proto::AdjudicatorStatus&
       report->Problem(name + " is not the member, but node " + node.info.node_id() + "; it is not used");
     else if (!node.status.writer_live())
       report->Problem(name + " gets no records from a leader");
-    if (behind_ms > kBehindMs) report->Problem(name + " is " + std::to_string(behind_ms) + " ms behind");
+    if (behind_ms > kBehindMs) report->Problem(name + " " + BehindText(node.status.synced_lsn(), newest));
   }
   report->AddRow("journal", std::move(row));
 }
