@@ -5,10 +5,10 @@
 
 namespace concord {
 
-// `few`, or CONCORD_ROUNDS (of the environment) times as many.
-inline unsigned Rounds(unsigned few) {
+// `usual`, or CONCORD_ROUNDS (of the environment) times as many.
+inline unsigned Rounds(unsigned usual) {
   const char* times = std::getenv("CONCORD_ROUNDS");
-  return few * (times != nullptr ? static_cast<unsigned>(std::atoi(times)) : 1);
+  return usual * (times != nullptr ? static_cast<unsigned>(std::atoi(times)) : 1);
 }
 
 }  // namespace concord

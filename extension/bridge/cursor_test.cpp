@@ -117,7 +117,7 @@ TEST_P(CursorModelTest, VersionsNewestFirst) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, CursorModelTest, testing::Range(0u, Rounds(4)));
+INSTANTIATE_TEST_SUITE_P(Seeds, CursorModelTest, testing::Range(1u, 1 + Rounds(8)));
 
 // A long scan while another process rewrites every row again and again.
 TEST(CursorTest, ConcurrentWriterChangesNothing) {

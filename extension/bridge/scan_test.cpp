@@ -210,7 +210,7 @@ TEST_P(ScanModelTest, SeesWhatTheModelSees) {
   EXPECT_EQ(Replica::Get().active_views(), 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, ScanModelTest, testing::Range(0u, Rounds(4)));
+INSTANTIATE_TEST_SUITE_P(Seeds, ScanModelTest, testing::Range(1u, 1 + Rounds(12)));
 
 // Point reads that step from row to row, over versions too new, too old and deleted, past the ends of the storage.
 TEST(ScanTest, NeighboursArePointReadsToo) {

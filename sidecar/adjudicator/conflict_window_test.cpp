@@ -72,7 +72,7 @@ int Mismatches(uint64_t seed, int steps) {
 
 TEST(ConflictWindow, AgreesWithTheModel) {
   const uint64_t base = std::random_device{}();
-  for (uint64_t seed = base; seed < base + Rounds(60); seed++) {
+  for (uint64_t seed = base; seed < base + Rounds(200); seed++) {
     ASSERT_EQ(Mismatches<ConflictWindow>(seed, 2000), 0) << "seed " << seed;
   }
 }

@@ -53,7 +53,7 @@ std::string RandomKey(std::mt19937_64* random) {
 
 TEST(RangeWindow, AgreesWithTheModel) {
   const uint64_t base = std::random_device{}();
-  for (uint64_t seed = base; seed < base + Rounds(10); seed++) {
+  for (uint64_t seed = base; seed < base + Rounds(30); seed++) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     std::mt19937_64 random(seed);
     RangeWindow window(0);  // two blocks

@@ -179,7 +179,7 @@ TEST_F(ReplicaCheckTest, AChangedByteIsNoticedOrHarmless) {
   SCOPED_TRACE("seed " + std::to_string(seed));
   TemporaryDirectory copy;
   int noticed = 0, refused = 0;
-  for (unsigned round = 0; round < Rounds(20); round++) {
+  for (unsigned round = 0; round < Rounds(60); round++) {
     std::string bad = good;
     size_t at = random() % bad.size();
     if (round % 2 == 1) at = at / kPage * kPage + random() % 40;

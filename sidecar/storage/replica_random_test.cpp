@@ -276,7 +276,7 @@ TEST_P(ReplicaRandomTest, AgreesWithTheModel) {
   EXPECT_EQ(Versions(), live);
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, ReplicaRandomTest, testing::Range(0u, Rounds(6)));
+INSTANTIATE_TEST_SUITE_P(Seeds, ReplicaRandomTest, testing::Range(0u, Rounds(12)));
 
 }  // namespace
 }  // namespace concord
