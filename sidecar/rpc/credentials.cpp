@@ -16,8 +16,8 @@
 namespace concord {
 namespace {
 
-constexpr unsigned kGrpcLookSeconds = 1;
-constexpr int kConnectMs = 1000;  // a handshake takes its time on a machine that is busy
+constexpr unsigned kGrpcLookSeconds = 1;  // so long after it was told, a new content counts
+constexpr int kConnectMs = 1000;          // a handshake takes its time on a machine that is busy
 
 std::shared_ptr<grpc::Channel> FailingChannel(const std::string& address, const Status& reason) {
   return grpc::CreateChannelInternal(
