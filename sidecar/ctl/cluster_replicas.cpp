@@ -58,11 +58,11 @@ void ReportReplica(const Member& member, bool registered, const std::map<std::st
     report->Problem(name + " is not the member, but node " + info.node_id());
   } else if (answer.ok()) {
     const uint64_t behind_ms = BehindMs(status.applied_lsn(), newest);
-    row.insert(row.end(), {{"latency_us", latency_us},
-                           {"state", StateOf(status)},
-                           {"applied_lsn", LsnText(status.applied_lsn())},
-                           {"behind_ms", behind_ms},
-                           {"checkpoint_lsn", LsnText(status.checkpoint_lsn())},
+    row.insert(
+        row.end(),
+        {{"latency_us", latency_us}, {"state", StateOf(status)}, {"applied_lsn", LsnText(status.applied_lsn())}});
+    AppendBehind(status.applied_lsn(), newest, &row);
+    row.insert(row.end(), {{"checkpoint_lsn", LsnText(status.checkpoint_lsn())},
                            {"horizon_lsn", LsnText(status.horizon_lsn())},
                            {"bytes", status.file_bytes()}});
     if (status.fallen()) {
@@ -98,9 +98,12 @@ uint64_t BehindMs(Lsn lsn, Lsn newest) {
 }
 
 std::string BehindText(Lsn lsn, Lsn newest) {
-  // The time since the first LSN that there could be tells nothing.
   return lsn == kNoLsn ? "has nothing of the journal yet"
                        : "is " + std::to_string(BehindMs(lsn, newest)) + " ms behind";
+}
+
+void AppendBehind(Lsn lsn, Lsn newest, Fields* row) {
+  if (lsn != kNoLsn || newest == kNoLsn) row->emplace_back("behind_ms", BehindMs(lsn, newest));
 }
 
 void ReportStandbys(const std::vector<LiveProcess>& processes, const Leader& leader, Lsn newest, Report* report) {
@@ -117,9 +120,8 @@ void ReportStandbys(const std::vector<LiveProcess>& processes, const Leader& lea
       report->Problem(name + " does not answer: " + answer.error_message());
     } else {
       const uint64_t behind_ms = BehindMs(status.followed_lsn(), newest);
-      row.insert(
-          row.end(),
-          {{"latency_us", latency_us}, {"followed_lsn", LsnText(status.followed_lsn())}, {"behind_ms", behind_ms}});
+      row.insert(row.end(), {{"latency_us", latency_us}, {"followed_lsn", LsnText(status.followed_lsn())}});
+      AppendBehind(status.followed_lsn(), newest, &row);
       if (status.followed_lsn() == kNoLsn && newest != kNoLsn)
         report->Note(name + " has not begun to follow the journal yet");
       else if (behind_ms > kBehindMs)

@@ -67,9 +67,9 @@ void ReportJournal(const Node& node, Lsn newest, const proto::AdjudicatorStatus&
     row.insert(row.end(), {{"latency_us", node.latency_us},
                            {"sealed_epoch", node.status.sealed_epoch()},
                            {"takes_records", node.status.writer_live()},
-                           {"synced_lsn", LsnText(node.status.synced_lsn())},
-                           {"behind_ms", behind_ms},
-                           {"bytes", node.status.bytes()}});
+                           {"synced_lsn", LsnText(node.status.synced_lsn())}});
+    AppendBehind(node.status.synced_lsn(), newest, &row);
+    row.emplace_back("bytes", node.status.bytes());
     const proto::JournalProgress* const progress = Progress(leader, node.member.id);
     if (progress != nullptr) {
       row.insert(row.end(), {{"written", progress->written()},
