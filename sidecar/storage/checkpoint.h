@@ -82,8 +82,8 @@ class Checkpointer {
   ~Checkpointer();
 
   // Takes the present committed state, whose applied LSN is `lsn`, as the next checkpoint and lets the thread sync and
-  // save it. Does nothing if one is under way.
-  Status Begin(Lsn lsn);
+  // save it, in the time that about `changed_bytes` should take. Does nothing if one is under way.
+  Status Begin(Lsn lsn, uint64_t changed_bytes);
   // Waits for the one under way and says how it ended. A failed sync is for good: what the kernel dropped cannot be
   // synced again, so no state after the last checkpoint can be vouched for.
   Status Finish();
@@ -100,6 +100,9 @@ class Checkpointer {
 
  private:
   void Run();
+  // Hands what has changed to the disk bit by bit, so that the syncs of others, a commit's above all, do not queue
+  // behind all of it; PostgreSQL's checkpoint_flush_after. Until somebody waits in Finish.
+  void Spread();
   Status SyncAndSave();
 
   MDB_env* const env_;
@@ -109,6 +112,7 @@ class Checkpointer {
   lmdb::Txn next_pin_;  // at the state being synced; the thread's while busy_
   SavedMeta next_;      // likewise
   uint64_t next_bytes_ = 0;
+  uint64_t next_changed_ = 0;
 
   mutable std::mutex mutex_;
   std::shared_ptr<const HeldCheckpoint> held_;  // the state that meta.saved describes; guarded by mutex_
@@ -116,6 +120,7 @@ class Checkpointer {
   std::condition_variable done_;
   bool stop_ = false;
   bool requested_ = false;
+  bool awaited_ = false;  // by Finish
   Status status_;
   std::atomic<bool> busy_ = false;
   std::atomic<bool> failed_ = false;

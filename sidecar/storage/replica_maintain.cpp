@@ -128,7 +128,7 @@ Status Replica::CollectGarbage(size_t* budget, Batch* batch) {
     const auto building = building_.find(KeyPrefix(key));
     if (building != building_.end()) {
       if (building->second > batch->horizon) {
-        garbage_.Push(building->second, key);
+        garbage_.deleted.Push(building->second, key);
         garbage_round_at_++;
         --*budget;
         continue;
