@@ -23,7 +23,7 @@ class CheckpointTest : public testing::TestWithParam<int> {
     options.max_readers = 126;
     options.retention_us = 0;
     options.restart_hold_us = 0;
-    options.garbage_interval_us = 0;
+    options.deleted_interval_us = options.superseded_interval_us = 0;
     options.boot_id = boot_id;
     options.unix_us = [this] { return now_us_; };
     options.steady_us = [this] { return now_us_; };

@@ -50,8 +50,10 @@ struct ReplicaOptions {
   int64_t retention_us = 1'000'000;      // versions are kept that long even if nobody is known to need them
   int64_t restart_hold_us = 10'000'000;  // the horizon stands still that long after a start
   int64_t checkpoint_interval_us = 1'000'000;
-  uint64_t checkpoint_bytes = 256u << 20;               // or sooner, when about as much has changed
-  int64_t garbage_interval_us = 5'000'000;              // between rounds of collection, if little has piled up
+  uint64_t checkpoint_bytes = 256u << 20;  // or sooner, when about as much has changed
+  // Between rounds of collection, if little has piled up: of deleted keys, and of versions that are merely superseded.
+  int64_t deleted_interval_us = 5'000'000;
+  int64_t superseded_interval_us = 30'000'000;
   uint64_t transaction_bytes = 64u << 20;               // mutations in one LMDB transaction, about
   int64_t staged_lifetime_us = kStagedChunkLifetimeUs;  // another one for tests only
   // A staged chunk goes to LMDB when so much of the journal has come behind it, or after so long.
@@ -210,6 +212,8 @@ class Replica : public std::enable_shared_from_this<Replica> {
   Status DropRange(uint64_t prefix, size_t* budget, Batch* batch);
   Status CollectGarbage(size_t* budget, Batch* batch);
   bool GarbageReady(Lsn horizon) const;
+  // Whether a round of the deleted keys, or of the superseded versions, may begin.
+  bool RoundDue(bool deleted, Lsn horizon) const;
   void BeginGarbageRound(Lsn horizon);
   bool DropReady(Lsn horizon) const;
   // Looks at some versions, in key order over both databases, and queues the keys that have garbage.
@@ -232,10 +236,11 @@ class Replica : public std::enable_shared_from_this<Replica> {
   uint64_t last_page_ = 0;  // up to which the file is known to reach
   Lsn published_horizon_ = kNoLsn;
   CounterCache counters_;
-  GarbageQueue garbage_;
+  Garbage garbage_;
   std::vector<std::string> garbage_round_;  // keys being collected, in key order
   size_t garbage_round_at_ = 0;
-  int64_t garbage_round_us_ = 0;
+  int64_t deleted_round_us_ = 0;  // when the last round of each began
+  int64_t superseded_round_us_ = 0;
   std::map<StorageId, Lsn> dropping_;  // LSN of the drop: reads below it are still served
   std::map<Token, Lsn> staged_;        // newest chunk of each undecided token, or later
   std::set<Token> spilled_;            // those of them that have chunks in LMDB

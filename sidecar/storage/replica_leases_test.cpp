@@ -21,7 +21,7 @@ class ReplicaLeasesTest : public testing::Test {
     options.max_readers = 126;
     options.retention_us = 0;
     options.restart_hold_us = 0;
-    options.garbage_interval_us = 0;
+    options.deleted_interval_us = options.superseded_interval_us = 0;
     options.unix_us = [this] { return now_us_; };
     options.steady_us = [this] { return now_us_; };
     const Status s = Replica::Open(options, &replica_);

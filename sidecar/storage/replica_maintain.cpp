@@ -23,12 +23,16 @@ Lsn Replica::AdvanceHorizon() {
   return leases_->Advance(applied(), aged, options_.steady_us());
 }
 
-bool Replica::GarbageReady(Lsn horizon) const {
-  if (garbage_round_at_ < garbage_round_.size()) return true;
-  if (garbage_.bytes() < kGarbageRoundBytes && options_.steady_us() - garbage_round_us_ < options_.garbage_interval_us)
-    return false;
+bool Replica::RoundDue(bool deleted, Lsn horizon) const {
+  const GarbageQueue& queue = deleted ? garbage_.deleted : garbage_.superseded;
+  const int64_t waited_us = options_.steady_us() - (deleted ? deleted_round_us_ : superseded_round_us_);
+  const int64_t interval_us = deleted ? options_.deleted_interval_us : options_.superseded_interval_us;
   std::string_view key;
-  return garbage_.Front(horizon, &key);
+  return (waited_us >= interval_us || queue.bytes() >= kGarbageRoundBytes) && queue.Front(horizon, &key);
+}
+
+bool Replica::GarbageReady(Lsn horizon) const {
+  return garbage_round_at_ < garbage_round_.size() || RoundDue(true, horizon) || RoundDue(false, horizon);
 }
 
 // Each leaf that a deletion touches is copied and written again. Taking many keys at once and in key order, several
@@ -36,8 +40,10 @@ bool Replica::GarbageReady(Lsn horizon) const {
 void Replica::BeginGarbageRound(Lsn horizon) {
   garbage_round_.clear();
   garbage_round_at_ = 0;
-  garbage_round_us_ = options_.steady_us();
-  for (std::string_view key; garbage_round_.size() < kGarbageRoundKeys && garbage_.Front(horizon, &key); garbage_.Pop())
+  const bool deleted = RoundDue(true, horizon);
+  (deleted ? deleted_round_us_ : superseded_round_us_) = options_.steady_us();
+  GarbageQueue* const queue = garbage_.QueueFor(deleted);
+  for (std::string_view key; garbage_round_.size() < kGarbageRoundKeys && queue->Front(horizon, &key); queue->Pop())
     garbage_round_.emplace_back(key);
   std::sort(garbage_round_.begin(), garbage_round_.end());
   garbage_round_.erase(std::unique(garbage_round_.begin(), garbage_round_.end()), garbage_round_.end());
@@ -168,7 +174,7 @@ Status Replica::Sweep(size_t budget) {
     const bool same_key = !last.empty() && UnversionedKey(last) == UnversionedKey(versioned);
     if (!same_key) queued = false;
     if (!queued && (same_key || v.mv_size == 0)) {
-      garbage_.Push(VersionLsn(same_key ? last : versioned), UnversionedKey(versioned));
+      garbage_.QueueFor(!same_key)->Push(VersionLsn(same_key ? last : versioned), UnversionedKey(versioned));
       queued = true;
     }
     last = versioned;
@@ -199,7 +205,7 @@ Status Replica::CheckpointIfDue(bool force) {
     RoleLog("storage")->warn("storage replica {}: the last checkpoint was not taken and is tried again: {}",
                              directory(), last.ToString());
   told_checkpoint_ = last.message();
-  if (Status s = checkpointer_->Begin(replay_from()); !s.ok()) return s;
+  if (Status s = checkpointer_->Begin(replay_from(), changed_bytes_); !s.ok()) return s;
   checkpoint_begun_us_ = now_us;
   changed_bytes_ = 0;
   return Status::Ok();

@@ -163,6 +163,39 @@ TEST_F(ReplicaTest, DropServesOlderReadsAndSurvivesRestart) {
   EXPECT_EQ(statistics.dead_versions, 0u);
 }
 
+TEST_F(ReplicaTest, DeletedKeysGoSoonerThanSupersededVersions) {
+  constexpr int64_t kSecond = 1'000'000;
+  ReplicaOptions options = Options();
+  options.deleted_interval_us = 5 * kSecond;
+  options.superseded_interval_us = 30 * kSecond;
+  ASSERT_TRUE(Replica::Open(options, &replica_).ok());
+  FrameLog log;
+  Lsn old = kNoLsn, short_lived = kNoLsn;
+  const auto write = [&] {
+    const size_t from = log.size();
+    old = log.Put(RowKey(1, 1), "old");
+    log.Put(RowKey(1, 1), "new");
+    short_lived = log.Put(RowKey(1, 2), "short-lived");
+    log.Delete(RowKey(1, 2));
+    ApplyNew(log, from);
+  };
+  write();
+  PassHorizon();
+  MaintainToEnd(replica_.get());  // the first round of each
+  EXPECT_EQ(Versions(), 1u);
+  write();
+  MaintainToEnd(replica_.get());
+  EXPECT_TRUE(Visible(RowKey(1, 1), old));
+  EXPECT_TRUE(Visible(RowKey(1, 2), short_lived));
+  now_us_ += 6 * kSecond;
+  MaintainToEnd(replica_.get());
+  EXPECT_TRUE(Visible(RowKey(1, 1), old));
+  EXPECT_FALSE(Visible(RowKey(1, 2), short_lived));
+  now_us_ += 25 * kSecond;
+  MaintainToEnd(replica_.get());
+  EXPECT_EQ(Versions(), 1u);
+}
+
 TEST_F(ReplicaTest, FullMapIsAStatusAndLosesNothing) {
   ReplicaOptions options = Options();
   options.map_bytes = 1u << 20;

@@ -20,7 +20,7 @@ class ReplicaTest : public testing::Test {
     options.max_readers = 126;
     options.retention_us = 0;
     options.restart_hold_us = restart_hold_us_;
-    options.garbage_interval_us = 0;
+    options.deleted_interval_us = options.superseded_interval_us = 0;
     options.boot_id = "boot";
     options.unix_us = [this] { return now_us_; };
     options.steady_us = [this] { return now_us_; };

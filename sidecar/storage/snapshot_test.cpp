@@ -133,7 +133,9 @@ TEST_F(SnapshotTest, AFileSystemOfItsOwnIsRefused) {
 // What is read at leisure is the state of the head, whatever the source has written, and which pages it has given to
 // another use, since.
 TEST_F(SnapshotTest, IsTheStateOfItsHeadThoughTheSourceWritesOn) {
-  RestartSource([](ReplicaOptions* options) { options->retention_us = options->garbage_interval_us = 0; });
+  RestartSource([](ReplicaOptions* options) {
+    options->retention_us = options->deleted_interval_us = options->superseded_interval_us = 0;
+  });
   // More than is on its way when the head is read.
   for (uint64_t i = 0; i < 400; i++) Put(i, 60'000);
   ASSERT_TRUE(Eventually([&] { return source_.replica()->checkpoint() == journal_.last(); }));

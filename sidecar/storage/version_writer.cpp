@@ -140,7 +140,7 @@ Status VersionWriter::Write(std::string_view key, MDB_val* value, unsigned flags
       last_counters_->rows++;
       last_counters_->bytes += key.size() + value_size;
     } else {
-      garbage_->Push(record_lsn, key);
+      garbage_->deleted.Push(record_lsn, key);
     }
     changed_bytes_ += versioned.size() + value_size + 8;
     return Status::Ok();
@@ -179,7 +179,7 @@ Status VersionWriter::Write(std::string_view key, MDB_val* value, unsigned flags
 
   if (aged) {
     // Older versions of the key may still be on their way: nothing of it goes before the horizon passes the record.
-    if (!newest || has_older || value_size == 0) garbage_->Push(record_lsn, key);
+    if (!newest || has_older || value_size == 0) garbage_->QueueFor(value_size == 0)->Push(record_lsn, key);
     return Status::Ok();
   }
   if (has_older && older_lsn <= horizon && (flags & MDB_RESERVE) == 0) {
@@ -188,7 +188,7 @@ Status VersionWriter::Write(std::string_view key, MDB_val* value, unsigned flags
     size_t removed = 0;
     if (Status s = PruneHere(cursor, key, kPruneAtPut, &removed); !s.ok()) return s;
   }
-  if (has_older || value_size == 0) garbage_->Push(record_lsn, key);
+  if (has_older || value_size == 0) garbage_->QueueFor(value_size == 0)->Push(record_lsn, key);
   return Status::Ok();
 }
 

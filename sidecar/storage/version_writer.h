@@ -63,7 +63,7 @@ class CounterCache {
 // not fit is left to a sweep over everything.
 class GarbageQueue {
  public:
-  static constexpr size_t kMaxBytes = 64u << 20;
+  static constexpr size_t kMaxBytes = 32u << 20;
 
   void Push(Lsn ready, std::string_view key);
   // The oldest key whose time has come, if any; valid until Pop.
@@ -83,9 +83,23 @@ class GarbageQueue {
   bool overflowed_ = false;
 };
 
+// By how soon it is to go: each read of a range steps over the deleted keys in it, while an older version behind a
+// current one is in hardly anybody's way.
+struct Garbage {
+  GarbageQueue deleted;
+  GarbageQueue superseded;
+
+  GarbageQueue* QueueFor(bool tombstone) { return tombstone ? &deleted : &superseded; }
+  bool Full() const { return deleted.Full() || superseded.Full(); }
+  bool TakeOverflowed() {
+    const bool overflowed = deleted.TakeOverflowed();
+    return superseded.TakeOverflowed() || overflowed;
+  }
+};
+
 class VersionWriter {
  public:
-  VersionWriter(MDB_txn* txn, const ReplicaDatabases& dbs, CounterCache* counters, GarbageQueue* garbage)
+  VersionWriter(MDB_txn* txn, const ReplicaDatabases& dbs, CounterCache* counters, Garbage* garbage)
       : txn_(txn), dbs_(dbs), counters_(counters), garbage_(garbage) {}
 
   // Writes `value` (empty: a tombstone) as the version of `key` at `explicit_lsn`, or at `record_lsn` if that is not
@@ -131,7 +145,7 @@ class VersionWriter {
   MDB_txn* const txn_;
   const ReplicaDatabases& dbs_;
   CounterCache* const counters_;
-  GarbageQueue* const garbage_;
+  Garbage* const garbage_;
   std::array<Table, 2> tables_;
   uint64_t last_prefix_ = ~uint64_t{0};
   StorageCounters* last_counters_ = nullptr;
