@@ -11,7 +11,7 @@ namespace concord {
 namespace {
 
 constexpr int kFollowPauseMs = 100;  // before another node is followed
-constexpr int kGatherMs = 20;        // nobody waits for what a standby knows; a takeover reads the rest
+constexpr int kGatherMs = 100;       // nobody waits for what a standby knows; a takeover reads the rest
 
 }  // namespace
 

@@ -17,7 +17,7 @@ namespace {
 
 constexpr size_t kTailBatchBytes = 1u << 20;
 constexpr size_t kTailBatchBytesMax = 64u << 20;
-constexpr uint64_t kGatherMsMax = 100;
+constexpr uint64_t kGatherMsMax = 500;
 constexpr auto kFailureGrace = std::chrono::seconds(1);  // for a client to finish when it is told of a failure
 // Behind a request so large, and behind one that was there already, the next mostly is on its way.
 constexpr size_t kMoreComesBytes = 64u << 10;

@@ -5,6 +5,9 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
 
 #include "sidecar/rpc/status.h"
 
@@ -93,14 +96,21 @@ class RemoteTail : public TailLink {
 
 class LocalTail : public TailLink {
  public:
-  LocalTail(journal::JournalNode* node, Lsn after_lsn) : node_(node), follower_(node), after_(after_lsn) {}
+  LocalTail(journal::JournalNode* node, Lsn after_lsn, int gather_ms)
+      : node_(node), gather_(gather_ms), after_(after_lsn) {
+    if (gather_ms == 0) follower_.emplace(node);
+  }
 
   Event Next(int64_t wait_us, std::string* frames) override {
-    using std::chrono::milliseconds;
+    const auto until = Clock::now() + std::chrono::microseconds(wait_us);
     const int64_t wait_ms = (wait_us + 999) / 1000;
-    if (cancelled_.load()) return Event::kEnd;
-    if (limit_ <= after_) limit_ = node_->WaitCommitted(after_, milliseconds(wait_ms));
-    if (limit_ <= after_) return cancelled_.load() ? Event::kEnd : Event::kTimeout;
+    if (limit_ <= after_ && !cancelled()) {
+      limit_ = node_->WaitCommitted(after_, std::chrono::milliseconds(wait_ms));
+      if (limit_ > after_ && gather_.count() > 0) gathered_at_ = Clock::now() + gather_;
+    }
+    if (gathered_at_.has_value()) Gather(until);
+    if (cancelled()) return Event::kEnd;
+    if (limit_ <= after_ || gathered_at_.has_value()) return Event::kTimeout;
     // Memory that was touched before: the faults of fresh pages cost more than the copying.
     std::string* const read = frames->empty() ? frames : &more_;
     Lsn last = kNoLsn;
@@ -119,16 +129,37 @@ class LocalTail : public TailLink {
   }
 
   Status Finish() override { return status_.ok() ? Status(Code::kShutdown, "the tail was cancelled") : status_; }
-  // Noticed at the latest when the wait of Next is over.
-  void Cancel() override { cancelled_.store(true); }
+  // Noticed at once while it gathers, and at the latest when the wait of Next is over.
+  void Cancel() override {
+    const std::lock_guard lock(mutex_);
+    cancelled_.store(true);
+    wake_.notify_all();
+  }
 
  private:
+  using Clock = std::chrono::steady_clock;
+
+  bool cancelled() const { return cancelled_.load(); }
+
+  // Until `until` at the latest.
+  void Gather(Clock::time_point until) {
+    std::unique_lock lock(mutex_);
+    wake_.wait_until(lock, std::min(until, *gathered_at_), [this] { return cancelled(); });
+    if (Clock::now() < *gathered_at_) return;
+    gathered_at_.reset();
+    limit_ = node_->state().committed_lsn;
+  }
+
   journal::JournalNode* const node_;
-  const journal::JournalNode::Follower follower_;
+  const std::chrono::milliseconds gather_;
+  std::optional<journal::JournalNode::Follower> follower_;  // somebody waits, unless this gathers
   Lsn after_;
   Lsn limit_ = kNoLsn;
-  std::string more_;  // between two reads for its memory only
+  std::optional<Clock::time_point> gathered_at_;  // when what gathers is to be read
+  std::string more_;                              // between two reads for its memory only
   Status status_;
+  std::mutex mutex_;  // over waiting and waking
+  std::condition_variable wake_;
   std::atomic<bool> cancelled_ = false;
 };
 
@@ -138,8 +169,8 @@ std::unique_ptr<TailLink> OpenRemoteTail(proto::Journal::StubInterface* stub, Ls
   return std::make_unique<RemoteTail>(stub, after_lsn, gather_ms);
 }
 
-std::unique_ptr<TailLink> OpenLocalTail(journal::JournalNode* node, Lsn after_lsn) {
-  return std::make_unique<LocalTail>(node, after_lsn);
+std::unique_ptr<TailLink> OpenLocalTail(journal::JournalNode* node, Lsn after_lsn, int gather_ms) {
+  return std::make_unique<LocalTail>(node, after_lsn, gather_ms);
 }
 
 }  // namespace concord

@@ -34,6 +34,6 @@ class TailLink {
 
 // `gather_ms`: what becomes committed within so long comes together.
 std::unique_ptr<TailLink> OpenRemoteTail(proto::Journal::StubInterface* stub, Lsn after_lsn, int gather_ms);
-std::unique_ptr<TailLink> OpenLocalTail(journal::JournalNode* node, Lsn after_lsn);
+std::unique_ptr<TailLink> OpenLocalTail(journal::JournalNode* node, Lsn after_lsn, int gather_ms);
 
 }  // namespace concord

@@ -62,12 +62,12 @@ void Applier::Stop() {
 std::shared_ptr<TailLink> Applier::OpenTail(const JournalPtr& journal, Lsn after_lsn, int gather_ms) {
   std::lock_guard lock(mutex_);
   if (stopping()) return nullptr;
-  tail_ = journal->local            ? OpenLocalTail(local_, after_lsn)
+  tail_ = journal->local            ? OpenLocalTail(local_, after_lsn, gather_ms)
           : journal->peer.open_tail ? journal->peer.open_tail(after_lsn, gather_ms)
                                     : OpenRemoteTail(journal->peer.stub.get(), after_lsn, gather_ms);
   gathers_ = gather_ms > 0;
   // Who meant the one before would have cancelled this one.
-  if (std::find(journals_.begin(), journals_.end(), followed_) == journals_.end() || GatherMs(*journal) != gather_ms)
+  if (std::find(journals_.begin(), journals_.end(), followed_) == journals_.end() || GatherMs() != gather_ms)
     tail_->Cancel();
   return tail_;
 }
@@ -144,11 +144,11 @@ void Applier::Run() {
     }
     if (ended.ok()) {
       for (bool again = true; again && ended.ok();) {
-        const int gather_ms = GatherMs(*journal);
+        const int gather_ms = GatherMs();
         const auto tail = OpenTail(journal, replica_->resume_from(), gather_ms);
         if (tail == nullptr) return;
         again = false;
-        status = Follow(tail.get(), *journal, gather_ms, &again);
+        status = Follow(tail.get(), gather_ms, &again);
         if (status.ok() && !again && !stopping()) ended = tail->Finish();
         CloseTail();
         if (again) ended = Meet(journal.get());
@@ -203,15 +203,13 @@ void Applier::Fall(const Status& trimmed) {
       replica_->directory(), LsnText(replica_->applied()), trimmed.message());
 }
 
-int Applier::GatherMs(const Journal& journal) const {
-  return journal.local || replica_->IsRead() ? 0 : options_.gather_ms;
-}
+int Applier::GatherMs() const { return replica_->IsRead() ? 0 : options_.gather_ms; }
 
-Status Applier::Follow(TailLink* tail, const Journal& journal, int gather_ms, bool* again) {
+Status Applier::Follow(TailLink* tail, int gather_ms, bool* again) {
   std::string frames;
   int64_t wait_us = 0;
   for (;;) {
-    if (GatherMs(journal) != gather_ms) {
+    if (GatherMs() != gather_ms) {
       *again = !stopping();
       return Status::Ok();
     }
@@ -219,7 +217,7 @@ Status Applier::Follow(TailLink* tail, const Journal& journal, int gather_ms, bo
     frames.clear();
     TailLink::Event event = tail->Next(wait_us, &frames);
     if (event == TailLink::Event::kEnd) {
-      *again = gather_ms > 0 && GatherMs(journal) == 0 && !stopping();  // OnRead has ended it
+      *again = gather_ms > 0 && GatherMs() == 0 && !stopping();  // OnRead has ended it
       return Status::Ok();
     }
     if (event == TailLink::Event::kFrames) {

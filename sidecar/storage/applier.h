@@ -36,9 +36,9 @@ struct ApplierOptions {
   int64_t lease_ms = 60'000;  // on the journal
   size_t first_journal = 0;   // which node is followed first, modulo how many there are: replicas share them out
   int64_t report_interval_us = 1'000'000;
-  // While nobody reads the replica (Replica::IsRead), a journal of another process sends what it has so often: each
-  // message costs both some 50 us of processor time, however much it brings.
-  int gather_ms = 50;
+  // While nobody reads the replica (Replica::IsRead) it takes what the journal has so often: each message costs both
+  // some 50 us of processor time, however much it brings, and each LMDB transaction its own copies of shared pages.
+  int gather_ms = 200;
   size_t max_batch_bytes = 4u << 20;  // of frames in one LMDB transaction
   size_t maintenance_budget = 256;    // versions removed in one slice, about a millisecond
   // Asked before each report: the journal nodes as of now, without the one of this process. Empty: they never change.
@@ -102,8 +102,8 @@ class Applier {
   void Fall(const Status& trimmed);
   // Until the stream ends, or an error that ends the applier; or until `gather_ms` is not the right one any more: then
   // `*again`.
-  Status Follow(TailLink* tail, const Journal& journal, int gather_ms, bool* again);
-  int GatherMs(const Journal& journal) const;
+  Status Follow(TailLink* tail, int gather_ms, bool* again);
+  int GatherMs() const;
   // The replica is read: the stream is opened anew at once, if it gathers.
   void OnRead();
   Status ApplyWithRetry(std::string_view frames);
