@@ -1,6 +1,6 @@
 // Follows every journal node and writes down what it calls committed: all of them must say the same, for ever.
 //
-// It holds a lease on each node, so that nothing is trimmed before it has seen it.
+// It holds a lease on each node, so that nothing is trimmed there before it has seen it.
 #pragma once
 
 #include <string>

@@ -115,8 +115,12 @@ void Cluster::OpenJournal(int id) {
                    return service->Seal(c, q, r);
                  }));
   network->Offer(id, "Journal.Truncate",
-                 Unary<proto::TruncateRequest, proto::TruncateReply>(
-                     [service](auto* c, auto* q, auto* r) { return service->Truncate(c, q, r); }));
+                 Unary<proto::TruncateRequest, proto::TruncateReply>([this, id, service](auto* c, auto* q, auto* r) {
+                   // Before: the node may be killed when it has done so.
+                   Lsn* const begun_anew = &parts_[static_cast<size_t>(id)].begun_anew;
+                   if (q->restart()) *begun_anew = std::max<Lsn>(*begun_anew, q->lsn());
+                   return service->Truncate(c, q, r);
+                 }));
   network->Offer(id, "Journal.ReportCheckpoint",
                  Unary<proto::ReportCheckpointRequest, proto::ReportCheckpointReply>(
                      [service](auto* c, auto* q, auto* r) { return service->ReportCheckpoint(c, q, r); }));

@@ -53,6 +53,8 @@ class Cluster {
   // Of nodes that are up; null while one opens. The objects themselves, for who looks at the end.
   journal::JournalNode* journal(int node) { return parts_[static_cast<size_t>(node)].journal; }
   Replica* replica(int node);
+  // Up to where a journal node was told to have nothing any more, as what it lacked had been trimmed elsewhere.
+  Lsn begun_anew(int node) const { return parts_[static_cast<size_t>(node)].begun_anew; }
 
  private:
   // Of a process. What dies is left as it is: nothing of it is destroyed.
@@ -64,6 +66,7 @@ class Cluster {
     StorageRole* storage = nullptr;
     int boots = 0;
     int starts = 0;
+    Lsn begun_anew = kNoLsn;
   };
 
   int AddNode(Role role, const std::string& name);
