@@ -17,7 +17,10 @@ namespace {
 
 constexpr size_t kTailBatchBytes = 1u << 20;
 constexpr size_t kTailBatchBytesMax = 64u << 20;
-constexpr uint64_t kGatherMsMax = 500;
+// A follower that hears nothing for kTailSilence leaves.
+constexpr std::chrono::milliseconds kGatherMax{300};
+constexpr std::chrono::milliseconds kGatherStep{50};  // whether it still is to go on is asked so often
+static_assert(kGatherMax + kTailHeartbeat < kTailSilence);
 constexpr auto kFailureGrace = std::chrono::seconds(1);  // for a client to finish when it is told of a failure
 // Behind a request so large, and behind one that was there already, the next mostly is on its way.
 constexpr size_t kMoreComesBytes = 64u << 10;
@@ -306,7 +309,7 @@ grpc::Status JournalService::ServeTail(grpc::ServerContext* context, const proto
   if (!registration.accepted()) return ToGrpc(ShuttingDown());
   const size_t bytes_max =
       request->max_batch_bytes() == 0 ? kTailBatchBytes : std::min(request->max_batch_bytes(), kTailBatchBytesMax);
-  const std::chrono::milliseconds gather(std::min(request->gather_ms(), kGatherMsMax));
+  const std::chrono::milliseconds gather(std::min<uint64_t>(request->gather_ms(), kGatherMax.count()));
   std::optional<JournalNode::Follower> follower;
   if (gather.count() == 0 && !request->until_end()) follower.emplace(node_);
   const SegmentLog::State begun = node_->state();
@@ -322,7 +325,9 @@ grpc::Status JournalService::ServeTail(grpc::ServerContext* context, const proto
       limit = node_->WaitCommitted(sent, kTailHeartbeat);
       if (limit > sent) {
         if (gather.count() == 0) continue;
-        std::this_thread::sleep_for(gather);  // and not woken by every commit
+        // Not woken by every commit.
+        for (auto left = gather; left.count() > 0 && !context->IsCancelled() && !stopping(); left -= kGatherStep)
+          std::this_thread::sleep_for(std::min(left, kGatherStep));
         limit = node_->state().committed_lsn;
         continue;
       }

@@ -99,6 +99,7 @@ class LocalTail : public TailLink {
   LocalTail(journal::JournalNode* node, Lsn after_lsn, int gather_ms)
       : node_(node), gather_(gather_ms), after_(after_lsn) {
     if (gather_ms == 0) follower_.emplace(node);
+    limit_ = node->state().committed_lsn;  // what is there need not gather
   }
 
   Event Next(int64_t wait_us, std::string* frames) override {
@@ -143,8 +144,10 @@ class LocalTail : public TailLink {
 
   // Until `until` at the latest.
   void Gather(Clock::time_point until) {
-    std::unique_lock lock(mutex_);
-    wake_.wait_until(lock, std::min(until, *gathered_at_), [this] { return cancelled(); });
+    {
+      std::unique_lock lock(mutex_);
+      wake_.wait_until(lock, std::min(until, *gathered_at_), [this] { return cancelled(); });
+    }
     if (Clock::now() < *gathered_at_) return;
     gathered_at_.reset();
     limit_ = node_->state().committed_lsn;

@@ -43,7 +43,9 @@ void Applier::Start(const std::vector<JournalPeer>& peers, journal::JournalNode*
 
 void Applier::OnRead() {
   const std::lock_guard lock(mutex_);
-  if (tail_ != nullptr && gathers_) tail_->Cancel();
+  if (tail_ == nullptr || !gathers_) return;
+  hurried_ = true;
+  tail_->Cancel();
 }
 
 void Applier::Stop() {
@@ -67,8 +69,8 @@ std::shared_ptr<TailLink> Applier::OpenTail(const JournalPtr& journal, Lsn after
                                     : OpenRemoteTail(journal->peer.stub.get(), after_lsn, gather_ms);
   gathers_ = gather_ms > 0;
   // Who meant the one before would have cancelled this one.
-  if (std::find(journals_.begin(), journals_.end(), followed_) == journals_.end() || GatherMs() != gather_ms)
-    tail_->Cancel();
+  hurried_ = GatherMs() != gather_ms;
+  if (hurried_ || std::find(journals_.begin(), journals_.end(), followed_) == journals_.end()) tail_->Cancel();
   return tail_;
 }
 
@@ -217,7 +219,8 @@ Status Applier::Follow(TailLink* tail, int gather_ms, bool* again) {
     frames.clear();
     TailLink::Event event = tail->Next(wait_us, &frames);
     if (event == TailLink::Event::kEnd) {
-      *again = gather_ms > 0 && GatherMs() == 0 && !stopping();  // OnRead has ended it
+      const std::lock_guard lock(mutex_);
+      *again = hurried_ && !stopping();
       return Status::Ok();
     }
     if (event == TailLink::Event::kFrames) {

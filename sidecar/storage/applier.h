@@ -152,7 +152,8 @@ class Applier {
   std::vector<JournalPtr> journals_;
   JournalPtr followed_;
   std::shared_ptr<TailLink> tail_;  // what Stop cancels
-  bool gathers_ = false;            // that one
+  bool gathers_ = false;            // that one,
+  bool hurried_ = false;            // and it was ended so that one that does not is opened
   std::thread thread_;
   std::thread reporter_;
 };
