@@ -24,9 +24,8 @@ constexpr uint64_t kMagic = UINT64_C(0x31415445'4d434e4f);  // "ONCMETA1"
 constexpr uint32_t kVersion = 2;
 constexpr uint32_t kFlagClean = 1;
 constexpr size_t kHeaderSize = 56;
-constexpr uint64_t kPieceBytes = 64u << 10;  // of changed pages; more if there are so many that
-constexpr uint64_t kPiecesMax = 100;         // the first round takes 400 ms, and all of them less than a second
-constexpr uint64_t kPiecesMin = 8;
+constexpr uint64_t kPieceBytes = 64u << 10;  // of changed pages, at least; a piece is more of a large file
+constexpr uint64_t kPiecesMin = 8;           // what a round of fewer would have is left to the sync
 constexpr std::chrono::milliseconds kPiecePause{4};
 
 Status Errno(const std::string& what) {
@@ -228,7 +227,7 @@ Checkpointer::~Checkpointer() {
   thread_.join();
 }
 
-Status Checkpointer::Begin(Lsn lsn, uint64_t changed_bytes) {
+Status Checkpointer::Begin(Lsn lsn, uint64_t changed_bytes, std::chrono::microseconds spread) {
   if (busy()) return Status::Ok();
   if (failed()) return status();
   MDB_stat stat;
@@ -243,24 +242,32 @@ Status Checkpointer::Begin(Lsn lsn, uint64_t changed_bytes) {
   if (Status s = lmdb::Error(mdb_env_info(env_, &info), "LMDB info"); !s.ok()) return s;
   next_bytes_ = (info.me_last_pgno + 1) * stat.ms_psize;
   next_changed_ = changed_bytes;
+  next_spread_ = spread / 2;  // in the first round; the others take as long together
   next_.pages.resize(size_t{2} * stat.ms_psize);
   if (pread(fd, next_.pages.data(), next_.pages.size(), 0) != static_cast<ssize_t>(next_.pages.size()))
     return Errno(directory_ + "/data.mdb");
   {
     std::lock_guard lock(mutex_);
     requested_ = true;
+    hurried_ = false;
     busy_.store(true, std::memory_order_release);
   }
   wake_.notify_one();
   return Status::Ok();
 }
 
-Status Checkpointer::Finish() {
-  std::unique_lock lock(mutex_);
-  awaited_ = true;
+void Checkpointer::Hurry() {
+  {
+    const std::lock_guard lock(mutex_);
+    hurried_ = true;
+  }
   wake_.notify_one();
+}
+
+Status Checkpointer::Finish() {
+  Hurry();
+  std::unique_lock lock(mutex_);
   done_.wait(lock, [this] { return !busy(); });
-  awaited_ = false;
   return status_;
 }
 
@@ -298,24 +305,29 @@ void Checkpointer::Run() {
   }
 }
 
-void Checkpointer::Spread() {
+int Checkpointer::Spread() {
   int fd;
-  if (mdb_env_get_fd(env_, &fd) != 0) return;
+  if (mdb_env_get_fd(env_, &fd) != 0) return 0;
+  const uint64_t first = std::min<uint64_t>(next_changed_ / kPieceBytes, next_spread_ / kPiecePause);
   // The writer goes on: each round has what has changed during the one before, and takes half as long.
-  for (uint64_t pieces = std::min(next_changed_ / kPieceBytes, kPiecesMax); pieces >= kPiecesMin; pieces /= 2) {
-    const uint64_t size = next_bytes_ / pieces + 1;
+  for (uint64_t pieces = first; pieces >= kPiecesMin; pieces /= 2) {
+    struct stat info;
+    if (fstat(fd, &info) != 0) return 0;
+    const uint64_t size = static_cast<uint64_t>(info.st_size) / pieces + 1;
     for (uint64_t piece = 0; piece < pieces; piece++) {
-      // An error is met again by the sync.
-      (void)sync_file_range(fd, static_cast<off_t>(piece * size), static_cast<off_t>(size), SYNC_FILE_RANGE_WRITE);
+      if (sync_file_range(fd, static_cast<off_t>(piece * size), static_cast<off_t>(size), SYNC_FILE_RANGE_WRITE) != 0 &&
+          errno != EINTR)
+        return errno == ENOSYS || errno == EINVAL || errno == ESPIPE ? 0 : errno;  // not for this file: all at once
       std::unique_lock lock(mutex_);
-      if (wake_.wait_for(lock, kPiecePause, [this] { return stop_ || awaited_; })) return;
+      if (wake_.wait_for(lock, kPiecePause, [this] { return stop_ || hurried_; })) return 0;
     }
   }
+  return 0;
 }
 
 Status Checkpointer::SyncAndSave() {
-  Spread();
-  const int rc = mdb_env_sync(env_, 1);
+  int rc = Spread();
+  if (rc == 0) rc = mdb_env_sync(env_, 1);
   if (rc != 0) {
     failed_.store(true, std::memory_order_release);
     // If even this mark cannot be written, the message below is what remains.

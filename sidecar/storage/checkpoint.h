@@ -18,6 +18,7 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <memory>
@@ -82,8 +83,11 @@ class Checkpointer {
   ~Checkpointer();
 
   // Takes the present committed state, whose applied LSN is `lsn`, as the next checkpoint and lets the thread sync and
-  // save it, in the time that about `changed_bytes` should take. Does nothing if one is under way.
-  Status Begin(Lsn lsn, uint64_t changed_bytes);
+  // save it. The about `changed_bytes` that are to be written go to the disk spread over `spread`. Does nothing if one
+  // is under way.
+  Status Begin(Lsn lsn, uint64_t changed_bytes, std::chrono::microseconds spread);
+  // What has not been written yet of the one under way is written at once.
+  void Hurry();
   // Waits for the one under way and says how it ended. A failed sync is for good: what the kernel dropped cannot be
   // synced again, so no state after the last checkpoint can be vouched for.
   Status Finish();
@@ -101,8 +105,9 @@ class Checkpointer {
  private:
   void Run();
   // Hands what has changed to the disk bit by bit, so that the syncs of others, a commit's above all, do not queue
-  // behind all of it; PostgreSQL's checkpoint_flush_after. Until somebody waits in Finish.
-  void Spread();
+  // behind all of it; PostgreSQL's checkpoint_flush_after. An errno is a failed sync: the kernel may have dropped
+  // pages.
+  int Spread();
   Status SyncAndSave();
 
   MDB_env* const env_;
@@ -113,6 +118,7 @@ class Checkpointer {
   SavedMeta next_;      // likewise
   uint64_t next_bytes_ = 0;
   uint64_t next_changed_ = 0;
+  std::chrono::microseconds next_spread_{};
 
   mutable std::mutex mutex_;
   std::shared_ptr<const HeldCheckpoint> held_;  // the state that meta.saved describes; guarded by mutex_
@@ -120,7 +126,7 @@ class Checkpointer {
   std::condition_variable done_;
   bool stop_ = false;
   bool requested_ = false;
-  bool awaited_ = false;  // by Finish
+  bool hurried_ = false;
   Status status_;
   std::atomic<bool> busy_ = false;
   std::atomic<bool> failed_ = false;

@@ -191,7 +191,7 @@ Status Replica::Close() {
   closed_ = true;
   // The one under way may be of an older state.
   if (Status s = FinishCheckpoint(); !s.ok() && checkpointer_->failed()) return s;
-  if (Status s = checkpointer_->Begin(replay_from(), changed_bytes_); !s.ok()) return s;
+  if (Status s = checkpointer_->Begin(replay_from(), changed_bytes_, {}); !s.ok()) return s;
   return checkpointer_->MarkClean();
 }
 

@@ -1,6 +1,7 @@
 // What a replica's writer does between batches: horizon, garbage, drops, checkpoints.
 
 #include <algorithm>
+#include <chrono>
 
 #include "core/bytes.h"
 #include "core/key.h"
@@ -11,6 +12,7 @@ namespace concord {
 namespace {
 
 constexpr int64_t kLookAroundUs = 5'000'000;  // for dead readers and expired chunks
+constexpr int64_t kSpreadUsMost = 800'000;    // of a checkpoint
 constexpr size_t kGarbageRoundKeys = 1u << 18;
 constexpr size_t kGarbageRoundBytes = 8u << 20;
 constexpr size_t kDroppedAsOne =
@@ -40,7 +42,9 @@ bool Replica::GarbageReady(Lsn horizon) const {
 void Replica::BeginGarbageRound(Lsn horizon) {
   garbage_round_.clear();
   garbage_round_at_ = 0;
-  const bool deleted = RoundDue(true, horizon);
+  // If both are due, they take turns.
+  const bool deleted =
+      RoundDue(true, horizon) && (!RoundDue(false, horizon) || deleted_round_us_ <= superseded_round_us_);
   (deleted ? deleted_round_us_ : superseded_round_us_) = options_.steady_us();
   GarbageQueue* const queue = garbage_.QueueFor(deleted);
   for (std::string_view key; garbage_round_.size() < kGarbageRoundKeys && queue->Front(horizon, &key); queue->Pop())
@@ -130,7 +134,8 @@ Status Replica::CollectGarbage(size_t* budget, Batch* batch) {
   while (*budget > 0 && GarbageReady(batch->horizon)) {
     if (garbage_round_at_ == garbage_round_.size()) BeginGarbageRound(batch->horizon);
     const std::string& key = garbage_round_[garbage_round_at_];
-    // Older versions of a copied row may still be on their way; its tombstone must meet them.
+    // Older versions of a copied row may still be on their way; its tombstone must meet them. It goes to the queue of
+    // those that are looked at sooner, as nobody knows any more which it came from.
     const auto building = building_.find(KeyPrefix(key));
     if (building != building_.end()) {
       if (building->second > batch->horizon) {
@@ -144,7 +149,7 @@ Status Replica::CollectGarbage(size_t* budget, Batch* batch) {
     size_t removed;
     if (Status s = batch->writer->Prune(key, batch->horizon, *budget, &removed); !s.ok()) return s;
     if (removed < *budget) garbage_round_at_++;
-    *budget -= removed == 0 ? 1 : removed;
+    *budget -= std::min(*budget, std::max<size_t>(removed, 1));  // a tombstone may have gone beyond it
   }
   return Status::Ok();
 }
@@ -194,7 +199,10 @@ Status Replica::Sweep(size_t budget) {
 
 Status Replica::CheckpointIfDue(bool force) {
   if (checkpointer_->failed()) return checkpointer_->status();
-  if (checkpointer_->busy()) return Status::Ok();
+  if (checkpointer_->busy()) {
+    if (changed_bytes_ >= options_.checkpoint_bytes) checkpointer_->Hurry();
+    return Status::Ok();
+  }
   const int64_t now_us = options_.steady_us();
   const bool due = changed_bytes_ >= options_.checkpoint_bytes ||
                    (now_us - checkpoint_begun_us_ >= options_.checkpoint_interval_us &&
@@ -205,7 +213,11 @@ Status Replica::CheckpointIfDue(bool force) {
     RoleLog("storage")->warn("storage replica {}: the last checkpoint was not taken and is tried again: {}",
                              directory(), last.ToString());
   told_checkpoint_ = last.message();
-  if (Status s = checkpointer_->Begin(replay_from(), changed_bytes_); !s.ok()) return s;
+  if (Status s = checkpointer_->Begin(
+          replay_from(), changed_bytes_,
+          std::chrono::microseconds(std::min(kSpreadUsMost, options_.checkpoint_interval_us * 4 / 5)));
+      !s.ok())
+    return s;
   checkpoint_begun_us_ = now_us;
   changed_bytes_ = 0;
   return Status::Ok();

@@ -196,6 +196,26 @@ TEST_F(ReplicaTest, DeletedKeysGoSoonerThanSupersededVersions) {
   EXPECT_EQ(Versions(), 1u);
 }
 
+TEST_F(ReplicaTest, DeletionsThatNeverCeaseDoNotHoldUpSupersededVersions) {
+  Open();
+  FrameLog log;
+  const Lsn old = log.Put(RowKey(1, 0), "old");
+  log.Put(RowKey(1, 0), "new");
+  Apply(log.All());
+  for (uint64_t row = 1; row < 50; row++) {
+    const size_t from = log.size();
+    log.Put(RowKey(1, row), "short-lived");
+    log.Delete(RowKey(1, row));
+    ApplyNew(log, from);
+    PassHorizon();
+    bool more = false;
+    ASSERT_TRUE(replica_->Maintain(1, &more).ok());
+    EXPECT_TRUE(more);
+    EXPECT_GT(Versions(), row);  // a tombstone more than the budget does not lift it
+  }
+  EXPECT_FALSE(Visible(RowKey(1, 0), old));
+}
+
 TEST_F(ReplicaTest, FullMapIsAStatusAndLosesNothing) {
   ReplicaOptions options = Options();
   options.map_bytes = 1u << 20;

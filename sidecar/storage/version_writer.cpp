@@ -69,7 +69,7 @@ Status CounterCache::Erase(MDB_txn* txn, MDB_dbi meta, uint64_t prefix) {
 }
 
 void GarbageQueue::Push(Lsn ready, std::string_view key) {
-  if (bytes_ + key.size() + 10 > kMaxBytes) {
+  if (bytes_ + key.size() + 10 > max_bytes_) {
     overflowed_ = true;
     return;
   }

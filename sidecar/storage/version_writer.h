@@ -63,14 +63,14 @@ class CounterCache {
 // not fit is left to a sweep over everything.
 class GarbageQueue {
  public:
-  static constexpr size_t kMaxBytes = 32u << 20;
+  explicit GarbageQueue(size_t max_bytes) : max_bytes_(max_bytes) {}
 
   void Push(Lsn ready, std::string_view key);
   // The oldest key whose time has come, if any; valid until Pop.
   bool Front(Lsn horizon, std::string_view* key) const;
   void Pop();
   size_t bytes() const { return bytes_; }
-  bool Full() const { return bytes_ > kMaxBytes / 2; }  // a sweep is to wait; writes may still push
+  bool Full() const { return bytes_ > max_bytes_ / 2; }  // a sweep is to wait; writes may still push
   bool TakeOverflowed() { return std::exchange(overflowed_, false); }
 
  private:
@@ -78,6 +78,7 @@ class GarbageQueue {
     std::string bytes;  // {ready u64, key size u16, key}*
     size_t read = 0;
   };
+  const size_t max_bytes_;
   std::deque<Block> blocks_;
   size_t bytes_ = 0;
   bool overflowed_ = false;
@@ -86,8 +87,8 @@ class GarbageQueue {
 // By how soon it is to go: each read of a range steps over the deleted keys in it, while an older version behind a
 // current one is in hardly anybody's way.
 struct Garbage {
-  GarbageQueue deleted;
-  GarbageQueue superseded;
+  GarbageQueue deleted{24u << 20};
+  GarbageQueue superseded{40u << 20};
 
   GarbageQueue* QueueFor(bool tombstone) { return tombstone ? &deleted : &superseded; }
   bool Full() const { return deleted.Full() || superseded.Full(); }
