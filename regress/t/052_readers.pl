@@ -55,7 +55,7 @@ ok(wait_until(sub {
 	$node->safe_psql('postgres', 'UPDATE t SET b = b + 1 WHERE a < 100');
 	(sql("SELECT horizon_lsn > '$before' FROM concord.status"))[0] eq 't';
 }), 'the horizon moves on');
-ok(wait_until(sub { (sql('SELECT dead_versions FROM concord.stat_replicas'))[0] eq '0' }), 'and nothing dead is left');
+ok(wait_until(sub { (sql('SELECT dead_versions FROM concord.stat_replicas'))[0] eq '0' }, 120), 'and nothing dead is left');
 
 # 16 slots, some of them the sidecar's own.
 my @readers;

@@ -18,7 +18,8 @@ namespace concord::ctl {
 uint64_t BehindMs(Lsn lsn, Lsn newest);
 // The same for a problem's text: "is 2500 ms behind".
 std::string BehindText(Lsn lsn, Lsn newest);
-// The field behind_ms; none for who has nothing yet, as the time since the first LSN that there could be tells nothing.
+// The field behind_ms; none for who has nothing yet of what there is, as the time since the first LSN that there could
+// be tells nothing.
 void AppendBehind(Lsn lsn, Lsn newest, Fields* row);
 
 // Processes with the role adjudicator that do not lead.
