@@ -64,6 +64,8 @@ TEST_F(FailoverTest, AStandbyForgetsAsALeaderDoes) {
   }
   first.reset();
   ASSERT_TRUE(second->service.WaitUntilLeading(20'000));
+  // What the standby had not followed yet was not settled at the takeover: it goes with the next commit.
+  Gateway(second.get()).Commit(MakeWriteSet(101, {}));
   EXPECT_LE(second->GetStatus().tokens(), 10u);
 }
 

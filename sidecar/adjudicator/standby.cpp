@@ -148,9 +148,9 @@ Status Standby::FollowNode(size_t node) {
       status = ParseFrame(rest, &frame, &consumed);
       if (status.ok()) status = core_->Replay(frame);
       rest.remove_prefix(consumed);
+      // What a tail brings is committed; what is not settled is never forgotten.
+      core_->Settle(core_->last_lsn());
     }
-    // What a tail brings is committed; what is not settled is never forgotten.
-    core_->Settle(core_->last_lsn());
     followed_ = core_->last_lsn();
   }
   {

@@ -215,7 +215,7 @@ Status Replica::CheckpointIfDue(bool force) {
   told_checkpoint_ = last.message();
   if (Status s = checkpointer_->Begin(
           replay_from(), changed_bytes_,
-          std::chrono::microseconds(std::min(kSpreadUsMost, options_.checkpoint_interval_us * 4 / 5)));
+          std::chrono::microseconds(std::min(kSpreadUsMost, options_.checkpoint_interval_us / 5 * 4)));
       !s.ok())
     return s;
   checkpoint_begun_us_ = now_us;
