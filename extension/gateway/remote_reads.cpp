@@ -88,7 +88,7 @@ bool RemoteReads::Ask(const ReadPtr& read, size_t replica, bool is_probe, Attemp
     read->attempts.push_back(attempt);
     SetTimer(read, NowUs() + router_.HedgeDelayUs(replica, read->size));
   }
-  calls_.insert(attempt);
+  calls_.emplace(attempt.get(), attempt);
   begun->push_back(std::move(attempt));
   return true;
 }
@@ -108,8 +108,9 @@ bool RemoteReads::AskNext(const ReadPtr& read, Attempts* begun) {
 
 void RemoteReads::Begin(const Attempts& attempts) {
   for (const auto& attempt : attempts)
-    stubs_[attempt->replica]->async()->Read(&attempt->context, &attempt->request, &attempt->reply,
-                                            [this, attempt](const grpc::Status& status) { OnEnd(attempt, status); });
+    stubs_[attempt->replica]->async()->Read(
+        &attempt->context, &attempt->request, &attempt->reply,
+        [this, attempt = attempt.get()](const grpc::Status& status) { OnEnd(attempt, status); });
 }
 
 RemoteReads::ReadPtr RemoteReads::Start(Lsn lsn, std::string request, Deliver deliver) {
@@ -124,9 +125,10 @@ RemoteReads::ReadPtr RemoteReads::Start(Lsn lsn, std::string request, Deliver de
   const int64_t now = NowUs();
   used_us_.store(now, std::memory_order_relaxed);
   counters_.reads.fetch_add(1, std::memory_order_relaxed);
-  Attempts begun;
+  Attempts begun, ended;
   {
     const std::lock_guard lock(mutex_);
+    ended.swap(ended_);
     if (stopping_) return read;
     reads_.insert(read);
     if (AskNext(read, &begun)) {
@@ -156,8 +158,19 @@ void RemoteReads::Cancel(const ReadPtr& read) {
   for (const auto& attempt : cancelled) attempt->context.TryCancel();
 }
 
-void RemoteReads::OnEnd(const std::shared_ptr<Attempt>& attempt, const grpc::Status& status) {
-  const ReadPtr& read = attempt->read;
+void RemoteReads::OnEnd(Attempt* attempt, const grpc::Status& status) {
+  TakeUp(attempt, status);
+  // Last: who stops waits for it, and then nothing of this is there any more.
+  const std::lock_guard lock(mutex_);
+  const auto call = calls_.find(attempt);
+  attempt->read.reset();
+  ended_.push_back(std::move(call->second));
+  calls_.erase(call);
+  if (calls_.empty()) idle_.notify_all();
+}
+
+void RemoteReads::TakeUp(Attempt* attempt, const grpc::Status& status) {
+  const ReadPtr read = attempt->read;
   Attempts begun, cancelled;
   bool deliver = false;
   ReadStatus outcome = kReadOk;
@@ -166,7 +179,7 @@ void RemoteReads::OnEnd(const std::shared_ptr<Attempt>& attempt, const grpc::Sta
     const std::lock_guard lock(mutex_);
     const int64_t now = NowUs();
     const uint64_t bit = uint64_t{1} << attempt->replica;
-    std::erase(read->attempts, attempt);
+    std::erase_if(read->attempts, [&](const auto& other) { return other.get() == attempt; });
     read->under_way &= ~bit;
     switch (status.error_code()) {
       case grpc::StatusCode::OK:
@@ -222,16 +235,13 @@ void RemoteReads::OnEnd(const std::shared_ptr<Attempt>& attempt, const grpc::Sta
   } else {
     wake_();  // there may be another timer
   }
-  // Last: who stops waits for it, and then nothing of this is there any more.
-  const std::lock_guard lock(mutex_);
-  calls_.erase(attempt);
-  if (calls_.empty()) idle_.notify_all();
 }
 
 void RemoteReads::Tick() {
-  Attempts begun;
+  Attempts begun, ended;
   {
     const std::lock_guard lock(mutex_);
+    ended.swap(ended_);
     const int64_t now = NowUs();
     while (!timers_.empty() && timers_.begin()->first <= now) {
       const ReadPtr read = timers_.begin()->second;
@@ -251,11 +261,13 @@ int64_t RemoteReads::NextTickUs() {
 void RemoteReads::Stop() {
   std::unique_lock lock(mutex_);
   stopping_ = true;
-  const Attempts all(calls_.begin(), calls_.end());
+  Attempts all;
+  for (const auto& [key, attempt] : calls_) all.push_back(attempt);
   lock.unlock();
   for (const auto& attempt : all) attempt->context.TryCancel();
   lock.lock();
   idle_.wait(lock, [this] { return calls_.empty(); });
+  ended_.clear();
   timers_.clear();
   for (const ReadPtr& read : reads_) read->has_timer = false;
   reads_.clear();

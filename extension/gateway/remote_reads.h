@@ -69,7 +69,8 @@ class RemoteReads {
   bool Ask(const ReadPtr& read, size_t replica, bool is_probe, Attempts* begun);
   bool AskNext(const ReadPtr& read, Attempts* begun);
   void Begin(const Attempts& attempts);
-  void OnEnd(const std::shared_ptr<Attempt>& attempt, const grpc::Status& status);
+  void OnEnd(Attempt* attempt, const grpc::Status& status);
+  void TakeUp(Attempt* attempt, const grpc::Status& status);
   void Settle(const ReadPtr& read, Attempts* cancelled);
   void SetTimer(const ReadPtr& read, int64_t at_us);
   void ClearTimer(const ReadPtr& read);
@@ -85,7 +86,10 @@ class RemoteReads {
   ReadRouter router_;
   std::set<ReadPtr> reads_;
   std::multimap<int64_t, ReadPtr> timers_;
-  std::set<std::shared_ptr<Attempt>> calls_;  // under way
+  std::map<const Attempt*, std::shared_ptr<Attempt>> calls_;  // under way
+  // Whose ends have been taken up. They are destroyed by others than gRPC's threads: a call's context has a share in
+  // its channel, and the last one must not be given up in a callback (gRPC 1.51 would wait for its own thread there).
+  Attempts ended_;
   bool stopping_ = false;
 };
 

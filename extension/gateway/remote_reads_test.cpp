@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "bridge/write_set.h"
+#include "gateway/connect.h"
 #include "gateway/remote_reads_test_util.h"
 
 namespace concord {
@@ -349,6 +350,24 @@ TEST_F(RemoteReadsTest, AGatewayThatIsStartedAnewIsAskedAgain) {
   Start(/*await=*/false);
   CheckGets(kRows, log_frames_.last());
   cc_scan_close(scan);
+}
+
+// gRPC's thread is still in the callback when the answer is here, and must not be the one that gives up the channel.
+TEST_F(RemoteReadsTest, ItsChannelsAreNotGivenUpByTheirOwnCallbacks) {
+  WriteSome();
+  Start();
+  ReadCounters counters{};
+  for (int round = 0; round < 100; round++) {
+    std::atomic<bool> delivered = false;
+    RemoteReads::Replica replica{members_[0].address(), MakeChannel(members_[0].address()),
+                                 [] { return std::string(); }};
+    std::vector<RemoteReads::Replica> replicas;
+    replicas.push_back(std::move(replica));
+    RemoteReads reads(std::move(replicas), &counters, [] {});
+    reads.WithRouter([](ReadRouter& router) { router.SetUsable(0, true); });
+    reads.Start(log_frames_.last(), "no request that is known", [&](ReadStatus, std::string) { delivered = true; });
+    ASSERT_TRUE(Eventually([&] { return delivered.load(); }));
+  }
 }
 
 TEST_F(RemoteReadsTest, CountersAndStorages) {
