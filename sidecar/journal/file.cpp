@@ -20,7 +20,7 @@ namespace {
 constexpr uint32_t kSmallFileMagic = 0x314a5343;  // "CSJ1"
 constexpr size_t kZeroChunkBytes = 1u << 20;
 // What one call writes, ext4 may keep as one folio of the page cache (Linux 6.16), and looks through all of its blocks
-// at each append to it and at each sync: 1 MiB at once cost every append 20 us.
+// at each append to it and at each sync: 1 MiB at once cost every append 6 us more.
 constexpr size_t kZeroWriteBytes = 4096;
 
 }  // namespace
