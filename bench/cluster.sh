@@ -1,7 +1,8 @@
 #!/bin/bash
-# cluster.sh: Concord on a cluster of this machine (etcd, three journal nodes of which two must have synced, two adjudicators, three storage
-# replicas) against heap with two synchronous standbys, of which one must have synced (ANY 1). Both keep what was committed when any one machine
-# is lost. Each pair runs in turn, BENCH_ROUNDS times; medians count. Then the leader is killed BENCH_FAILOVERS times under load.
+# cluster.sh: Concord on a cluster of this machine (etcd, and for each of three machines a process with a journal node, a storage replica and an
+# adjudicator; two journal nodes must have synced; the server reads the leader's replica) against heap with two synchronous standbys, of which one
+# must have synced (ANY 1). Both keep what was committed when any one machine is lost. Each pair runs in turn, BENCH_ROUNDS times; medians count.
+# Then the leader is killed, with the journal node and the replica in its process, BENCH_FAILOVERS times under load.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 BENCH_SCALE=${BENCH_SCALE:-32} BENCH_CLIENTS=${BENCH_CLIENTS:-1 16 32}
@@ -23,8 +24,8 @@ on() { local server=$1; shift; (dir=$dir/$server; "$@"); }
 directory() { as_user mkdir -m 700 "$dir/$1"; }
 
 directory concord
-cluster_init "$dir" 1 3 2 3
-SERVER_CONF=$(cluster_server_conf "$dir") server_init "$dir/concord"
+cluster_init_machines "$dir" 1 3
+SERVER_CONF=$(cluster_server_conf "$dir" "$(cluster_leader "$dir")") server_init "$dir/concord"
 server_start "$dir/concord"
 on concord sql postgres -c "CREATE DATABASE concord"
 on concord sql concord -c "CREATE EXTENSION concord" -c "ALTER DATABASE concord SET default_table_access_method = concord"
@@ -71,7 +72,8 @@ done
 
 # From a kill to the next commit: the longest time without one that the kill is in, of four clients.
 failover_ms() {
-  local leader log=$dir/failover.log begin end
+  local leader log=$dir/failover.log begin
+  cluster_await_well "$dir"  # or two of three would be away
   leader=$(cluster_leader "$dir")
   rm -f "$log"*
   in_directory "$dir" "$pgbin/pgbench" -h "$dir/concord" -U postgres -n -N -c 4 -j 1 -T 6 --max-tries=20 -l --log-prefix="$log" concord >/dev/null 2>&1 &

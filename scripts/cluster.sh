@@ -19,10 +19,15 @@ cluster_command() {
   printf '%s\0' "$@" | as_user tee "$dir/$name.command" >/dev/null
 }
 
-# cluster_start DIR NAME: starts the member, and waits until it is ready
-cluster_start() {
+# cluster_launch DIR NAME: starts the member
+cluster_launch() {
   local dir=$1 name=$2
   as_user bash -c 'cd "$1" && mapfile -d "" command <"$2.command" && { "${command[@]}" </dev/null >"$2.log" 2>&1 & echo $! >"$2.pid"; }' - "$dir" "$name"
+}
+
+# cluster_await DIR NAME: waits until the member is ready
+cluster_await() {
+  local dir=$1 name=$2
   for ((try = 0; try < 300; try++)); do
     ! grep -qE 'ready address|ready to serve client requests' "$dir/$name.log" 2>/dev/null || return 0
     sleep 0.1
@@ -30,6 +35,9 @@ cluster_start() {
   tail -20 "$dir/$name.log" >&2
   return 1
 }
+
+# cluster_start DIR NAME: both
+cluster_start() { cluster_launch "$@" && cluster_await "$@"; }
 
 # cluster_kill DIR NAME [SIGNAL]
 cluster_kill() {
@@ -42,19 +50,22 @@ cluster_kill() {
 # The adjudicator that has begun to lead last, of those that run.
 cluster_leader() {
   local dir=$1 pid name
-  for pid in "$dir"/a*.pid; do
+  for pid in "$dir"/[am]*.pid; do
+    [ -e "$pid" ] || continue
     name=$(basename "$pid" .pid)
     sed -n "s/.*leading: decides commits epoch=\([0-9]*\).*/\1 $name/p" "$dir/$name.log"
   done | sort -n | tail -1 | cut -d' ' -f2
 }
 
-# cluster_init DIR ETCDS JOURNALS ADJUDICATORS STORAGES: makes and starts all of them
-cluster_init() {
-  local dir=$1 i id clients=() peers=() members=() journals=() endpoints="" initial=""
+# cluster_start_etcds DIR N: sets endpoints, of the caller's
+cluster_start_etcds() {
+  local dir=$1 i clients=() peers=() members=() initial=""
+  endpoints=""
   for ((i = 1; i <= $2; i++)); do
     clients+=("http://127.0.0.1:$(free_port)") peers+=("http://127.0.0.1:$(free_port)")
     endpoints+=,etcd:${clients[-1]#http://} initial+=,e$i=${peers[-1]}
   done
+  endpoints=${endpoints#,}
   for ((i = 1; i <= $2; i++)); do
     cluster_command "$dir" "e$i" etcd --name "e$i" --data-dir "$dir/e$i" --listen-client-urls "${clients[i - 1]}" \
       --advertise-client-urls "${clients[i - 1]}" --listen-peer-urls "${peers[i - 1]}" --initial-advertise-peer-urls "${peers[i - 1]}" \
@@ -64,9 +75,30 @@ cluster_init() {
   # They wait for each other.
   for i in "${members[@]}"; do cluster_start "$dir" "$i" & done
   wait
+}
 
-  id=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
-  local common=("--join-cluster=$id") metastore=("--metastore=${endpoints#,}")
+# cluster_id DIR: makes the cluster's, for those that join, and for cluster_await_well
+cluster_id() {
+  od -An -N16 -tx1 /dev/urandom | tr -d ' \n' | as_user tee "$1/cluster_id"
+  echo "$endpoints" | as_user tee "$1/endpoints" >/dev/null
+}
+
+# cluster_await_well DIR: until all have what the others have
+cluster_await_well() {
+  for ((try = 0; try < 300; try++)); do
+    ! concordctl cluster status --metastore "$(<"$1/endpoints")" --cluster "$(<"$1/cluster_id")" >/dev/null 2>&1 || return 0
+    sleep 0.1
+  done
+  concordctl cluster status --metastore "$(<"$1/endpoints")" --cluster "$(<"$1/cluster_id")" >&2
+}
+
+# cluster_init DIR ETCDS JOURNALS ADJUDICATORS STORAGES: makes and starts all of them
+cluster_init() {
+  local dir=$1 i id endpoints journals=()
+  cluster_start_etcds "$dir" "$2"
+
+  id=$(cluster_id "$dir")
+  local common=("--join-cluster=$id") metastore=("--metastore=$endpoints")
   for ((i = 1; i <= $3; i++)); do
     cluster_command "$dir" "j$i" "$(concord_bin)/concordd" --roles journal --dir "$dir/j$i" "${common[@]}"
     cluster_start "$dir" "j$i"
@@ -85,11 +117,32 @@ cluster_init() {
   done
 }
 
-# The settings of a server that uses the cluster: it reads a replica through its files, and the others if that does not serve.
+# cluster_init_machines DIR ETCDS MACHINES: as cluster_init, with all three roles in one process a machine: m1, ...
+cluster_init_machines() {
+  local dir=$1 i id endpoints journals=()
+  cluster_start_etcds "$dir" "$2"
+  id=$(cluster_id "$dir")
+  for ((i = 1; i <= $3; i++)); do
+    cluster_command "$dir" "m$i" "$(concord_bin)/concordd" --roles adjudicator,journal,storage --dir "$dir/m$i" --join-cluster "$id" --metastore "$endpoints"
+    cluster_launch "$dir" "m$i"
+    while [ ! -s "$dir/m$i/node_id" ]; do sleep 0.1; done
+    journals+=("$(sed -n 's/^id //p' "$dir/m$i/node_id")=$(member_socket "$dir" "m$i")")
+  done
+  concordctl cluster init --metastore "$endpoints" --cluster "$id" --write-quorum $(($3 / 2 + 1)) --journal "$(IFS=,; echo "${journals[*]}")"
+  for ((i = 1; i <= $3; i++)); do
+    cluster_await "$dir" "m$i"
+    concordctl storage add "${journals[i - 1]}" --metastore "$endpoints" --cluster "$id" >/dev/null
+  done
+}
+
+# cluster_server_conf DIR [NAME]: the settings of a server that uses the cluster: it reads a replica, NAME's or the first, through its files, and
+# the others if that does not serve.
 cluster_server_conf() {
-  local dir=$1 command addresses="" storages=""
-  for command in "$dir"/a*.command; do addresses+=,$(member_socket "$dir" "$(basename "$command" .command)"); done
-  for command in "$dir"/s*.command; do storages+=,$(member_socket "$dir" "$(basename "$command" .command)"); done
+  local dir=$1 command addresses="" storages="${2:+,$(member_socket "$1" "$2")}"
+  for command in "$dir"/[am]*.command; do addresses+=,$(member_socket "$dir" "$(basename "$command" .command)"); done
+  for command in "$dir"/[sm]*.command; do
+    [ "$(basename "$command" .command)" = "${2:-}" ] || storages+=,$(member_socket "$dir" "$(basename "$command" .command)")
+  done
   cat <<CONF
 concord.embedded = off
 concord.address = '${addresses#,}'
@@ -99,7 +152,7 @@ CONF
 
 cluster_stop() {
   local pid
-  for pid in "$1"/[asj]*.pid "$1"/e*.pid; do
+  for pid in "$1"/[amsj]*.pid "$1"/e*.pid; do
     [ ! -e "$pid" ] || cluster_kill "$1" "$(basename "$pid" .pid)" TERM
   done
 }

@@ -141,6 +141,7 @@ class Concordd {
         end_(end),
         sidecar_(Info()),
         members_({.cluster_id = cluster_id,
+                  .node_id = node_id,
                   .directory = options.directory,
                   // A mistake in the configuration, so the process ends.
                   .on_foreign = [shutdown](const Status& foreign) { shutdown->Fail(foreign); }}),
@@ -242,6 +243,7 @@ class Concordd {
       const Status status = journal::JournalNode::Open(std::move(node), &journal_node_);
       if (!status.ok()) return status;
       journal_ = std::make_unique<journal::JournalService>(journal_node_.get());
+      members_.SetOwn(journal_node_.get());
       journal_ms_ = watch.Lap();
     }
     if (options_.Has("storage")) {
@@ -328,14 +330,16 @@ class Concordd {
         return members_.Read(peers, &write_quorum);
       };
     }
-    // Its verdicts wait for it.
-    if (options_.Has("adjudicator")) role.applier.gather_ms = 0;
-    role.applier.on_applied = [this](Lsn lsn) {
-      if (adjudicator_ != nullptr) adjudicator_->OnLocalApplied(lsn);
-    };
-    role.applier.on_room = [this](const char* full_reason, bool stuck, bool scarce) {
-      if (adjudicator_ != nullptr) adjudicator_->OnLocalRoom(full_reason, stuck, scarce);
-    };
+    // The only replica that there is: verdicts wait for it. Of several, none holds up the others.
+    if (options_.Has("adjudicator") && !options_.metastore.etcd()) {
+      role.applier.gather_ms = 0;
+      role.applier.on_applied = [this](Lsn lsn) {
+        if (adjudicator_ != nullptr) adjudicator_->OnLocalApplied(lsn);
+      };
+      role.applier.on_room = [this](const char* full_reason, bool stuck, bool scarce) {
+        if (adjudicator_ != nullptr) adjudicator_->OnLocalRoom(full_reason, stuck, scarce);
+      };
+    }
     role.applier.on_failure = [this, directory = role.replica.directory](const Status& status) {
       // Whatever LMDB stumbled over: the next start is to look at every page.
       if (status.code() == Code::kCorruption) (void)CreateMark(directory, kCheckFile);
@@ -372,11 +376,11 @@ class Concordd {
       status = StorageRole::Open(StorageOptions(replica_id), &storage_);
     }
     if (!status.ok()) return status;
-    return journal_node_ == nullptr ? Status::Ok() : CompareWithJournal();
+    return options_.Has("journal") && options_.JournalIsOwn() ? CompareWithJournal() : Status::Ok();
   }
 
-  // The journal is ahead of the replica, which applies nothing that is not synced there, and keeps what it has not
-  // applied.
+  // A journal that is this process's own is ahead of the replica, which applies nothing that is not synced there, and
+  // keeps what it has not applied. One of several may be behind: others had what the replica applied.
   Status CompareWithJournal() const {
     const Lsn applied = storage_->replica()->applied();
     const journal::SegmentLog::State journal = journal_node_->state();
@@ -425,7 +429,8 @@ class Concordd {
     JournalEnsemble ensemble;
     if (Status s = FindJournals(&ensemble); !s.ok()) return s;
     const bool alone = ensemble.nodes.empty();  // the journal is this process
-    const JournalPeer local(proto::Journal::NewStub(server_->InProcessChannel(ChannelLimits())));
+    JournalPeer local(proto::Journal::NewStub(server_->InProcessChannel(ChannelLimits())));
+    local.node = journal_node_.get();
     if (storage_ != nullptr) {
       auto followed = ensemble.nodes;
       if (journal_ != nullptr) followed.insert(followed.begin(), local);

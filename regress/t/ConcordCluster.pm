@@ -1,8 +1,8 @@
 # A Concord cluster of processes on this machine, for tests: one etcd, journal nodes j1, j2, ..., adjudicators a1, a2, ..., a storage
 # replicas s1, ... (with `metrics`, a function of a member that gives a port, each with metrics there; with `tls` on loopback ports by TLS
 # instead of sockets: those options of concordd; with `net` through a ConcordNet that can be cut: routes named as the members, and etcd-a1,
-# ... from each adjudicator to etcd); each in a directory of its own, with its log in memory of the test. Everything is killed
-# when the test ends.
+# ... from each adjudicator to etcd; with `machines` instead of numbers of each, so many of m1, m2, ..., all three in one process); each in a
+# directory of its own, with its log in memory of the test. Everything is killed when the test ends.
 package ConcordCluster;
 
 use strict;
@@ -32,18 +32,48 @@ sub new
 
 	my $id = join '', map { sprintf '%02x', int(rand(256)) } 1 .. 16;
 	$self->{id} = $id;
+	chomp($self->{ctl} = `pg_config --bindir`);
+	$self->{metastore} = ["--metastore=etcd:$etcd"];
+	return $self->start_machines(map { "m$_" } 1 .. $self->{machines}) if $self->{machines};
 	my @journals = map { "j$_" } 1 .. $self->{journals};
 	$self->start_journals(@journals);
-	chomp($self->{ctl} = `pg_config --bindir`);
-	my @metastore = ("--metastore=etcd:$etcd");
-	$self->{metastore} = \@metastore;
-	my ($code, undef, $err) = $self->ctl('cluster', 'init', '--write-quorum', $self->{write_quorum}, '--journal', join(',', map { $self->member($_) } @journals));
-	is($code, 0, 'the cluster is made') or diag($err);
+	$self->init_members(@journals);
 	my @adjudicators = map { "a$_" } 1 .. $self->{adjudicators};
 	$self->command($_, 'adjudicator', "--join-cluster=$id", $self->metastore_of($_)) foreach @adjudicators;
 	$self->start_all(@adjudicators);
 	$self->start_storage(map { "s$_" } 1 .. ($self->{storages} //= 1));
 	return $self;
+}
+
+sub init_members
+{
+	my ($self, @journals) = @_;
+	my ($code, undef, $err) = $self->ctl('cluster', 'init', '--write-quorum', $self->{write_quorum}, '--journal', join(',', map { $self->member($_) } @journals));
+	is($code, 0, 'the cluster is made') or diag($err);
+}
+
+# Each waits for the members, of which it is one.
+sub start_machines
+{
+	my ($self, @machines) = @_;
+	foreach my $machine (@machines)
+	{
+		$self->command($machine, 'adjudicator,journal,storage', "--join-cluster=$self->{id}", @{ $self->{metastore} });
+		$self->start($machine);
+	}
+	ok(wait_until(sub { -s "$self->{base}/$_/node_id" }), "$_ has a name") foreach @machines;
+	$self->init_members(@machines);
+	ok(wait_until(sub { $self->log($_) =~ /ready address/ }), "$_ is ready") or diag($self->log($_)) foreach @machines;
+	is(($self->ctl('storage', 'add', $self->member($_)))[0], 0, "its replica is one of the cluster's") foreach @machines;
+	return $self;
+}
+
+# Which of them have a role: adjudicator, journal or storage.
+sub members_with
+{
+	my ($self, $role) = @_;
+	return map { "m$_" } 1 .. $self->{machines} if $self->{machines};
+	return map { substr($role, 0, 1) . $_ } 1 .. $self->{"${role}s"};
 }
 
 sub start_storage
@@ -150,7 +180,7 @@ sub leader
 {
 	my ($self) = @_;
 	my ($leader, $epoch) = (undef, 0);
-	foreach my $member (grep { /^a/ } keys %{ $self->{handles} })
+	foreach my $member (grep { /^[am]/ } keys %{ $self->{handles} })
 	{
 		foreach my $led ($self->log($member) =~ /leading: decides commits epoch=(\d+)/g)
 		{
@@ -184,13 +214,14 @@ sub check_workers
 	is("@refused", '', '... and nothing that was refused');
 }
 
-# A server with the extension that uses the cluster. All replicas are on this machine; it reads one through its files.
+# A server with the extension that uses the cluster. All replicas are on this machine; it reads the first through its files.
 sub start_server
 {
 	my ($self, $name, $conf) = @_;
-	my $addresses = join ',', map { $self->address("a$_") } 1 .. $self->{adjudicators};
-	my $storages = join ',', map { $self->address("s$_") } 1 .. $self->{storages};
-	return new_cluster($name, "concord.embedded = off\nconcord.directory = '$self->{base}/s1'\nconcord.address = '$addresses'\n"
+	my $addresses = join ',', map { $self->address($_) } $self->members_with('adjudicator');
+	my @storages = $self->members_with('storage');
+	my $storages = join ',', map { $self->address($_) } @storages;
+	return new_cluster($name, "concord.embedded = off\nconcord.directory = '$self->{base}/$storages[0]'\nconcord.address = '$addresses'\n"
 		  . "concord.storage_address = '$storages'\n" . ($conf // ''));
 }
 

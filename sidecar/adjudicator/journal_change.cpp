@@ -69,10 +69,14 @@ Status JournalChange::Plan() {
 
 Status JournalChange::Meet(const JournalPeer& peer) const {
   if (!peer.meet) return Status::Ok();
-  grpc::ClientContext context;
-  context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(meet_ms));
-  const Status status = peer.meet(&context);
-  if (status.code() != Code::kUnavailable) return status;
+  Status status;
+  // Twice: a channel may have a connection to a process that has ended since, and tells so of its next call.
+  for (int tried = 0; tried < 2; tried++) {
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(meet_ms));
+    status = peer.meet(&context);
+    if (status.code() != Code::kUnavailable) return status;
+  }
   return {Code::kUnavailable, "the journal node at " + peer.member.address + " does not answer: " + status.message()};
 }
 

@@ -29,7 +29,7 @@ size_t JournalRejoin::Add(const JournalPeer& peer) {
   peers_.push_back(peer);
   told_.emplace_back();
   changed_.notify_all();
-  return writer_->AddNode(peer.stub);
+  return writer_->AddNode(peer);
 }
 
 JournalPeer JournalRejoin::Peer(size_t node) {

@@ -21,9 +21,9 @@ constexpr int64_t kClockDrift = 50;
 
 }  // namespace
 
-JournalWriter::JournalWriter(const std::vector<std::shared_ptr<proto::Journal::StubInterface>>& nodes,
-                             const std::vector<size_t>& members, const Options& options,
-                             std::function<void(Lsn)> on_committed, std::function<void(const Status&)> on_failed)
+JournalWriter::JournalWriter(const std::vector<JournalPeer>& nodes, const std::vector<size_t>& members,
+                             const Options& options, std::function<void(Lsn)> on_committed,
+                             std::function<void(const Status&)> on_failed)
     : options_(options),
       on_committed_(std::move(on_committed)),
       on_failed_(std::move(on_failed)),
@@ -33,11 +33,7 @@ JournalWriter::JournalWriter(const std::vector<std::shared_ptr<proto::Journal::S
   // Nodes grant no longer one, and take a writer for lost that is silent for long.
   assert(options.lease_ms <= journal::WriterLease::kLeaseMsMax &&
          2 * options.lease_ms / kHeartbeatsPerLease <= journal::WriterLease::kSilenceMs);
-  for (const auto& stub : nodes) {
-    nodes_.push_back(std::make_unique<Node>());
-    nodes_.back()->stub = stub;
-    nodes_.back()->failed = true;
-  }
+  for (const JournalPeer& peer : nodes) nodes_.push_back(std::make_unique<Node>(peer));
   Quorum all{{}, options.write_quorum};
   for (size_t i = 0; i < nodes.size(); i++) all.nodes.push_back(i);
   quorums_ = {std::move(all)};
@@ -57,7 +53,8 @@ void JournalWriter::Start() {
 }
 
 std::unique_ptr<AppendLink> JournalWriter::OpenLink(const Node& node) const {
-  return options_.local_node != nullptr ? OpenLocalAppend(options_.local_node) : OpenRemoteAppend(node.stub);
+  if (node.peer.node == nullptr) return OpenRemoteAppend(node.peer.stub);
+  return OpenLocalAppend(node.peer.node, options_.lease_ms == 0 ? LocalSync::kInWrite : LocalSync::kInRead);
 }
 
 // Needs mutex_.
@@ -166,10 +163,11 @@ void JournalWriter::WriteOne(Node* node, std::unique_lock<std::mutex>* lock) {
   node->unheard_bytes += kRequestBytes;
   node->told_committed = committed_;
   lock->unlock();
-  Lsn synced = kNoLsn;
-  const bool written = node->link->Write(std::move(request), &synced);
-  if (synced != kNoLsn) Acknowledge(node, synced);
+  proto::AppendReply reply;
+  const bool written = node->link->Write(std::move(request), &reply);
+  if (reply.synced_lsn() != kNoLsn) Acknowledge(node, reply.synced_lsn());
   lock->lock();
+  Hear(node, reply);
   node->writing = false;
   if (!written) Fail(node);                     // the stream is broken: the reader ends too, and learns why
   if (HasWork(*node)) node->work.notify_one();  // its own thread may have waited for us
@@ -227,12 +225,9 @@ void JournalWriter::ReadLoop(Node* node) {
       node->link->WritesDone();
       continue;
     }
-    if (reply.heard_us() != 0) {
+    {
       const std::lock_guard lock(mutex_);
-      node->followed = !reply.unfollowed();
-      node->heard_us = std::max(node->heard_us, static_cast<int64_t>(reply.heard_us()));
-      if (node->heard_us >= node->asked_us) node->unheard_bytes = 0;
-      if (releasing_ || change_ == Change::kBeginning) changed_.notify_all();
+      Hear(node, reply);
     }
     Acknowledge(node, reply.synced_lsn());
   }
@@ -259,6 +254,15 @@ void JournalWriter::ReadLoop(Node* node) {
   }
   GoOn(news);
   if (lost) on_failed_(status);
+}
+
+// Needs mutex_. That it has taken a request, if it says so.
+void JournalWriter::Hear(Node* node, const proto::AppendReply& reply) {
+  if (reply.heard_us() == 0) return;
+  node->followed = !reply.unfollowed();
+  node->heard_us = std::max(node->heard_us, static_cast<int64_t>(reply.heard_us()));
+  if (node->heard_us >= node->asked_us) node->unheard_bytes = 0;
+  if (releasing_ || change_ == Change::kBeginning) changed_.notify_all();
 }
 
 void JournalWriter::Acknowledge(Node* node, Lsn synced) {
@@ -428,12 +432,9 @@ Lsn JournalWriter::GoBack() {
   return Advance();
 }
 
-size_t JournalWriter::AddNode(std::shared_ptr<proto::Journal::StubInterface> stub) {
-  auto node = std::make_unique<Node>();
-  node->stub = std::move(stub);
-  node->failed = true;
+size_t JournalWriter::AddNode(const JournalPeer& peer) {
   const std::lock_guard lock(mutex_);
-  nodes_.push_back(std::move(node));
+  nodes_.push_back(std::make_unique<Node>(peer));
   return nodes_.size() - 1;
 }
 

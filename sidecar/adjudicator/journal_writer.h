@@ -43,6 +43,7 @@
 #include "proto/journal.grpc.pb.h"
 #include "sidecar/adjudicator/quorum.h"
 #include "sidecar/journal/append_link.h"
+#include "sidecar/journal/journal_peer.h"
 
 namespace concord {
 
@@ -59,14 +60,11 @@ class JournalWriter {
     Lsn committed_lsn = kNoLsn;
     size_t max_lag_bytes = 256u << 20;
     int64_t lease_ms = 0;  // 0: there is no other who could lead, so none is needed
-    // The only node, if it is of this process: appended to without gRPC.
-    journal::JournalNode* local_node = nullptr;
   };
 
   // `members`: of the nodes, those whose logs end at Options::last_lsn.
-  JournalWriter(const std::vector<std::shared_ptr<proto::Journal::StubInterface>>& nodes,
-                const std::vector<size_t>& members, const Options& options, std::function<void(Lsn)> on_committed,
-                std::function<void(const Status&)> on_failed);
+  JournalWriter(const std::vector<JournalPeer>& nodes, const std::vector<size_t>& members, const Options& options,
+                std::function<void(Lsn)> on_committed, std::function<void(const Status&)> on_failed);
   ~JournalWriter();
 
   // Opens the streams.
@@ -94,7 +92,7 @@ class JournalWriter {
   uint32_t write_quorum();
 
   // Changing the ensemble, by one thread that has ended before Stop. The new node's index; it is Absent.
-  size_t AddNode(std::shared_ptr<proto::Journal::StubInterface> stub);
+  size_t AddNode(const JournalPeer& peer);
   // Waits until all of them are written to; false after `timeout_ms`, or if the epoch has ended: see ended().
   bool AwaitJoined(const std::vector<size_t>& nodes, int timeout_ms);
   // Counts both ensembles, and waits until the new one has all that was committed, and has promised to wait for this
@@ -130,7 +128,9 @@ class JournalWriter {
     Lsn last_lsn = kNoLsn;
   };
   struct Node {
-    std::shared_ptr<proto::Journal::StubInterface> stub;
+    explicit Node(JournalPeer peer_) : peer(std::move(peer_)) {}
+
+    const JournalPeer peer;
     std::unique_ptr<AppendLink> link;
     std::deque<Piece> queue;
     std::condition_variable work;  // for its writer thread
@@ -143,7 +143,7 @@ class JournalWriter {
     int64_t heard_us = 0;  // and the last that is known to have been taken
     bool released = false;
     bool writing = false;  // some thread is in link->Write
-    bool failed = false;   // no stream, or an ended one
+    bool failed = true;    // no stream, or an ended one
     bool ended = true;     // and its threads have nothing more to do with it
     bool retired = false;  // in no ensemble any more
     int64_t sync_us = 0;
@@ -165,6 +165,7 @@ class JournalWriter {
   void GoOn(Lsn news);
   void WriteLoop(Node* node);
   void ReadLoop(Node* node);
+  void Hear(Node* node, const proto::AppendReply& reply);
   void Acknowledge(Node* node, Lsn synced);
   bool HasWork(const Node& node) const;
   void WakeWriters();

@@ -8,6 +8,8 @@
 #include <thread>
 
 #include "sidecar/adjudicator/test_journal.h"
+#include "sidecar/journal/journal_test_util.h"
+#include "sidecar/testing/lossy_disk.h"
 
 namespace concord {
 namespace {
@@ -79,6 +81,66 @@ TEST(JournalWriter, WhatIsCommittedIsToldWhereSomebodyWaitsForIt) {
     writer.Flush(/*more_to_come=*/false);
     return WaitFor([&] { return committed == lsn; }) && idle.news() > 1;
   }));
+  writer.Stop();
+}
+
+// A node of the own process counts like the others, and its disk holds up nobody.
+TEST(JournalWriter, ANodeOfThisProcessIsOneOfSeveral) {
+  journal::TemporaryDirectory directory;
+  journal::JournalNodeOptions node_options;
+  node_options.log.directory = directory.path() + "/journal";
+  std::unique_ptr<journal::JournalNode> node;
+  ASSERT_TRUE(journal::JournalNode::Open(node_options, &node).ok());
+  journal::JournalNode::SealResult sealed{};
+  ASSERT_TRUE(node->Seal(1, &sealed).ok());
+  journal::LossyDisk disk(node_options.log.directory);
+
+  TestJournal second, third;
+  JournalPeer own(nullptr);  // without a way through gRPC
+  own.node = node.get();
+  std::atomic<Lsn> committed = kNoLsn;
+  std::atomic<bool> failed = false;
+  JournalWriter writer(
+      {own, second.stub(), third.stub()}, {0, 1, 2}, {.epoch = 1, .write_quorum = 2, .lease_ms = 500},
+      [&](Lsn lsn) { Raise(&committed, lsn); }, [&](const Status&) { failed = true; });
+  writer.Start();
+  const auto append = [&](Lsn lsn) {
+    writer.Append(lsn, lsn - 1, "\x03", "x");
+    writer.Flush(/*more_to_come=*/false);
+  };
+  third.Hold(true);  // so the own one is needed
+  Lsn lsn = kNoLsn;
+  for (; lsn < 20; append(++lsn)) ASSERT_TRUE(WaitFor([&] { return committed == lsn; })) << lsn;
+  ASSERT_TRUE(WaitFor([&] { return committed == lsn; }));
+  EXPECT_TRUE(WaitFor([&] { return writer.LeaseUntilUs() > 0; }));
+  third.Hold(false);
+  ASSERT_TRUE(WaitFor([&] { return third.log().size() == lsn; }));
+
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool hangs = true;
+  disk.OnSync([&] {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return !hangs; });
+  });
+  for (int i = 0; i < 20; i++) {
+    append(++lsn);
+    ASSERT_TRUE(WaitFor([&] { return committed == lsn; })) << lsn;
+  }
+  EXPECT_LT(writer.Nodes()[0].synced, lsn);
+  {
+    const std::lock_guard lock(mutex);
+    hangs = false;
+    changed.notify_all();
+  }
+  EXPECT_TRUE(WaitFor([&] { return writer.Nodes()[0].synced == lsn; }));
+  EXPECT_TRUE(WaitFor([&] { return node->state().committed_lsn == lsn; })) << "it is told, too";
+  EXPECT_FALSE(failed);
+
+  // Whoever leads next fences it, and that is the end.
+  ASSERT_TRUE(node->Seal(2, &sealed).ok());
+  append(++lsn);
+  EXPECT_TRUE(WaitFor([&] { return failed.load(); }));
   writer.Stop();
 }
 

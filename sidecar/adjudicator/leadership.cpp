@@ -239,22 +239,19 @@ Status AdjudicatorService::TakeOver() {
     return status;
   }
 
-  std::vector<std::shared_ptr<JournalStub>> stubs;
   counted_.clear();
   written_.clear();
   for (const JournalPeer& peer : ensemble_.nodes) {
-    counted_.push_back(stubs.size());
-    stubs.push_back(peer.stub);
+    counted_.push_back(written_.size());
     written_.push_back(peer.member);
   }
   auto writer = std::make_shared<JournalWriter>(
-      stubs, takeover.members(),
+      ensemble_.nodes, takeover.members(),
       JournalWriter::Options{.epoch = epoch,
                              .write_quorum = ensemble_.write_quorum,
                              .last_lsn = takeover.last_lsn(),
                              .committed_lsn = takeover.committed_lsn(),
-                             .lease_ms = ensemble_.local_node != nullptr ? 0 : options_.lease_ms,
-                             .local_node = ensemble_.local_node},
+                             .lease_ms = ensemble_.local_node != nullptr ? 0 : options_.lease_ms},
       [this, epoch](Lsn lsn) { OnCommitted(epoch, lsn); },
       [this, epoch](const Status& failure) { OnFailed(epoch, failure); });
   writer->Start();

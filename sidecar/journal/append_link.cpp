@@ -1,5 +1,6 @@
 #include "sidecar/journal/append_link.h"
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
@@ -16,7 +17,7 @@ class RemoteAppend : public AppendLink {
   explicit RemoteAppend(std::shared_ptr<proto::Journal::StubInterface> stub)
       : stub_(std::move(stub)), stream_(stub_->Append(&context_)) {}
 
-  bool Write(proto::AppendRequest request, Lsn*) override { return stream_->Write(request); }
+  bool Write(proto::AppendRequest request, proto::AppendReply*) override { return stream_->Write(request); }
   bool Read(proto::AppendReply* reply) override { return stream_->Read(reply); }
   void WritesDone() override { stream_->WritesDone(); }
   Status Finish() override { return FromGrpc(stream_->Finish()); }
@@ -30,36 +31,49 @@ class RemoteAppend : public AppendLink {
 
 class LocalAppend : public AppendLink {
  public:
-  explicit LocalAppend(journal::JournalNode* node) : node_(node) {}
+  LocalAppend(journal::JournalNode* node, LocalSync sync) : node_(node), sync_(sync) {}
+  ~LocalAppend() override { node_->LoseWriter(epoch_); }
 
-  bool Write(proto::AppendRequest request, Lsn* acknowledged) override {
+  bool Write(proto::AppendRequest request, proto::AppendReply* reply) override {
     if (!open()) return false;
-    const uint64_t epoch = request.epoch();
-    Status status =
-        node_->Submit({epoch, request.committed_lsn(), request.write_quorum(), std::move(*request.mutable_frames())});
-    while (status.ok()) {
-      Lsn synced = kNoLsn;
-      switch (node_->FlushOnce(&synced, &status)) {
-        case journal::JournalNode::Flush::kSynced: status = Acknowledge(epoch, synced, acknowledged); break;
-        case journal::JournalNode::Flush::kNothing:
-          status = Acknowledge(epoch, node_->state().last_lsn, acknowledged);
-          if (status.ok()) return open();
-          break;
-        // Only a link of an epoch before can be writing; it is about to leave.
-        case journal::JournalNode::Flush::kBusy: std::this_thread::sleep_for(std::chrono::microseconds(100)); break;
-        case journal::JournalNode::Flush::kFailed:
-          if (synced != kNoLsn) (void)Acknowledge(epoch, synced, acknowledged);
-          break;
+    epoch_ = request.epoch();
+    const bool frames = !request.frames().empty();
+    const Status status =
+        node_->Submit({epoch_, request.committed_lsn(), request.write_quorum(), std::move(*request.mutable_frames()),
+                       static_cast<int64_t>(request.lease_ms()), request.release()});
+    if (!status.ok()) return End(status);
+    reply->set_heard_us(request.sent_us());
+    reply->set_unfollowed(!node_->followed());
+    if (sync_ == LocalSync::kInWrite) {
+      while (SyncOne(reply) == Synced::kSome) {
       }
+    } else if (frames) {
+      const std::lock_guard lock(mutex_);
+      submitted_ = true;
+      changed_.notify_one();
     }
-    End(status);
-    return false;
+    return open();
   }
 
-  bool Read(proto::AppendReply*) override {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return ended_; });
-    return false;
+  bool Read(proto::AppendReply* reply) override {
+    for (;;) {
+      {
+        std::unique_lock lock(mutex_);
+        changed_.wait(lock, [this] { return submitted_ || ended_; });
+        if (ended_) return false;
+        submitted_ = false;
+      }
+      reply->Clear();
+      const Synced synced = SyncOne(reply);
+      if (synced == Synced::kSome) {
+        const std::lock_guard lock(mutex_);
+        submitted_ = true;  // there may be more by now
+      }
+      if (reply->synced_lsn() > told_lsn_) {
+        told_lsn_ = reply->synced_lsn();
+        return true;
+      }
+    }
   }
 
   void WritesDone() override { End(Status::Ok()); }
@@ -71,26 +85,59 @@ class LocalAppend : public AppendLink {
   }
 
  private:
+  enum class Synced : uint8_t { kSome, kAll, kFailed };
+
+  // One group of what has been submitted; tells of it in the reply, and ends the link if that fails.
+  Synced SyncOne(proto::AppendReply* reply) {
+    for (;;) {
+      Lsn synced = kNoLsn;
+      Status failure;
+      switch (node_->FlushOnce(&synced, &failure)) {
+        case journal::JournalNode::Flush::kSynced: return Acknowledge(synced, reply) ? Synced::kSome : Synced::kFailed;
+        case journal::JournalNode::Flush::kNothing:
+          return Acknowledge(node_->state().last_lsn, reply) ? Synced::kAll : Synced::kFailed;
+        // A link of an epoch before, which is about to leave, or whoever seals or cuts.
+        case journal::JournalNode::Flush::kBusy:
+          if (!open()) return Synced::kFailed;
+          std::this_thread::sleep_for(std::chrono::microseconds(100));
+          break;
+        case journal::JournalNode::Flush::kFailed:
+          if (synced != kNoLsn) Acknowledge(synced, reply);
+          End(failure);
+          return Synced::kFailed;
+      }
+    }
+  }
+
   bool open() {
     const std::lock_guard lock(mutex_);
     return !ended_;
   }
   // `synced` was read before: if the epoch still stands, no other leader has appended meanwhile, and it is all ours.
-  Status Acknowledge(uint64_t epoch, Lsn synced, Lsn* acknowledged) const {
-    Status fenced = node_->CheckEpoch(epoch);
-    if (fenced.ok()) *acknowledged = synced;
-    return fenced;
+  bool Acknowledge(Lsn synced, proto::AppendReply* reply) {
+    const Status fenced = node_->CheckEpoch(epoch_);
+    if (!fenced.ok()) return End(fenced);
+    reply->set_synced_lsn(synced);
+    return true;
   }
-  void End(Status status) {
+  // False, for who ends it for a failure.
+  bool End(Status status) {
+    // A gap means that the writer's view of the log is not the node's: its epoch is over, as with a fence.
+    if (status.code() == Code::kInvalid) status = {Code::kStaleEpoch, status.message()};
     const std::lock_guard lock(mutex_);
     if (!ended_) status_ = std::move(status);
     ended_ = true;
     changed_.notify_one();
+    return false;
   }
 
   journal::JournalNode* const node_;
+  const LocalSync sync_;
+  std::atomic<uint64_t> epoch_ = 0;
+  Lsn told_lsn_ = kNoLsn;            // Read only
   std::mutex mutex_;                 // guards what follows
   std::condition_variable changed_;  // for the reader
+  bool submitted_ = false;           // and perhaps not synced
   bool ended_ = false;
   Status status_;
 };
@@ -101,6 +148,8 @@ std::unique_ptr<AppendLink> OpenRemoteAppend(std::shared_ptr<proto::Journal::Stu
   return std::make_unique<RemoteAppend>(std::move(stub));
 }
 
-std::unique_ptr<AppendLink> OpenLocalAppend(journal::JournalNode* node) { return std::make_unique<LocalAppend>(node); }
+std::unique_ptr<AppendLink> OpenLocalAppend(journal::JournalNode* node, LocalSync sync) {
+  return std::make_unique<LocalAppend>(node, sync);
+}
 
 }  // namespace concord

@@ -1,6 +1,6 @@
 // One leader's stream of appends to one journal node, over gRPC or straight to a node of this process.
 //
-// Both speak the messages of Journal.Append and keep its rules. The local link exists because a message to oneself is
+// All speak the messages of Journal.Append and keep its rules. The local ones exist because a message to oneself is
 // dear: gRPC's in-process transport took about eight futex calls and two wake-ups for each group of commits
 // (docs/architecture.md, "Roles in one process").
 //
@@ -18,9 +18,8 @@ namespace concord {
 class AppendLink {
  public:
   virtual ~AppendLink() = default;
-  // False if the link is broken; Finish tells why. `*synced` is set to what the node is known to have synced by now, if
-  // that is known without Read.
-  virtual bool Write(proto::AppendRequest request, Lsn* synced) = 0;
+  // False if the link is broken; Finish tells why. `*reply` has what is known of the node's answer without Read.
+  virtual bool Write(proto::AppendRequest request, proto::AppendReply* reply) = 0;
   // The next acknowledgement that Write has not told; false when there will be none.
   virtual bool Read(proto::AppendReply* reply) = 0;
   virtual void WritesDone() = 0;
@@ -30,7 +29,9 @@ class AppendLink {
 };
 
 std::unique_ptr<AppendLink> OpenRemoteAppend(std::shared_ptr<proto::Journal::StubInterface> stub);
-// The node must outlive the link. Write itself syncs and acknowledges; Read only waits for the end.
-std::unique_ptr<AppendLink> OpenLocalAppend(journal::JournalNode* node);
+// To a node of this process, which must outlive the link. kInWrite: Write itself syncs and acknowledges, and Read only
+// waits for the end; best where there is no other node to write to. kInRead: Write does not wait for the disk.
+enum class LocalSync { kInWrite, kInRead };
+std::unique_ptr<AppendLink> OpenLocalAppend(journal::JournalNode* node, LocalSync sync);
 
 }  // namespace concord

@@ -242,21 +242,29 @@ TEST_F(DurabilityTest, WhatALocalLinkAcknowledgedSurvives) {
   ASSERT_TRUE(JournalNode::Open(options_, &node).ok());
   JournalNode::SealResult sealed{};
   ASSERT_TRUE(node->Seal(1, &sealed).ok());
-  const std::unique_ptr<AppendLink> link = OpenLocalAppend(node.get());
   disk_.DelaySyncs(std::chrono::milliseconds(1));
   std::vector<std::pair<std::string, Lsn>> acknowledged;
-  for (Lsn lsn = 1; lsn <= 60; lsn++) {
-    proto::AppendRequest request;
-    request.set_epoch(1);
-    request.set_write_quorum(1);
-    request.set_frames(FrameRange(1, lsn, lsn));
-    Lsn synced = kNoLsn;
-    ASSERT_TRUE(link->Write(std::move(request), &synced));
-    ASSERT_EQ(synced, lsn);
-    acknowledged.emplace_back(Image(lsn % 2 == 1), synced);
+  Lsn lsn = kNoLsn;
+  for (const LocalSync sync : {LocalSync::kInWrite, LocalSync::kInRead}) {
+    const std::unique_ptr<AppendLink> link = OpenLocalAppend(node.get(), sync);
+    for (int i = 0; i < 40; i++) {
+      proto::AppendRequest request;
+      request.set_epoch(1);
+      request.set_write_quorum(1);
+      request.set_frames(FrameRange(1, lsn + 1, lsn + 1));
+      lsn++;
+      proto::AppendReply reply;
+      ASSERT_TRUE(link->Write(std::move(request), &reply));
+      if (sync == LocalSync::kInRead) {
+        ASSERT_EQ(reply.synced_lsn(), kNoLsn);
+        ASSERT_TRUE(link->Read(&reply));
+      }
+      ASSERT_EQ(reply.synced_lsn(), lsn);
+      acknowledged.emplace_back(Image(lsn % 2 == 1), lsn);
+    }
+    link->WritesDone();
   }
-  link->WritesDone();
-  for (const auto& [image, lsn] : acknowledged) ExpectFrames(image, lsn);
+  for (const auto& [image, end] : acknowledged) ExpectFrames(image, end);
 }
 
 // A directory that was made and not synced into its parent may be gone, with all that is in it.

@@ -41,8 +41,10 @@ JournalPeer JournalMembers::Peer(const Member& member) {
     channel = known.lock();
     if (channel == nullptr) known = channel = Connect(member.address);
   }
-  return {proto::Journal::NewStub(channel), member,
-          [this, member, channel](grpc::ClientContext* context) { return Meet(member, channel, context); }};
+  JournalPeer peer(proto::Journal::NewStub(channel), member,
+                   [this, member, channel](grpc::ClientContext* context) { return Meet(member, channel, context); });
+  if (!member.id.empty() && member.id == options_.node_id) peer.node = own_;
+  return peer;
 }
 
 Status JournalMembers::Meet(const Member& member, const std::shared_ptr<grpc::Channel>& channel,

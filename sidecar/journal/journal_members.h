@@ -24,13 +24,16 @@ class JournalMembers {
  public:
   struct Options {
     std::string cluster_id;
-    std::string directory;  // of this process, to be named
+    std::string node_id;    // of this process,
+    std::string directory;  // to be named
     // Told of a node of another cluster: what would be followed there are other rows, and what would be sealed,
     // somebody else's commits.
     std::function<void(const Status&)> on_foreign;
   };
   explicit JournalMembers(Options options) : options_(std::move(options)) {}
 
+  // The journal node of this process, which is reached without gRPC if it is a member; it must outlive the peers.
+  void SetOwn(journal::JournalNode* node) { own_ = node; }
   // The members for good.
   void Fix(const std::vector<std::string>& addresses, uint32_t write_quorum);
   // The members that the metastore has at any time.
@@ -46,6 +49,7 @@ class JournalMembers {
   Status Meet(const Member& member, const std::shared_ptr<grpc::Channel>& channel, grpc::ClientContext* context) const;
 
   const Options options_;
+  journal::JournalNode* own_ = nullptr;
   Metastore* store_ = nullptr;
   Membership fixed_;
 

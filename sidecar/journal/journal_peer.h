@@ -15,6 +15,9 @@
 namespace concord {
 
 class TailLink;
+namespace journal {
+class JournalNode;
+}
 
 using JournalStub = proto::Journal::StubInterface;
 
@@ -24,7 +27,8 @@ struct JournalPeer {
       : stub(std::move(stub_)), member(std::move(member_)), meet(std::move(meet_)) {}
 
   std::shared_ptr<JournalStub> stub;
-  Member member;  // without an id where options name it
+  Member member;                         // without an id where options name it
+  journal::JournalNode* node = nullptr;  // if it is of this process
   // Before it is believed anything: Ok if it is of this cluster, and that member; kInvalid if not; after anything else
   // it is asked again. Empty: whatever answers is.
   std::function<Status(grpc::ClientContext*)> meet;

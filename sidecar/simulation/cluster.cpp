@@ -27,14 +27,20 @@ Cluster::Cluster(const ClusterOptions& options, std::function<void(const std::st
     : options_(options), fail_(std::move(fail)) {
   etcd_node_ = scheduler->AddNode("etcd");
   parts_.resize(2);
-  for (int i = 0; i < options.journals; i++) journals_.push_back(AddNode(Role::kJournal, "journal"));
-  for (int i = 0; i < options.adjudicators; i++) adjudicators_.push_back(AddNode(Role::kAdjudicator, "adjudicator"));
-  for (int i = 0; i < options.replicas; i++) replicas_.push_back(AddNode(Role::kStorage, "storage"));
+  if (options.together) {
+    for (int i = 0; i < options.journals; i++)
+      journals_.push_back(AddNode({Role::kJournal, Role::kStorage, Role::kAdjudicator}, "machine"));
+    adjudicators_ = replicas_ = journals_;
+    return;
+  }
+  for (int i = 0; i < options.journals; i++) journals_.push_back(AddNode({Role::kJournal}, "journal"));
+  for (int i = 0; i < options.adjudicators; i++) adjudicators_.push_back(AddNode({Role::kAdjudicator}, "adjudicator"));
+  for (int i = 0; i < options.replicas; i++) replicas_.push_back(AddNode({Role::kStorage}, "storage"));
 }
 
-int Cluster::AddNode(Role role, const std::string& name) {
+int Cluster::AddNode(const std::vector<Role>& roles, const std::string& name) {
   const int node = scheduler->AddNode(name + std::to_string(parts_.size()));
-  parts_.push_back({.role = role});
+  parts_.push_back({.roles = roles});
   Node& of = scheduler->node(node);
   of.alive = false;
   of.drift_ppm = static_cast<int64_t>(scheduler->Below(2 * kDriftPpmMax)) - kDriftPpmMax;
@@ -45,6 +51,7 @@ int Cluster::AddNode(Role role, const std::string& name) {
 
 std::vector<int> Cluster::all() const {
   std::vector<int> nodes = journals_;
+  if (options_.together) return nodes;
   nodes.insert(nodes.end(), adjudicators_.begin(), adjudicators_.end());
   nodes.insert(nodes.end(), replicas_.begin(), replicas_.end());
   return nodes;
@@ -61,11 +68,13 @@ void Cluster::Start(int id) {
   node.frozen_until = 0;
   Parts& parts = parts_[static_cast<size_t>(id)];
   parts.starts++;
-  scheduler->Spawn(id, [this, id, role = parts.role] {
-    switch (role) {
-      case Role::kJournal: return OpenJournal(id);
-      case Role::kAdjudicator: return OpenAdjudicator(id);
-      case Role::kStorage: return OpenStorage(id);
+  scheduler->Spawn(id, [this, id, roles = parts.roles] {
+    for (const Role role : roles) {
+      switch (role) {
+        case Role::kJournal: OpenJournal(id); break;
+        case Role::kAdjudicator: OpenAdjudicator(id); break;
+        case Role::kStorage: OpenStorage(id); break;
+      }
     }
   });
 }
@@ -91,11 +100,10 @@ Replica* Cluster::replica(int node) {
   return storage == nullptr ? nullptr : storage->replica().get();
 }
 
-JournalEnsemble Cluster::Ensemble() const {
-  JournalEnsemble ensemble;
-  for (const int node : journals_) ensemble.nodes.push_back(Peer(node));
-  ensemble.write_quorum = options_.write_quorum;
-  return ensemble;
+JournalPeer Cluster::PeerOf(int node, int of) const {
+  JournalPeer peer = Peer(node);
+  if (node == of) peer.node = parts_[static_cast<size_t>(node)].journal;
+  return peer;
 }
 
 void Cluster::OpenJournal(int id) {
@@ -152,7 +160,10 @@ void Cluster::OpenAdjudicator(int id) {
   auto* const metastore = new EtcdMetastore(std::make_unique<EtcdStub>(etcd_node_), kClusterId);
   auto* const service = new AdjudicatorService(options, metastore);
   parts_[static_cast<size_t>(id)].adjudicator = service;
-  const Status status = service->Start(Ensemble());
+  JournalEnsemble ensemble;
+  for (const int node : journals_) ensemble.nodes.push_back(PeerOf(node, id));
+  ensemble.write_quorum = options_.write_quorum;
+  const Status status = service->Start(ensemble);
   if (!status.ok()) return fail_(scheduler->node(id).name + " cannot start: " + status.ToString());
   network->Offer(id, "Adjudicator.ReadLsn",
                  Unary<proto::ReadLsnRequest, proto::ReadLsnReply>(
@@ -188,8 +199,9 @@ void Cluster::OpenStorage(int id) {
   std::vector<JournalPeer> followed;
   for (size_t i = 0; i < journals_.size(); i++)
     followed.push_back(Peer(journals_[(i + static_cast<size_t>(id)) % journals_.size()]));
+  if (parts.journal != nullptr) followed.insert(followed.begin(), PeerOf(id, id));
   auto* const storage = parts.storage = role.release();
-  storage->Start(followed);
+  storage->Start(followed, parts.journal);
   auto* const service = storage->service();
   network->Offer(id, "Storage.Get", Unary<proto::GetRequest, proto::GetReply>([service](auto* c, auto* q, auto* r) {
                    return service->Get(c, q, r);

@@ -21,6 +21,8 @@ struct ClusterOptions {
   uint32_t write_quorum = 2;
   int adjudicators = 2;
   int replicas = 2;
+  // Each journal node has an adjudicator and a replica in its process, and there are no others.
+  bool together = false;
   int64_t retention_ms = kLongRetentionMs;  // of the journal
   uint64_t segment_bytes = 64u << 10;
   size_t max_tokens = 1u << 20;
@@ -59,7 +61,7 @@ class Cluster {
  private:
   // Of a process. What dies is left as it is: nothing of it is destroyed.
   struct Parts {
-    Role role = Role::kJournal;
+    std::vector<Role> roles;  // in the order of starting
     journal::JournalNode* journal = nullptr;
     journal::JournalService* journal_service = nullptr;
     AdjudicatorService* adjudicator = nullptr;
@@ -69,11 +71,12 @@ class Cluster {
     Lsn begun_anew = kNoLsn;
   };
 
-  int AddNode(Role role, const std::string& name);
+  int AddNode(const std::vector<Role>& roles, const std::string& name);
   void OpenJournal(int node);
   void OpenAdjudicator(int node);
   void OpenStorage(int node);
-  JournalEnsemble Ensemble() const;
+  // As the process of that node has it.
+  JournalPeer PeerOf(int node, int of) const;
 
   const ClusterOptions options_;
   const std::function<void(const std::string&)> fail_;

@@ -22,7 +22,7 @@ constexpr int kWatchers = 2;
 constexpr int64_t kWarmUpNs = 2 * kSecond;
 constexpr int64_t kRecoveryNs = 60 * kSecond;  // in which a whole cluster must commit again
 
-ClusterOptions ChooseCluster() {
+ClusterOptions ChooseCluster(uint64_t seed) {
   ClusterOptions options;
   options.adjudicators = 2 + static_cast<int>(scheduler->Below(2));
   if (scheduler->Chance(150)) {
@@ -34,13 +34,15 @@ ClusterOptions ChooseCluster() {
   if (scheduler->Chance(300)) options.segment_bytes = 8u << 10;
   if (scheduler->Chance(150)) options.max_tokens = 20;
   if (scheduler->Chance(150)) options.max_window_keys = 4;
+  options.together = seed % 4 == 3;
   return options;
 }
 
 class Run {
  public:
-  explicit Run(const RunOptions& options)
-      : options_(options), cluster_(ChooseCluster(), [this](const std::string& what) { history_.Violation(what); }) {
+  Run(uint64_t seed, const RunOptions& options)
+      : options_(options),
+        cluster_(ChooseCluster(seed), [this](const std::string& what) { history_.Violation(what); }) {
     constexpr unsigned kPreemptions[] = {2, 10, 50, 300};
     scheduler->set_preempt_per_mille(kPreemptions[scheduler->Below(4)]);
   }
@@ -169,7 +171,7 @@ RunResult RunSeed(uint64_t seed, const RunOptions& options) {
   new Network;
   new Disk(options.directory);
   // Nothing of it is taken down: the fibers that are left would need it.
-  auto* const run = new Run(options);
+  auto* const run = new Run(seed, options);
   if (!machine->Run([&] {
         run->Main();
         result.violations = run->Check();
