@@ -14,6 +14,8 @@ namespace {
 
 using grpc::experimental::InterceptionHookPoints;
 
+constexpr char kNoMessage[] = "Couldn't initialize byte buffer reader";  // as gRPC says it
+
 std::atomic<uint64_t> unparsable_calls = 0;
 
 class Interceptor final : public grpc::experimental::Interceptor {
@@ -23,8 +25,8 @@ class Interceptor final : public grpc::experimental::Interceptor {
   void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
     if (methods->QueryInterceptionHookPoint(InterceptionHookPoints::PRE_SEND_STATUS)) {
       const grpc::Status status = methods->GetSendStatus();
-      // No service of ours answers so.
-      if (status.error_code() == grpc::StatusCode::INTERNAL) {
+      // No service of ours answers so. A call without a message is mostly one that its client has given up.
+      if (status.error_code() == grpc::StatusCode::INTERNAL && status.error_message() != kNoMessage) {
         unparsable_calls.fetch_add(1, std::memory_order_relaxed);
         refusals_->Note(method_, {Code::kInvalid, "a message that cannot be parsed"});
       }
