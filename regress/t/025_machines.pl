@@ -22,7 +22,7 @@ goes_on('with all there');
 well('and nothing is wrong');
 
 # Also the one whose replica the server reads, and the leader.
-foreach my $machine (@machines, @machines)
+foreach my $machine (@machines)
 {
 	my $leader = $cluster->leader;
 	$cluster->kill($machine, 'KILL');
