@@ -25,6 +25,7 @@ directory() { as_user mkdir -m 700 "$dir/$1"; }
 
 directory concord
 cluster_init_machines "$dir" 1 3
+cluster_await_well "$dir"  # there is a leader
 SERVER_CONF=$(cluster_server_conf "$dir" "$(cluster_leader "$dir")") server_init "$dir/concord"
 server_start "$dir/concord"
 on concord sql postgres -c "CREATE DATABASE concord"

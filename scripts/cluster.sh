@@ -1,5 +1,6 @@
-# Functions to run a Concord cluster on this machine; sourced by cluster_demo.sh, after server.sh. Members are e1, e2, ... (etcd), j1, ... (journal
-# nodes), a1, ... (adjudicators), s1, ... (storage replicas). DIR has of each its directory, NAME.log, NAME.pid and NAME.command.
+# Functions to run a Concord cluster on this machine; sourced after server.sh. Members are e1, e2, ... (etcd), j1, ... (journal
+# nodes), a1, ... (adjudicators), s1, ... (storage replicas), or m1, ... (all three in a process). DIR has of each its directory, NAME.log,
+# NAME.pid and NAME.command.
 concord_bin() { "$pgbin/pg_config" --pkglibdir; }
 concordctl() { as_user "$pgbin/concordctl" "$@"; }
 member_socket() { echo "unix:$1/$2/concordd.sock"; }
@@ -57,7 +58,7 @@ cluster_leader() {
   done | sort -n | tail -1 | cut -d' ' -f2
 }
 
-# cluster_start_etcds DIR N: sets endpoints, of the caller's
+# cluster_start_etcds DIR N: sets endpoints, of the caller's; also in a file, for cluster_await_well
 cluster_start_etcds() {
   local dir=$1 i clients=() peers=() members=() initial=""
   endpoints=""
@@ -66,6 +67,7 @@ cluster_start_etcds() {
     endpoints+=,etcd:${clients[-1]#http://} initial+=,e$i=${peers[-1]}
   done
   endpoints=${endpoints#,}
+  echo "$endpoints" | as_user tee "$dir/endpoints" >/dev/null
   for ((i = 1; i <= $2; i++)); do
     cluster_command "$dir" "e$i" etcd --name "e$i" --data-dir "$dir/e$i" --listen-client-urls "${clients[i - 1]}" \
       --advertise-client-urls "${clients[i - 1]}" --listen-peer-urls "${peers[i - 1]}" --initial-advertise-peer-urls "${peers[i - 1]}" \
@@ -77,11 +79,8 @@ cluster_start_etcds() {
   wait
 }
 
-# cluster_id DIR: makes the cluster's, for those that join, and for cluster_await_well
-cluster_id() {
-  od -An -N16 -tx1 /dev/urandom | tr -d ' \n' | as_user tee "$1/cluster_id"
-  echo "$endpoints" | as_user tee "$1/endpoints" >/dev/null
-}
+# cluster_new_id DIR: the id of a cluster, for those that join it, and for cluster_await_well
+cluster_new_id() { od -An -N16 -tx1 /dev/urandom | tr -d ' \n' | as_user tee "$1/cluster_id"; }
 
 # cluster_await_well DIR: until all have what the others have
 cluster_await_well() {
@@ -97,7 +96,7 @@ cluster_init() {
   local dir=$1 i id endpoints journals=()
   cluster_start_etcds "$dir" "$2"
 
-  id=$(cluster_id "$dir")
+  id=$(cluster_new_id "$dir")
   local common=("--join-cluster=$id") metastore=("--metastore=$endpoints")
   for ((i = 1; i <= $3; i++)); do
     cluster_command "$dir" "j$i" "$(concord_bin)/concordd" --roles journal --dir "$dir/j$i" "${common[@]}"
@@ -121,11 +120,12 @@ cluster_init() {
 cluster_init_machines() {
   local dir=$1 i id endpoints journals=()
   cluster_start_etcds "$dir" "$2"
-  id=$(cluster_id "$dir")
+  id=$(cluster_new_id "$dir")
   for ((i = 1; i <= $3; i++)); do
     cluster_command "$dir" "m$i" "$(concord_bin)/concordd" --roles adjudicator,journal,storage --dir "$dir/m$i" --join-cluster "$id" --metastore "$endpoints"
     cluster_launch "$dir" "m$i"
-    while [ ! -s "$dir/m$i/node_id" ]; do sleep 0.1; done
+    for ((try = 0; try < 100; try++)); do [ ! -s "$dir/m$i/node_id" ] || break; sleep 0.1; done
+    [ -s "$dir/m$i/node_id" ] || { tail -20 "$dir/m$i.log" >&2; return 1; }
     journals+=("$(sed -n 's/^id //p' "$dir/m$i/node_id")=$(member_socket "$dir" "m$i")")
   done
   concordctl cluster init --metastore "$endpoints" --cluster "$id" --write-quorum $(($3 / 2 + 1)) --journal "$(IFS=,; echo "${journals[*]}")"

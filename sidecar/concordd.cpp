@@ -330,7 +330,7 @@ class Concordd {
         return members_.Read(peers, &write_quorum);
       };
     }
-    // The only replica that there is: verdicts wait for it. Of several, none holds up the others.
+    // Verdicts wait for the replica beside the adjudicator. In a cluster none holds up what others can serve.
     if (options_.Has("adjudicator") && !options_.metastore.etcd()) {
       role.applier.gather_ms = 0;
       role.applier.on_applied = [this](Lsn lsn) {

@@ -19,6 +19,7 @@ sub well
 	ok(wait_until(sub { (my $code, $out, $err) = $cluster->ctl('cluster', 'status'); $code == 0 }), "... $_[0]") or diag($out, $err);
 }
 goes_on('with all there');
+like($cluster->log($cluster->leader), qr/leading: decides commits .* own_nodes=1/, '... and the leader has a journal node of its own');
 well('and nothing is wrong');
 
 # Also the one whose replica the server reads, and the leader.
@@ -33,7 +34,7 @@ foreach my $machine (@machines)
 	well('as one of the cluster');
 }
 
-# What it does when it wakes is fenced by its own journal node, too.
+# A leader that sleeps, with its journal node and replica.
 {
 	my $old = $cluster->leader;
 	$cluster->signal($old, 'STOP');
@@ -48,9 +49,11 @@ foreach my $machine (@machines)
 # The lead goes round, and with it who is written to without gRPC.
 foreach my $round (1 .. 3)
 {
+	my $old = $cluster->leader;
 	my ($code, $out, $err) = $cluster->ctl('leader', 'transfer');
 	is($code, 0, "transfer $round") or diag($out, $err);
 	goes_on('after it');
+	isnt($cluster->leader, $old, '... under another one');
 }
 
 # A journal node that is no member gets nothing more, and the replica beside it follows the others: it is ahead of it, and says nothing of that
@@ -81,8 +84,8 @@ $cluster->check_workers($node, 't', $workers);
 my $count = $node->safe_psql('postgres', 'SELECT count(*), sum(n) FROM t');
 foreach my $machine (@machines)
 {
-	my $addresses = join ',', map { $cluster->address($_) } $machine;
-	$node->append_conf('postgresql.conf', "concord.storage_address = '$addresses'\nconcord.directory = '$cluster->{base}/$machine'");
+	my $address = $cluster->address($machine);
+	$node->append_conf('postgresql.conf', "concord.storage_address = '$address'\nconcord.directory = '$cluster->{base}/$machine'");
 	$node->restart;
 	is($node->safe_psql('postgres', 'SELECT count(*), sum(n) FROM t'), $count, "$machine has them all");
 }

@@ -58,7 +58,7 @@ sub start_machines
 	my ($self, @machines) = @_;
 	foreach my $machine (@machines)
 	{
-		$self->command($machine, 'adjudicator,journal,storage', "--join-cluster=$self->{id}", @{ $self->{metastore} });
+		$self->command($machine, 'adjudicator,journal,storage', "--join-cluster=$self->{id}", $self->metastore_of($machine));
 		$self->start($machine);
 	}
 	ok(wait_until(sub { -s "$self->{base}/$_/node_id" }), "$_ has a name") foreach @machines;
@@ -228,9 +228,9 @@ sub start_server
 sub stop
 {
 	my ($self) = @_;
-	foreach my $member (sort keys %{ $self->{handles} })
+	foreach my $member ((grep { $_ ne 'etcd' } sort keys %{ $self->{handles} }), 'etcd')
 	{
-		$self->kill($member, 'TERM');
+		$self->kill($member, 'TERM') if $self->{handles}{$member};
 	}
 }
 

@@ -69,11 +69,12 @@ Status JournalChange::Plan() {
 
 Status JournalChange::Meet(const JournalPeer& peer) const {
   if (!peer.meet) return Status::Ok();
+  const auto deadline = std::chrono::system_clock::now() + std::chrono::milliseconds(meet_ms);
   Status status;
   // Twice: a channel may have a connection to a process that has ended since, and tells so of its next call.
   for (int tried = 0; tried < 2; tried++) {
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::now() + std::chrono::milliseconds(meet_ms));
+    context.set_deadline(deadline);
     status = peer.meet(&context);
     if (status.code() != Code::kUnavailable) return status;
   }

@@ -9,7 +9,6 @@
 
 #include "sidecar/adjudicator/test_journal.h"
 #include "sidecar/journal/journal_test_util.h"
-#include "sidecar/testing/lossy_disk.h"
 
 namespace concord {
 namespace {
@@ -87,13 +86,20 @@ TEST(JournalWriter, WhatIsCommittedIsToldWhereSomebodyWaitsForIt) {
 // A node of the own process counts like the others, and its disk holds up nobody.
 TEST(JournalWriter, ANodeOfThisProcessIsOneOfSeveral) {
   journal::TemporaryDirectory directory;
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool hangs = false;
   journal::JournalNodeOptions node_options;
   node_options.log.directory = directory.path() + "/journal";
+  node_options.log.sync_data = [&](int) {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return !hangs; });
+    return 0;
+  };
   std::unique_ptr<journal::JournalNode> node;
   ASSERT_TRUE(journal::JournalNode::Open(node_options, &node).ok());
   journal::JournalNode::SealResult sealed{};
   ASSERT_TRUE(node->Seal(1, &sealed).ok());
-  journal::LossyDisk disk(node_options.log.directory);
 
   TestJournal second, third;
   JournalPeer own(nullptr);  // without a way through gRPC
@@ -116,13 +122,10 @@ TEST(JournalWriter, ANodeOfThisProcessIsOneOfSeveral) {
   third.Hold(false);
   ASSERT_TRUE(WaitFor([&] { return third.log().size() == lsn; }));
 
-  std::mutex mutex;
-  std::condition_variable changed;
-  bool hangs = true;
-  disk.OnSync([&] {
-    std::unique_lock lock(mutex);
-    changed.wait(lock, [&] { return !hangs; });
-  });
+  {
+    const std::lock_guard lock(mutex);
+    hangs = true;
+  }
   for (int i = 0; i < 20; i++) {
     append(++lsn);
     ASSERT_TRUE(WaitFor([&] { return committed == lsn; })) << lsn;

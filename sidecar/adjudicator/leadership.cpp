@@ -241,9 +241,11 @@ Status AdjudicatorService::TakeOver() {
 
   counted_.clear();
   written_.clear();
+  int own_nodes = 0;
   for (const JournalPeer& peer : ensemble_.nodes) {
     counted_.push_back(written_.size());
     written_.push_back(peer.member);
+    if (peer.node != nullptr) own_nodes++;
   }
   auto writer = std::make_shared<JournalWriter>(
       ensemble_.nodes, takeover.members(),
@@ -286,8 +288,9 @@ Status AdjudicatorService::TakeOver() {
   for (const SessionPtr& session : touched) session->Flush();
   if (!status.ok()) return status;
   RoleLog("adjudicator")
-      ->info("leading: decides commits epoch={} last_lsn={} window_start_lsn={} replayed_frames={} nodes={}", epoch,
-             LsnText(prev), LsnText(window_start), frames, takeover.members().size());
+      ->info(
+          "leading: decides commits epoch={} last_lsn={} window_start_lsn={} replayed_frames={} nodes={} own_nodes={}",
+          epoch, LsnText(prev), LsnText(window_start), frames, takeover.members().size(), own_nodes);
   return Status::Ok();
 }
 

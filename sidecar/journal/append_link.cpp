@@ -32,15 +32,16 @@ class RemoteAppend : public AppendLink {
 class LocalAppend : public AppendLink {
  public:
   LocalAppend(journal::JournalNode* node, LocalSync sync) : node_(node), sync_(sync) {}
-  ~LocalAppend() override { node_->LoseWriter(epoch_); }
 
   bool Write(proto::AppendRequest request, proto::AppendReply* reply) override {
     if (!open()) return false;
     epoch_ = request.epoch();
     const bool frames = !request.frames().empty();
-    const Status status =
+    Status status =
         node_->Submit({epoch_, request.committed_lsn(), request.write_quorum(), std::move(*request.mutable_frames()),
                        static_cast<int64_t>(request.lease_ms()), request.release()});
+    // A gap means that the writer's view of the log is not the node's: its epoch is over, as with a fence.
+    if (status.code() == Code::kInvalid) status = {Code::kStaleEpoch, status.message()};
     if (!status.ok()) return End(status);
     reply->set_heard_us(request.sent_us());
     reply->set_unfollowed(!node_->followed());
@@ -60,7 +61,7 @@ class LocalAppend : public AppendLink {
       {
         std::unique_lock lock(mutex_);
         changed_.wait(lock, [this] { return submitted_ || ended_; });
-        if (ended_) return false;
+        if (!submitted_) return false;
         submitted_ = false;
       }
       reply->Clear();
@@ -92,18 +93,16 @@ class LocalAppend : public AppendLink {
     for (;;) {
       Lsn synced = kNoLsn;
       Status failure;
-      switch (node_->FlushOnce(&synced, &failure)) {
+      switch (node_->FlushOnce(epoch_, &synced, &failure)) {
         case journal::JournalNode::Flush::kSynced: return Acknowledge(synced, reply) ? Synced::kSome : Synced::kFailed;
         case journal::JournalNode::Flush::kNothing:
           return Acknowledge(node_->state().last_lsn, reply) ? Synced::kAll : Synced::kFailed;
-        // A link of an epoch before, which is about to leave, or whoever seals or cuts.
-        case journal::JournalNode::Flush::kBusy:
-          if (!open()) return Synced::kFailed;
-          std::this_thread::sleep_for(std::chrono::microseconds(100));
-          break;
+        // A link of an epoch before, which is about to leave, or whoever seals or cuts; or Write helps.
+        case journal::JournalNode::Flush::kBusy: std::this_thread::sleep_for(std::chrono::microseconds(100)); break;
         case journal::JournalNode::Flush::kFailed:
-          if (synced != kNoLsn) Acknowledge(synced, reply);
-          End(failure);
+          // Before anything else: a Write may meet the gap that the refused frames leave, and this is why there is one.
+          End(failure, /*is_cause=*/true);
+          if (synced != kNoLsn) (void)Acknowledge(synced, reply);
           return Synced::kFailed;
       }
     }
@@ -120,14 +119,15 @@ class LocalAppend : public AppendLink {
     reply->set_synced_lsn(synced);
     return true;
   }
-  // False, for who ends it for a failure.
-  bool End(Status status) {
-    // A gap means that the writer's view of the log is not the node's: its epoch is over, as with a fence.
-    if (status.code() == Code::kInvalid) status = {Code::kStaleEpoch, status.message()};
-    const std::lock_guard lock(mutex_);
-    if (!ended_) status_ = std::move(status);
-    ended_ = true;
-    changed_.notify_one();
+  // False, for who ends it for a failure. `is_cause`: of what it may have been ended for already.
+  bool End(Status status, bool is_cause = false) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!ended_ || is_cause) status_ = std::move(status);
+      ended_ = true;
+      changed_.notify_one();
+    }
+    node_->LoseWriter(epoch_);
     return false;
   }
 

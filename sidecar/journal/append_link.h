@@ -30,7 +30,9 @@ class AppendLink {
 
 std::unique_ptr<AppendLink> OpenRemoteAppend(std::shared_ptr<proto::Journal::StubInterface> stub);
 // To a node of this process, which must outlive the link. kInWrite: Write itself syncs and acknowledges, and Read only
-// waits for the end; best where there is no other node to write to. kInRead: Write does not wait for the disk.
+// waits for the end; best where there is no other node to write to. kInRead: Write does not wait for the disk, unless
+// the node's queue of frames is full. Read syncs what was submitted also once the link has ended, and returns only when
+// the disk has answered.
 enum class LocalSync { kInWrite, kInRead };
 std::unique_ptr<AppendLink> OpenLocalAppend(journal::JournalNode* node, LocalSync sync);
 

@@ -24,7 +24,8 @@ class JournalMembers {
  public:
   struct Options {
     std::string cluster_id;
-    std::string node_id;    // of this process,
+    // Of this process.
+    std::string node_id;
     std::string directory;  // to be named
     // Told of a node of another cluster: what would be followed there are other rows, and what would be sealed,
     // somebody else's commits.

@@ -163,7 +163,7 @@ Status JournalNode::Check(AppendInput* input, BatchRef* batch) {
 
 Status JournalNode::Enqueue(const AppendInput& input, BatchRef batch, uint64_t* drops) {
   std::unique_lock lock(mutex_);
-  while (queue_bytes_ >= options_.queue_bytes_max && !shutdown_ && input.epoch == sealed_epoch_) {
+  while (batch != nullptr && queue_bytes_ >= options_.queue_bytes_max && !shutdown_ && input.epoch == sealed_epoch_) {
     if (writing_) {
       progress_.wait(lock);
       continue;
@@ -171,7 +171,7 @@ Status JournalNode::Enqueue(const AppendInput& input, BatchRef batch, uint64_t* 
     lock.unlock();
     Lsn synced = kNoLsn;
     Status failure;
-    const bool failed = FlushOnce(&synced, &failure) == Flush::kFailed;
+    const bool failed = FlushOnce(input.epoch, &synced, &failure) == Flush::kFailed;
     lock.lock();
     if (failed) return failure;
   }
@@ -199,10 +199,11 @@ Status JournalNode::Enqueue(const AppendInput& input, BatchRef batch, uint64_t* 
   return Status::Ok();
 }
 
-JournalNode::Flush JournalNode::FlushOnce(Lsn* synced_lsn, Status* failure) {
+JournalNode::Flush JournalNode::FlushOnce(uint64_t epoch, Lsn* synced_lsn, Status* failure) {
   std::unique_lock lock(mutex_);
-  if (queue_.empty()) return Flush::kNothing;
+  if (epoch < sealed_epoch_ && !Planted(PlantedBug::kFenceOff)) return Flush::kNothing;
   if (writing_) return Flush::kBusy;
+  if (queue_.empty()) return Flush::kNothing;
   writing_ = true;
   std::vector<BatchRef> group;
   size_t bytes = 0;
@@ -235,7 +236,7 @@ Status JournalNode::Append(AppendInput input) {
   if (!status.ok()) return status;
   while (true) {
     Lsn synced = kNoLsn;
-    const Flush flush = FlushOnce(&synced, &status);
+    const Flush flush = FlushOnce(input.epoch, &synced, &status);
     if (flush == Flush::kSynced) continue;
     std::unique_lock lock(mutex_);
     progress_.wait(

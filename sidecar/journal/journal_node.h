@@ -74,11 +74,14 @@ class JournalNode {
   Status Restart(uint64_t epoch, Lsn lsn);
 
   // kStaleEpoch: fenced. kInvalid: a gap, garbage, or an epoch that did not begin with Seal. kNoSpace passes, kIoError
-  // stays. Waits (and helps to sync) while the queue is full.
+  // stays. With frames it waits (and helps to sync) while the queue is full.
   Status Submit(AppendInput input);
   enum class Flush { kNothing, kBusy, kSynced, kFailed };
-  // kSynced: `*synced_lsn` is the new end. kFailed: `*failure` tells why; all that was queued is refused.
-  Flush FlushOnce(Lsn* synced_lsn, Status* failure);
+  // Of the writer of that epoch; what another's has queued is left to it. kSynced: `*synced_lsn` is the new end.
+  // kFailed:
+  // `*failure` tells why; all that was queued is refused. kBusy: somebody else is at the log, perhaps with what this
+  // writer has queued.
+  Flush FlushOnce(uint64_t epoch, Lsn* synced_lsn, Status* failure);
   // Submit, and wait until it is synced; for callers with one request at a time.
   Status Append(AppendInput input);
   // Ok if a writer of this epoch is welcome now.

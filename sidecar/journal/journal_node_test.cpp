@@ -111,8 +111,21 @@ TEST_F(JournalNodeTest, SealRefusesWhatIsQueued) {
   EXPECT_EQ(sealed_.last_lsn, kNoLsn);
   Lsn synced;
   Status failure;
-  EXPECT_EQ(node_->FlushOnce(&synced, &failure), JournalNode::Flush::kNothing);
+  EXPECT_EQ(node_->FlushOnce(1, &synced, &failure), JournalNode::Flush::kNothing);
   ASSERT_TRUE(node_->Append(Input(2, 1, 1)).ok());
+}
+
+TEST_F(JournalNodeTest, AWriterSyncsWhatItsEpochHasQueued) {
+  ASSERT_TRUE(Open().ok());
+  ASSERT_TRUE(Seal(1).ok());
+  ASSERT_TRUE(Seal(2).ok());
+  ASSERT_TRUE(node_->Submit(Input(2, 1, 3)).ok());
+  Lsn synced = kNoLsn;
+  Status failure;
+  EXPECT_EQ(node_->FlushOnce(1, &synced, &failure), JournalNode::Flush::kNothing);
+  EXPECT_EQ(node_->state().last_lsn, kNoLsn);
+  EXPECT_EQ(node_->FlushOnce(2, &synced, &failure), JournalNode::Flush::kSynced);
+  EXPECT_EQ(synced, 3u);
 }
 
 TEST_F(JournalNodeTest, RefusesGapsAndGarbage) {
@@ -135,7 +148,7 @@ TEST_F(JournalNodeTest, RefusesGapsAndGarbage) {
   EXPECT_EQ(node_->Submit(Input(1, 6, 6)).code(), Code::kInvalid);
   Lsn synced = kNoLsn;
   Status failure;
-  EXPECT_EQ(node_->FlushOnce(&synced, &failure), JournalNode::Flush::kSynced);
+  EXPECT_EQ(node_->FlushOnce(1, &synced, &failure), JournalNode::Flush::kSynced);
   EXPECT_EQ(synced, 4u);
 }
 
@@ -147,10 +160,10 @@ TEST_F(JournalNodeTest, OneSyncForAllThatQueued) {
   EXPECT_EQ(node_->state().last_lsn, kNoLsn);
   Lsn synced = kNoLsn;
   Status failure;
-  EXPECT_EQ(node_->FlushOnce(&synced, &failure), JournalNode::Flush::kSynced);
+  EXPECT_EQ(node_->FlushOnce(1, &synced, &failure), JournalNode::Flush::kSynced);
   EXPECT_EQ(synced, 50u);
   EXPECT_EQ(node_->state().syncs, syncs + 1);
-  EXPECT_EQ(node_->FlushOnce(&synced, &failure), JournalNode::Flush::kNothing);
+  EXPECT_EQ(node_->FlushOnce(1, &synced, &failure), JournalNode::Flush::kNothing);
 }
 
 TEST_F(JournalNodeTest, CommittedIsNeverAboveSynced) {
@@ -160,7 +173,7 @@ TEST_F(JournalNodeTest, CommittedIsNeverAboveSynced) {
   EXPECT_EQ(node_->state().committed_lsn, kNoLsn);
   Lsn synced;
   Status failure;
-  ASSERT_EQ(node_->FlushOnce(&synced, &failure), JournalNode::Flush::kSynced);
+  ASSERT_EQ(node_->FlushOnce(1, &synced, &failure), JournalNode::Flush::kSynced);
   EXPECT_EQ(node_->state().committed_lsn, 3u);
   ASSERT_TRUE(node_->Submit({1, 9, 2, ""}).ok());
   EXPECT_EQ(node_->state().committed_lsn, 4u);
@@ -319,7 +332,7 @@ TEST_F(JournalNodeTest, ConcurrentAppendersAndTailers) {
       Lsn synced = kNoLsn;
       Status failure;
       JournalNode::Flush flush;
-      while ((flush = node_->FlushOnce(&synced, &failure)) == JournalNode::Flush::kSynced) {
+      while ((flush = node_->FlushOnce(1, &synced, &failure)) == JournalNode::Flush::kSynced) {
       }
       ASSERT_NE(flush, JournalNode::Flush::kFailed) << failure.ToString();
       while (node_->WaitCommitted(end - 1, milliseconds(1000)) < end) {

@@ -174,7 +174,7 @@ class JournalService::AppendStream {
     Lsn synced = kNoLsn;
     Status failure;
     while (true) {
-      switch (node_->FlushOnce(&synced, &failure)) {
+      switch (node_->FlushOnce(epoch_, &synced, &failure)) {
         case JournalNode::Flush::kNothing:
         case JournalNode::Flush::kBusy: return;
         case JournalNode::Flush::kSynced: Acknowledge(synced); break;

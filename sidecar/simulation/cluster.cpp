@@ -100,9 +100,9 @@ Replica* Cluster::replica(int node) {
   return storage == nullptr ? nullptr : storage->replica().get();
 }
 
-JournalPeer Cluster::PeerOf(int node, int of) const {
+JournalPeer Cluster::PeerFrom(int from, int node) const {
   JournalPeer peer = Peer(node);
-  if (node == of) peer.node = parts_[static_cast<size_t>(node)].journal;
+  if (node == from) peer.node = parts_[static_cast<size_t>(node)].journal;
   return peer;
 }
 
@@ -161,7 +161,7 @@ void Cluster::OpenAdjudicator(int id) {
   auto* const service = new AdjudicatorService(options, metastore);
   parts_[static_cast<size_t>(id)].adjudicator = service;
   JournalEnsemble ensemble;
-  for (const int node : journals_) ensemble.nodes.push_back(PeerOf(node, id));
+  for (const int node : journals_) ensemble.nodes.push_back(PeerFrom(id, node));
   ensemble.write_quorum = options_.write_quorum;
   const Status status = service->Start(ensemble);
   if (!status.ok()) return fail_(scheduler->node(id).name + " cannot start: " + status.ToString());
@@ -199,7 +199,7 @@ void Cluster::OpenStorage(int id) {
   std::vector<JournalPeer> followed;
   for (size_t i = 0; i < journals_.size(); i++)
     followed.push_back(Peer(journals_[(i + static_cast<size_t>(id)) % journals_.size()]));
-  if (parts.journal != nullptr) followed.insert(followed.begin(), PeerOf(id, id));
+  if (parts.journal != nullptr) followed.insert(followed.begin(), PeerFrom(id, id));
   auto* const storage = parts.storage = role.release();
   storage->Start(followed, parts.journal);
   auto* const service = storage->service();

@@ -75,8 +75,8 @@ class Cluster {
   void OpenJournal(int node);
   void OpenAdjudicator(int node);
   void OpenStorage(int node);
-  // As the process of that node has it.
-  JournalPeer PeerOf(int node, int of) const;
+  // The journal node as the process of `from` reaches it.
+  JournalPeer PeerFrom(int from, int node) const;
 
   const ClusterOptions options_;
   const std::function<void(const std::string&)> fail_;

@@ -285,7 +285,9 @@ void Applier::TellRoom(const Status& room, bool stuck) {
     RoleLog("storage")->info("storage replica {} has space again", replica_->directory());
   } else {
     RoleLog("storage")->error("storage replica {} {}: {}", replica_->directory(),
-                              stuck ? "waits for space, and newer commits with it" : "is full, so commits are refused",
+                              stuck              ? "waits for space, and newer commits with it"
+                              : options_.on_room ? "is full, so commits are refused"
+                                                 : "is almost full, and soon cannot follow the journal",
                               room.message());
   }
   room_ = room.code();
