@@ -49,8 +49,12 @@ run_cluster() {
     systemctl start "concordd@$name" || complain "$name does not start"
     journals+=,$(node_id "$name")=$(socket "$name")
   done
-  as_postgres "$pgbin/concordctl" cluster init --metastore "$metastore" --cluster "$id" --write-quorum 2 --journal "${journals#,}" >/dev/null ||
-    complain "the cluster cannot be made"
+  # etcd may still be starting.
+  for try in {1..20}; do
+    as_postgres "$pgbin/concordctl" cluster init --metastore "$metastore" --cluster "$id" --write-quorum 2 --journal "${journals#,}" >/dev/null && break
+    [ "$try" -lt 20 ] || { complain "the cluster cannot be made"; return 1; }  # what follows would wait for it
+    sleep 0.5
+  done
   for name in a1:adjudicator a2:adjudicator s1:storage; do
     printf '%s\n' "dir = /var/lib/concord/${name%:*}" "roles = ${name#*:}" "join-cluster = $id" "metastore = $metastore" \
       >"/etc/concord/${name%:*}.conf"
