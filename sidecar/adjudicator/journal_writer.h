@@ -5,9 +5,10 @@
 // message of its own on each of the ways that a commit goes. (Nagle's rule, RFC 896.) So a node that follows has mostly
 // taken all that it was sent; then whoever has something for it writes it, the thread that calls Flush or one that has
 // heard an acknowledgement, and wakes nobody. For all else, heartbeats, much at once, a node that is slow, each node
-// has a thread that writes, so that no node holds up another. A single node is written to by the thread that calls
-// Flush, as it may be of this process and then syncs in that call; where commits come close together that thread had
-// better go and take the next, as one write and one sync then carry many.
+// has a thread that writes, so that no node holds up another. A node of this process is handed its frames, and its
+// reader, which of others waits for answers, syncs them. A single node is written to by the thread that calls Flush,
+// which also syncs it if it is of this process and nobody else could lead; where commits come close together that
+// thread had better go and take the next, as one write and one sync then carry many.
 //
 // A node that is not among the members, or fails, may join (JournalRejoin brings it up to date): BeginJoin says where
 // its log must end, what follows that is queued for it; Join opens its stream. A node that was added is written to like
