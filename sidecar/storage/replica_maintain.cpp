@@ -15,6 +15,9 @@ constexpr int64_t kLookAroundUs = 5'000'000;  // for dead readers and expired ch
 constexpr int64_t kSpreadUsMost = 800'000;    // of a checkpoint
 constexpr size_t kGarbageRoundKeys = 1u << 18;
 constexpr size_t kGarbageRoundBytes = 8u << 20;
+// Superseded versions of more keys than that are left to the writes that come to their pages, so much longer.
+constexpr size_t kFewGarbageBytes = 64u << 10;
+constexpr int64_t kManyWaitTimes = 10;
 constexpr size_t kDroppedAsOne =
     16;  // versions of a storage dropped, which lie side by side, cost what one elsewhere does
 
@@ -28,7 +31,9 @@ Lsn Replica::AdvanceHorizon() {
 bool Replica::RoundDue(bool deleted, Lsn horizon) const {
   const GarbageQueue& queue = deleted ? garbage_.deleted : garbage_.superseded;
   const int64_t waited_us = options_.steady_us() - (deleted ? deleted_round_us_ : superseded_round_us_);
-  const int64_t interval_us = deleted ? options_.deleted_interval_us : options_.superseded_interval_us;
+  const int64_t interval_us = deleted                             ? options_.deleted_interval_us
+                              : queue.bytes() <= kFewGarbageBytes ? options_.superseded_interval_us
+                                                                  : options_.superseded_interval_us * kManyWaitTimes;
   std::string_view key;
   return (waited_us >= interval_us || queue.bytes() >= kGarbageRoundBytes) && queue.Front(horizon, &key);
 }
@@ -37,8 +42,9 @@ bool Replica::GarbageReady(Lsn horizon) const {
   return garbage_round_at_ < garbage_round_.size() || RoundDue(true, horizon) || RoundDue(false, horizon);
 }
 
-// Each leaf that a deletion touches is copied and written again. Taking many keys at once and in key order, several
-// fall into one leaf, and a row updated a thousand times is looked at once.
+// What superseded versions there are on a page that is written goes with that (VersionWriter). For the others: each
+// leaf that a deletion touches is copied and written again. Taking many keys at once and in key order, several fall
+// into one leaf, and a row updated a thousand times is looked at once.
 void Replica::BeginGarbageRound(Lsn horizon) {
   garbage_round_.clear();
   garbage_round_at_ = 0;

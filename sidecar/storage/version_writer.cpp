@@ -10,11 +10,18 @@ namespace {
 constexpr size_t kGarbageBlockBytes = 64u << 10;
 constexpr size_t kPruneAtPut = 64;  // a long backlog is left to the sweep: a put must not take long
 constexpr uint64_t kPageBytes = 4096;
+constexpr int kPageKeys = 64;  // looked at before the place of a put, and behind it
 
 std::string CounterKey(uint64_t prefix) {
   std::string key(1, kMetaCounter);
   AppendBe64(&key, prefix);
   return key;
+}
+
+// Whether two keys stand on one page of LMDB, or it looks as if they did.
+bool ShareAPage(const MDB_val& one, const MDB_val& other) {
+  const int64_t apart = static_cast<const char*>(one.mv_data) - static_cast<const char*>(other.mv_data);
+  return static_cast<uint64_t>(apart < 0 ? -apart : apart) < kPageBytes;
 }
 
 bool IsVersionOf(std::string_view versioned, std::string_view key) {
@@ -188,6 +195,9 @@ Status VersionWriter::Write(std::string_view key, MDB_val* value, unsigned flags
     size_t removed = 0;
     if (Status s = PruneHere(cursor, key, kPruneAtPut, &removed); !s.ok()) return s;
   }
+  if (has_older && (flags & MDB_RESERVE) == 0) {
+    if (Status s = PrunePage(cursor, versioned, horizon); !s.ok()) return s;
+  }
   if (has_older || value_size == 0) garbage_->QueueFor(value_size == 0)->Push(record_lsn, key);
   return Status::Ok();
 }
@@ -210,6 +220,35 @@ Status VersionWriter::Prune(std::string_view key, Lsn horizon, size_t budget, si
   if (rc != 0) return lmdb::Error(rc, "seek");
   if (!IsVersionOf(lmdb::View(k), key)) return Status::Ok();
   return PruneHere(table->cursor.get(), key, budget, removed);
+}
+
+Status VersionWriter::PrunePage(MDB_cursor* cursor, std::string_view put, Lsn horizon) {
+  MDB_val k = lmdb::Val(put), v;
+  if (Status s = lmdb::Error(mdb_cursor_get(cursor, &k, &v, MDB_SET_KEY), "prune"); !s.ok()) return s;
+  const MDB_val place = k;
+  int rc = 0;
+  for (int i = 0; i < kPageKeys && rc == 0 && ShareAPage(k, place); i++) rc = mdb_cursor_get(cursor, &k, &v, MDB_PREV);
+  if (rc == MDB_NOTFOUND) rc = mdb_cursor_get(cursor, &k, &v, MDB_FIRST);
+  // Only what is behind a version at or below the horizon that is seen here, newest first; never that one, even if it
+  // is a tombstone: older ones may stand on the next page.
+  char newer[kMaxVersionedKey];
+  size_t newer_size = 0;  // 0: none that counts
+  bool reached = false;
+  for (int i = 0; i < 2 * kPageKeys && rc == 0; i++, rc = mdb_cursor_get(cursor, &k, &v, MDB_NEXT)) {
+    const std::string_view versioned = lmdb::View(k);
+    if (ShareAPage(k, place))
+      reached = true;
+    else if (reached)
+      break;
+    if (newer_size == versioned.size() && IsVersionOf({newer, newer_size}, UnversionedKey(versioned))) {
+      if (Status s = lmdb::Error(mdb_cursor_del(cursor, 0), "prune"); !s.ok()) return s;
+      pruned_++;
+      continue;
+    }
+    newer_size = VersionLsn(versioned) <= horizon ? versioned.size() : 0;
+    memcpy(newer, versioned.data(), newer_size);
+  }
+  return rc == MDB_NOTFOUND ? Status::Ok() : lmdb::Error(rc, "prune");
 }
 
 Status VersionWriter::PruneHere(MDB_cursor* cursor, std::string_view key, size_t budget, size_t* removed) {

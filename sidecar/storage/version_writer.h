@@ -140,6 +140,9 @@ class VersionWriter {
   Status Write(std::string_view key, MDB_val* value, unsigned flags, Lsn record_lsn, Lsn explicit_lsn, Lsn horizon);
   Status Open(uint64_t prefix, Table** table);
   static bool InGap(const Table& table, std::string_view key, std::string_view versioned);
+  // Removes superseded versions that stand on the page of `put`, which is written anyway, as heap does when it prunes a
+  // page. A version that a collection removes costs a page of its own.
+  Status PrunePage(MDB_cursor* cursor, std::string_view put, Lsn horizon);
   // With the cursor at the newest version of `key` at or below the horizon.
   Status PruneHere(MDB_cursor* cursor, std::string_view key, size_t budget, size_t* removed);
 
