@@ -118,14 +118,12 @@ extern "C" void cc_view_unpin(CcView* view) {
 extern "C" CcStatus cc_replica_applied(uint64_t* lsn) {
   return Guard([&] {
     if (remote_state.only) return Fail(CC_UNAVAILABLE, "no storage replica of this machine is read");
-    Replica& replica = Replica::Get();
-    CcView* view;
-    const CcStatus status = replica.AcquireNewest(&view);
-    if (status != CC_OK) return status;
-    *lsn = view->applied;
-    replica.Unpin(view);
-    return CC_OK;
+    return Replica::Get().Applied(lsn);
   });
+}
+
+extern "C" void cc_replica_await(uint64_t lsn, long wait_us) {
+  Release([&] { Replica::Get().Await(lsn, wait_us); });
 }
 
 extern "C" CcStatus cc_replica_counters_try(uint64_t prefix, uint64_t* rows, uint64_t* bytes) {

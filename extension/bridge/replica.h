@@ -69,8 +69,13 @@ CcStatus	cc_replica_open(const char *path);
 CcStatus	cc_view_acquire(uint64_t lsn, CcView **view);
 void		cc_view_pin(CcView *view);
 void		cc_view_unpin(CcView *view);
-/* The applied LSN of the map now (renews a view if none is fresh). CC_UNAVAILABLE without a replica on this machine, or if it is not to be read. */
+/* What the replica has applied by now; a view acquired afterwards has it. CC_UNAVAILABLE without a replica on this machine, or if it is not to be read. */
 CcStatus	cc_replica_applied(uint64_t *lsn);
+/*
+ * Sleeps for at most `wait_us` microseconds: until the replica has applied more, if it had not applied `lsn`; until a signal; or without a replica,
+ * whole.
+ */
+void		cc_replica_await(uint64_t lsn, long wait_us);
 
 /* Live rows or entries and their bytes (keys and values) of a storage, as of about now. */
 CcStatus	cc_replica_counters_try(uint64_t prefix, uint64_t *rows, uint64_t *bytes);

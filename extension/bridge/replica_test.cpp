@@ -51,6 +51,33 @@ TEST(ReplicaTest, ReadsAsOf) {
   EXPECT_EQ(applied, 50u);
 }
 
+// What the page beside the map does not tell is read from the map.
+TEST(ReplicaTest, ReadsTheStateFromTheMapToo) {
+  TestReplica replica;
+  replica.TellNoStates();
+  replica.Apply({{kRows, RowBody(1), 10, "ten"}}, 40, 5);
+  ASSERT_EQ(cc_replica_open(replica.path()), CC_OK) << cc_error();
+  EXPECT_EQ(Get(40, RowKey(5, 1)), "ten");
+  EXPECT_EQ(Get(41, RowKey(5, 1), CC_NOT_APPLIED), std::nullopt);
+  EXPECT_EQ(Get(4, RowKey(5, 1), CC_TOO_OLD), std::nullopt);
+}
+
+TEST(ReplicaTest, SleepsUntilMoreIsApplied) {
+  TestReplica replica;
+  replica.Apply({{kRows, RowBody(1), 10, "ten"}}, 10);
+  ASSERT_EQ(cc_replica_open(replica.path()), CC_OK) << cc_error();
+  const pid_t child = TestReplica::Start([&] {
+    usleep(20'000);
+    replica.WriteHere([](TestReplica::Writer& writer) { writer.PutLsn(kMetaApplied, 20); });
+  });
+  const auto begin = std::chrono::steady_clock::now();
+  uint64_t applied = 0;
+  while (cc_replica_applied(&applied) == CC_OK && applied < 20) cc_replica_await(20, 60'000'000);
+  EXPECT_EQ(applied, 20u);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(50));
+  TestReplica::Wait(child);
+}
+
 // A unique index that became deferrable has keys with and without a rowid.
 TEST(ReplicaTest, AKeyThatOthersBeginWithHidesNone) {
   constexpr uint64_t kEntries = Prefix(Space::kEntry, 5);
@@ -253,6 +280,7 @@ TEST(ReplicaTest, ReopensWhenReplaced) {
   ASSERT_EQ(cc_view_acquire(10, &view), CC_OK);
   std::filesystem::remove(std::string(replica.path()) + "/data.mdb");
   std::filesystem::remove(std::string(replica.path()) + "/lock.mdb");
+  std::filesystem::remove(std::string(replica.path()) + "/" + kReplicaPageFile);
   replica.Initialise();
   replica.Apply({{kRows, RowBody(1), 20, "new"}}, 20);
   std::this_thread::sleep_for(std::chrono::milliseconds(120));

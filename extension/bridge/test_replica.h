@@ -20,6 +20,7 @@
 #include "bridge/replica.h"
 #include "core/key.h"
 #include "core/replica_layout.h"
+#include "core/replica_page.h"
 
 namespace concord::bridge {
 
@@ -45,6 +46,10 @@ class TestReplica {
       Require(mdb_put(txn, dbi, &k, &v, 0));
     }
     void PutLsn(std::string_view name, Lsn lsn) { Put(meta, name, {reinterpret_cast<const char*>(&lsn), sizeof lsn}); }
+    Lsn GetLsn(std::string_view name) {
+      MDB_val k = {name.size(), const_cast<char*>(name.data())}, v;
+      return mdb_get(txn, meta, &k, &v) == 0 ? LoadLe<Lsn>(v.mv_data) : kNoLsn;
+    }
     void Apply(const TestMutation& mutation) {
       std::string key;
       AppendBe64(&key, mutation.prefix);
@@ -66,6 +71,8 @@ class TestReplica {
   }
 
   const char* path() const { return path_.c_str(); }
+  // Later writes leave the page without what their transactions hold: LMDB has to be asked.
+  void TellNoStates() { tells_states_ = false; }
 
   void Initialise(uint32_t format = kReplicaFormat) {
     Write([&](Writer& writer) {
@@ -109,6 +116,8 @@ class TestReplica {
     mdb_env_set_mapsize(env, kReplicaMapBytes);
     mdb_env_set_maxdbs(env, kReplicaDatabases);
     Writer::Require(mdb_env_open(env, path(), MDB_NOSYNC | MDB_NOTLS, 0600));
+    ReplicaPageMapping page;
+    if (!page.Create(path_).ok()) _exit(2);
     for (int round = 0; round < rounds; round++) {
       Writer writer;
       Writer::Require(mdb_txn_begin(env, nullptr, 0, &writer.txn));
@@ -116,13 +125,17 @@ class TestReplica {
       Writer::Require(mdb_dbi_open(writer.txn, kDbEntries, MDB_CREATE, &writer.entries));
       Writer::Require(mdb_dbi_open(writer.txn, kDbMeta, MDB_CREATE, &writer.meta));
       body(writer);
+      const Lsn applied = writer.GetLsn(kMetaApplied);
+      if (tells_states_) page.Prepare(mdb_txn_id(writer.txn), applied, writer.GetLsn(kMetaHorizon));
       Writer::Require(mdb_txn_commit(writer.txn));
+      page.Publish(applied);
     }
     mdb_env_close(env);
   }
 
  private:
   std::string path_;
+  bool tells_states_ = true;
 };
 
 // What a replica ought to hold.

@@ -88,10 +88,12 @@ CcStatus Replica::OpenEnvironment() {
   if (stat(data.c_str(), &file) != 0) return LmdbError(errno, data.c_str());
   if (file.st_size < kMinDataBytes) return Fail(CC_UNAVAILABLE, "\"%s\" is not initialised yet", data.c_str());
 
-  // The replica is replaced by one in another directory (sidecar/storage/snapshot_copy.h): the table of readers and the
-  // file have to be of the same one.
+  // The replica is replaced by one in another directory (sidecar/storage/snapshot_copy.h): the table of readers, the
+  // page and the file have to be of the same one.
   struct stat directory, directory_then;
   if (stat(path_.c_str(), &directory) != 0) return LmdbError(errno, path_.c_str());
+  if (const Status page = page_.Open(path_); !page.ok())
+    return Fail(page.code() == Code::kNotFound ? CC_UNAVAILABLE : CC_IO_ERROR, "%s", page.message().c_str());
   int rc = mdb_env_create(&env_);
   if (rc != 0) return LmdbError(rc, "mdb_env_create");
   mdb_env_set_mapsize(env_, kReplicaMapBytes);
@@ -179,6 +181,7 @@ void Replica::CloseEnvironment() {
   views_.clear();
   if (env_ != nullptr) mdb_env_close(env_);
   env_ = nullptr;
+  page_ = ReplicaPageMapping();
   stale_ = slots_lost_ = false;
   known_txn_id_ = 0;
   absent_.Forget();
@@ -238,7 +241,10 @@ CcStatus Replica::Activate(CcView** out) {
 }
 
 CcStatus Replica::LoadState(CcView* view) {
-  if (view->txn_id != known_txn_id_) {
+  // LMDB knows it too, on pages that this process would have to map first.
+  if (view->txn_id != known_txn_id_ && page_.Find(view->txn_id, &known_applied_, &known_horizon_)) {
+    known_txn_id_ = view->txn_id;
+  } else if (view->txn_id != known_txn_id_) {
     Lsn state[2] = {kNoLsn, kNoLsn};
     const char* const names[2] = {kMetaApplied, kMetaHorizon};
     for (int i = 0; i < 2; i++) {
@@ -330,15 +336,24 @@ void Replica::Reset() {
   PublishViews();
 }
 
+CcStatus Replica::Applied(Lsn* lsn) {
+  const CcStatus status = EnsureOpen();
+  if (status == CC_OK) *lsn = page_.applied();
+  return status;
+}
+
 bool Replica::HasApplied(Lsn lsn) {
   if (!active_.empty() && active_.back()->applied >= lsn) return true;
   if (env_ == nullptr && NowMs() - tried_open_ms_ < kReplacedCheckMs) return false;
   tried_open_ms_ = NowMs();
-  CcView* view;
-  if (AcquireNewest(&view) != CC_OK) return false;
-  const bool applied = view->applied >= lsn;
-  Unpin(view);
-  return applied;
+  Lsn applied;
+  return Applied(&applied) == CC_OK && applied >= lsn;
+}
+
+void Replica::Await(Lsn lsn, int64_t wait_us) {
+  if (page_) return page_.Await(lsn, wait_us);
+  const timespec wait = {static_cast<time_t>(wait_us / 1'000'000), static_cast<long>(wait_us % 1'000'000) * 1000};
+  nanosleep(&wait, nullptr);
 }
 
 bool Replica::HasNewer(const CcView& view) const {

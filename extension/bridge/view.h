@@ -26,6 +26,7 @@
 #include "bridge/page_ahead.h"
 #include "core/key.h"
 #include "core/lsn.h"
+#include "core/replica_page.h"
 
 namespace concord::bridge {
 class RemoteBatch;
@@ -80,8 +81,12 @@ class Replica {
   // Reset, and the environment closed; the next read opens it again.
   void Close();
 
+  // What the replica has applied by now: a view that is acquired after it has that too.
+  CcStatus Applied(Lsn* lsn);
   // True if there is a replica on this machine that has applied `lsn`. Looks at the file now and then only.
   bool HasApplied(Lsn lsn);
+  // Sleeps for at most so many microseconds, until a signal, or until `lsn` has perhaps been applied.
+  void Await(Lsn lsn, int64_t wait_us);
   // True if LMDB has committed anything since the view began.
   bool HasNewer(const CcView& view) const;
   // Where to tell since when (NowMs) a view has been pinned, 0 if none is.
@@ -131,6 +136,7 @@ class Replica {
   std::atomic<int64_t>* published_ = nullptr;
   std::string path_;
   MDB_env* env_ = nullptr;
+  ReplicaPageMapping page_;  // that goes with it
   dev_t device_ = 0;
   ino_t inode_ = 0;
   bool stale_ = false;       // replaced on disk, or its reader slots are lost

@@ -37,15 +37,8 @@ static bool imported_without_lsn = false;	/* its snapshot is another session's, 
 static uint64 registered_lsn = 0;	/* what our slot of the channel says */
 static uint64 known_applied = 0;	/* the replica has applied at least this */
 
-/*
- * Naps of a backend that waits for the replica, in microseconds. The first lasts half as long as it had to wait lately, so that it wakes
- * a few times only, and not long after the replica is there.
- */
-#define APPLY_NAP_MIN_US 20
-#define APPLY_NAP_MAX_US 2000
-#define APPLY_WAITS_AVERAGED 8
-
-static int64 apply_wait_us = 0; /* a moving average */
+/* The replica wakes who waits for it; after so many microseconds one looks whether it is still there. */
+#define APPLY_WAIT_US 10000
 
 /* Over concord.max_reader_age: nothing is kept for our registration any more, so a later snapshot needs one of its own. */
 static bool
@@ -105,8 +98,6 @@ static void
 wait_applied(uint64 lsn)
 {
 	TimestampTz start = 0;
-	bool		first = true;
-	long		nap_us = Min(Max(apply_wait_us / 2, APPLY_NAP_MIN_US), APPLY_NAP_MAX_US);
 
 	if (lsn <= known_applied)
 		return;
@@ -118,8 +109,6 @@ wait_applied(uint64 lsn)
 		if (concord_is_readable(lsn, &known_applied, start == 0 ? 0 : TimestampDifferenceMilliseconds(start, GetCurrentTimestamp()),
 								&status))
 		{
-			if (start != 0)
-				apply_wait_us += (Min(Max(GetCurrentTimestamp() - start, 0), 2 * APPLY_NAP_MAX_US) - apply_wait_us) / APPLY_WAITS_AVERAGED;
 			concord_wait_end();
 			return;
 		}
@@ -136,10 +125,8 @@ wait_applied(uint64 lsn)
 									 psprintf("the storage replica cannot be opened: %s", cc_error()));
 		concord_wait_begin(CONCORD_WAIT_APPLY, 0);
 		pgstat_report_wait_start(PG_WAIT_EXTENSION);
-		pg_usleep(nap_us);
+		cc_replica_await(lsn, APPLY_WAIT_US);
 		pgstat_report_wait_end();
-		nap_us = first ? Max(nap_us / 2, APPLY_NAP_MIN_US) : Min(nap_us * 3 / 2, APPLY_NAP_MAX_US);
-		first = false;
 	}
 }
 

@@ -180,8 +180,14 @@ TEST_F(CheckpointFilesTest, CleanStopNeedsNoRestore) {
   const size_t applied = log_.size();
   RandomCommits(5);
   ApplyFrom(applied);
+  ReplicaPageMapping page, page_then;
+  ASSERT_TRUE(page.Open(path_).ok());
   ASSERT_TRUE(Open("third boot").ok());
   EXPECT_EQ(replica_->applied(), checkpoint);
+  // What the page of the lost state says is not to be found any more.
+  ASSERT_TRUE(page_then.Open(path_).ok());
+  EXPECT_EQ(page.applied(), log_.last());
+  EXPECT_EQ(page_then.applied(), checkpoint);
 }
 
 TEST_F(CheckpointFilesTest, FailedSyncRestoresWithinTheSameBoot) {

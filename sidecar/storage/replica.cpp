@@ -98,6 +98,7 @@ Status Replica::Open(ReplicaOptions options, std::unique_ptr<Replica>* out) {
   if (Status s = replica->OpenEnvironment(); !s.ok()) return s;
   if (Status s = replica->OpenDatabases(fresh); !s.ok()) return s;
   if (Status s = replica->LoadState(); !s.ok()) return s;
+  if (Status s = replica->CreatePage(); !s.ok()) return s;
 
   // Before anything is written: a state to go back to.
   replica->checkpointer_ =
@@ -165,6 +166,15 @@ Status Replica::LoadState() {
   txn.Abort();
   if (Status s = LoadDropping(); !s.ok()) return s;
   return LoadStaged();
+}
+
+Status Replica::CreatePage() {
+  MDB_envinfo info;
+  if (Status s = lmdb::Error(mdb_env_info(env_.get(), &info), "LMDB info"); !s.ok()) return s;
+  if (Status s = page_.Create(options_.directory); !s.ok()) return s;
+  page_.Prepare(info.me_last_txnid, applied(), published_horizon_);
+  page_.Publish(applied());
+  return Status::Ok();
 }
 
 Status Replica::LoadDropping() {

@@ -30,6 +30,7 @@
 
 #include "core/frame.h"
 #include "core/replica_layout.h"
+#include "core/replica_page.h"
 #include "core/wire.h"
 #include "sidecar/staged_chunks.h"
 #include "sidecar/storage/checkpoint.h"
@@ -169,6 +170,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   Status OpenEnvironment();
   Status OpenDatabases(bool fresh);
   Status LoadState();
+  Status CreatePage();
   Status LoadDropping();
   Status LoadStaged();
 
@@ -235,6 +237,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   uint64_t epoch_ = 0;
   uint64_t last_page_ = 0;  // up to which the file is known to reach
   Lsn published_horizon_ = kNoLsn;
+  ReplicaPageMapping page_;
   CounterCache counters_;
   Garbage garbage_;
   std::vector<std::string> garbage_round_;  // keys being collected, in key order

@@ -74,6 +74,7 @@ Status Replica::CommitBatch(Batch* batch) {
   const uint64_t changed_bytes = batch->writer->changed_bytes() + kCommitBytes;
   const uint64_t pruned = batch->writer->pruned();
   batch->writer.reset();
+  page_.Prepare(mdb_txn_id(txn), batch->applied, batch->horizon);
   if (Planted(PlantedBug::kAppliedEarly)) Publish(batch->applied);
   if (Status s = batch->txn.Commit(); !s.ok()) return s;
   cc_pause(CC_PAUSE_STORAGE_APPLIED);
@@ -131,6 +132,7 @@ Status Replica::ContinueBatch(Batch* batch, uint64_t more) {
 
 void Replica::Publish(Lsn applied) {
   applied_.store(applied);
+  page_.Publish(applied);
   if (waiters_.load() == 0) return;
   { std::lock_guard lock(wait_mutex_); }  // a waiter is now either asleep or yet to look
   applied_changed_.notify_all();

@@ -52,13 +52,23 @@ TEST(ReplicaPublish, WhatIsAppliedIsVisible) {
     commits.push_back(log.Commit(mutations, staged ? 0 : kRows, kNoLsn, token, chunks));
   }
 
+  ReplicaPageMapping page;
+  ASSERT_TRUE(page.Open(options.directory).ok());
   std::atomic<bool> done = false;
+  size_t found = 0;
   std::thread reader([&] {
-    while (!done && !testing::Test::HasFatalFailure()) {
-      const Lsn told = replica->applied();
+    for (bool last = false; !last && !testing::Test::HasFatalFailure();) {
+      last = done;
+      const Lsn told = std::max(replica->applied(), page.applied());
       ReplicaView view;
       ASSERT_TRUE(replica->OpenView(&view).ok());
       ASSERT_LE(told, view.applied());
+      Lsn applied, horizon;
+      if (page.Find(mdb_txn_id(view.txn()), &applied, &horizon)) {
+        found++;
+        ASSERT_EQ(applied, view.applied());
+        ASSERT_EQ(horizon, view.horizon());
+      }
       ExpectWhole(view, commits, told);
       ExpectWhole(view, commits, view.applied());
     }
@@ -67,6 +77,8 @@ TEST(ReplicaPublish, WhatIsAppliedIsVisible) {
   done = true;
   reader.join();
   EXPECT_EQ(replica->applied(), commits.back());
+  EXPECT_EQ(page.applied(), commits.back());
+  EXPECT_GT(found, 0u);
 }
 
 }  // namespace

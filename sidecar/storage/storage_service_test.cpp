@@ -516,7 +516,7 @@ TEST_F(StorageServiceTest, AScanSendsLargeValuesInParts) {
 TEST_F(StorageServiceTest, AGetOfMoreThanAMessageCarriesIsRefused) {
   const Lsn lsn = Put(RowKey(1, 1), std::string(33u << 20, 'v'));
   proto::GetReply reply;
-  const grpc::Status s = Get(lsn, {RowKey(1, 1), RowKey(1, 1)}, &reply);
+  const grpc::Status s = Get(lsn, {RowKey(1, 1), RowKey(1, 1)}, &reply, /*wait_ms=*/60'000);
   EXPECT_EQ(s.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_NE(s.error_message().find("scan"), std::string::npos) << s.error_message();
 }
