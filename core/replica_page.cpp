@@ -95,10 +95,13 @@ void ReplicaPageMapping::Prepare(uint64_t txn_id, Lsn applied, Lsn horizon) {
   state.txn_id.store(txn_id, std::memory_order_release);
 }
 
-void ReplicaPageMapping::Publish(Lsn applied) {
+void ReplicaPageMapping::Publish(Lsn readable, Lsn applied) {
   page_->magic.store(kReplicaPageMagic, std::memory_order_release);
-  if (page_->applied.load(std::memory_order_relaxed) == applied) return;
+  if (page_->readable.load(std::memory_order_relaxed) == readable &&
+      page_->applied.load(std::memory_order_relaxed) == applied)
+    return;
   page_->applied.store(applied, std::memory_order_release);
+  page_->readable.store(readable, std::memory_order_release);
   page_->advances.fetch_add(1, std::memory_order_release);
   syscall(SYS_futex, FutexWord(page_->advances), FUTEX_WAKE, INT_MAX, nullptr, nullptr, 0);
 }
@@ -112,9 +115,9 @@ bool ReplicaPageMapping::Find(uint64_t txn_id, Lsn* applied, Lsn* horizon) const
   return state.txn_id.load(std::memory_order_relaxed) == txn_id;
 }
 
-void ReplicaPageMapping::Await(Lsn lsn, int64_t wait_us) const {
+void ReplicaPageMapping::Await(const std::atomic<Lsn>& reached, Lsn lsn, int64_t wait_us) const {
   const uint32_t seen = page_->advances.load(std::memory_order_acquire);
-  if (applied() >= lsn) return;
+  if (reached.load(std::memory_order_acquire) >= lsn) return;
   const timespec timeout = {static_cast<time_t>(wait_us / 1'000'000), static_cast<long>(wait_us % 1'000'000) * 1000};
   syscall(SYS_futex, FutexWord(page_->advances), FUTEX_WAIT, seen, &timeout, nullptr, 0);
 }

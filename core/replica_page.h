@@ -5,6 +5,7 @@
 //
 // Invariants:
 //   - `applied` is stored after the commit to LMDB: a read transaction that begins after it was loaded has as much.
+//     `readable` is at least that; what is above `applied` is in the memtable (core/memtable.h).
 //   - The state of an LMDB transaction is stored before it commits, so whoever reads at a transaction finds its state
 //     here, or another one's in its place, but never a wrong one. After a crash in between, the next writer forgets all
 //     of it before it commits that number again.
@@ -38,8 +39,9 @@ struct ReplicaPage {
   static constexpr size_t kStates = 128;
 
   std::atomic<uint64_t> magic;
+  std::atomic<Lsn> readable;
   std::atomic<Lsn> applied;
-  std::atomic<uint32_t> advances;  // a futex: changes whenever `applied` does
+  std::atomic<uint32_t> advances;  // a futex: changes whenever one of these does
   uint32_t reserved;
   ReplicaPageState states[kStates];  // of transaction n at n % kStates
 };
@@ -68,18 +70,21 @@ class ReplicaPageMapping {
   // Before LMDB transaction `txn_id` commits.
   void Prepare(uint64_t txn_id, Lsn applied, Lsn horizon);
   // After it has, or after the page has been made. Wakes who waits, if that is news.
-  void Publish(Lsn applied);
+  void Publish(Lsn readable, Lsn applied);
 
   // ---- readers ----
 
+  Lsn readable() const { return page_->readable.load(std::memory_order_acquire); }
   Lsn applied() const { return page_->applied.load(std::memory_order_acquire); }
   // What a transaction that one reads at holds. False: it is not told here (any more), LMDB knows.
   bool Find(uint64_t txn_id, Lsn* applied, Lsn* horizon) const;
-  // Sleeps until `lsn` has perhaps been applied: at most `wait_us`, or until a signal. Microseconds.
-  void Await(Lsn lsn, int64_t wait_us) const;
+  // Sleeps until `lsn` is perhaps readable, or applied: at most `wait_us` microseconds, or until a signal.
+  void AwaitReadable(Lsn lsn, int64_t wait_us) const { Await(page_->readable, lsn, wait_us); }
+  void AwaitApplied(Lsn lsn, int64_t wait_us) const { Await(page_->applied, lsn, wait_us); }
 
  private:
   Status Map(const std::string& path, int fd, bool writable);
+  void Await(const std::atomic<Lsn>& reached, Lsn lsn, int64_t wait_us) const;
 
   ReplicaPage* page_ = nullptr;
 };

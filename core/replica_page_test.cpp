@@ -34,13 +34,14 @@ TEST_F(ReplicaPageTest, TellsReadersWhatATransactionHolds) {
   ReplicaPageMapping writer, reader;
   ASSERT_TRUE(writer.Create(directory_).ok());
   writer.Prepare(7, 100, 50);
-  writer.Publish(100);
+  writer.Publish(100, 100);
   ASSERT_TRUE(reader.Open(directory_).ok());
   Lsn applied, horizon;
   ASSERT_TRUE(reader.Find(7, &applied, &horizon));
   EXPECT_EQ(applied, 100u);
   EXPECT_EQ(horizon, 50u);
   EXPECT_EQ(reader.applied(), 100u);
+  EXPECT_EQ(reader.readable(), 100u);
   EXPECT_FALSE(reader.Find(8, &applied, &horizon));
   // Not committed yet: who reads at 7 is not disturbed, and nobody takes 8 for applied.
   writer.Prepare(8, 110, 60);
@@ -60,7 +61,7 @@ TEST_F(ReplicaPageTest, IsNotThereBeforeItIsWritten) {
   EXPECT_FALSE(reader);
   ReplicaPageMapping writer;
   ASSERT_TRUE(writer.Create(directory_).ok());
-  writer.Publish(1);
+  writer.Publish(1, 1);
   EXPECT_TRUE(reader.Open(directory_).ok());
 }
 
@@ -68,7 +69,7 @@ TEST_F(ReplicaPageTest, IsNotThereBeforeItIsWritten) {
 TEST_F(ReplicaPageTest, ANewWriterForgetsAndKeepsTheReaders) {
   ReplicaPageMapping first, reader;
   ASSERT_TRUE(first.Create(directory_).ok());
-  first.Publish(100);
+  first.Publish(100, 100);
   ASSERT_TRUE(reader.Open(directory_).ok());
   first.Prepare(8, 200, 60);
   first = ReplicaPageMapping();
@@ -79,7 +80,7 @@ TEST_F(ReplicaPageTest, ANewWriterForgetsAndKeepsTheReaders) {
   Lsn applied, horizon;
   EXPECT_FALSE(reader.Find(8, &applied, &horizon));
   second.Prepare(8, 150, 60);
-  second.Publish(150);
+  second.Publish(150, 150);
   ASSERT_TRUE(reader.Find(8, &applied, &horizon));
   EXPECT_EQ(applied, 150u);
   EXPECT_EQ(reader.applied(), 150u);
@@ -88,16 +89,16 @@ TEST_F(ReplicaPageTest, ANewWriterForgetsAndKeepsTheReaders) {
 TEST_F(ReplicaPageTest, WakesWhoWaits) {
   ReplicaPageMapping writer, reader;
   ASSERT_TRUE(writer.Create(directory_).ok());
-  writer.Publish(1);
+  writer.Publish(1, 1);
   ASSERT_TRUE(reader.Open(directory_).ok());
-  reader.Await(1, 60'000'000);  // has it
-  reader.Await(2, 1000);        // nobody comes
+  reader.AwaitApplied(1, 60'000'000);  // has it
+  reader.AwaitApplied(2, 1000);        // nobody comes
   std::thread later([&] {
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    writer.Publish(2);
+    writer.Publish(2, 2);
   });
   const auto begin = std::chrono::steady_clock::now();
-  while (reader.applied() < 2) reader.Await(2, 60'000'000);
+  while (reader.applied() < 2) reader.AwaitApplied(2, 60'000'000);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(50));
   later.join();
 }
@@ -106,13 +107,13 @@ TEST_F(ReplicaPageTest, WakesWhoWaits) {
 TEST_F(ReplicaPageTest, AStateIsNeverAMixture) {
   ReplicaPageMapping writer, reader;
   ASSERT_TRUE(writer.Create(directory_).ok());
-  writer.Publish(1);
+  writer.Publish(1, 1);
   ASSERT_TRUE(reader.Open(directory_).ok());
   constexpr uint64_t kLast = 200'000;
   std::thread writing([&] {
     for (uint64_t id = 1; id <= kLast; id++) {
       writer.Prepare(id, id * 3, id * 2);
-      writer.Publish(id * 3);
+      writer.Publish(id * 3, id * 3);
     }
   });
   uint64_t found = 0;

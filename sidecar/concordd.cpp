@@ -318,6 +318,9 @@ class Concordd {
     role.replica.checkpoint_interval_us = options_.checkpoint_interval_ms * 1000;
     role.replica.checkpoint_bytes = options_.checkpoint_bytes;
     role.replica.retention_us = options_.retention_ms * 1000;
+    // On one machine verdicts wait for the replica, so that reads go on when its disk is full: that takes LMDB's word.
+    // In a cluster the others are read then.
+    role.replica.memtable = options_.metastore.etcd();
     // In a cluster the lease is found by the name by which the members name the node.
     role.applier.replica_id = "storage-" + (options_.metastore.etcd() ? node_id_ : replica_id);
     role.applier.lease_ms = options_.lease_ms;

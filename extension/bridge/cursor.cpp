@@ -91,7 +91,7 @@ CcStatus ReplicaCursor::Place(bool backward) {
   if (view_ == nullptr) {
     Replica& replica = Replica::Get();
     CcView* view;
-    CcStatus status = remote_state.only ? CC_UNAVAILABLE : replica.Acquire(lsn_, &view);
+    CcStatus status = remote_state.only ? CC_UNAVAILABLE : replica.AcquireFor(prefix_, lsn_, &view);
     if (status != CC_OK) return status;
     status = replica.TakeCursor(view, database_, &cursor_);
     if (status != CC_OK) {
@@ -124,7 +124,7 @@ CcStatus ReplicaCursor::RefreshView(bool* moved) {
   Replica& replica = *view_->replica;
   if (replica.active_views() > kMaxViewsForRefresh || !replica.HasNewer(*view_)) return CC_OK;
   CcView* fresh;
-  const CcStatus status = replica.AcquireFresh(lsn_, &fresh);
+  const CcStatus status = replica.AcquireFreshFor(prefix_, lsn_, &fresh);
   if (status == CC_TOO_OLD) return status;
   if (status != CC_OK) return CC_OK;  // the view at hand still serves
   KeepPosition();

@@ -253,13 +253,15 @@ extern "C" void cc_remote_set(bool enabled, bool only) {
 
 extern "C" void cc_remote_note(uint64_t lsn) { newest_lsn = std::max(newest_lsn, lsn); }
 
+bool CountersEstimate() { return estimates; }
+
 extern "C" void cc_remote_estimate(bool begins) { estimates = begins; }
 
 extern "C" CcStatus cc_rows_ahead_try(uint64_t prefix, uint64_t lsn, const uint64_t* rowids, size_t count,
                                       size_t* ready) {
   return Guard([&] {
     *ready = count;
-    if (!remote_state.enabled || (!remote_state.only && Replica::Get().HasApplied(lsn))) return CC_OK;
+    if (!remote_state.enabled || (!remote_state.only && Replica::Get().IsReadable(lsn))) return CC_OK;
     return RemoteRowsAhead(prefix, lsn, rowids, count, ready);
   });
 }
@@ -269,7 +271,7 @@ extern "C" CcStatus cc_scans_ahead_try(uint64_t lsn, const CcRange* ranges, size
   return Guard([&] {
     *ready = count;
     *asked = 0;
-    if (!remote_state.enabled || (!remote_state.only && Replica::Get().HasApplied(lsn))) return CC_OK;
+    if (!remote_state.enabled || (!remote_state.only && Replica::Get().IsReadable(lsn))) return CC_OK;
     return RemoteScansAhead(lsn, ranges, count, ready, asked);
   });
 }

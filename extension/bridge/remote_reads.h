@@ -16,6 +16,8 @@ CcStatus RemoteScansAhead(Lsn lsn, const CcRange* ranges, size_t count, size_t* 
 // Not older than the newest LSN that was read at; what was learned lately may be told again.
 CcStatus RemoteCounters(uint64_t prefix, uint64_t* rows, uint64_t* bytes);
 CcStatus RemoteStorages(uint64_t after, CcStorage* storages, size_t capacity, size_t* count);
+// Whether counters are for estimates (cc_remote_estimate).
+bool CountersEstimate();
 // End of the transaction: nothing is cached, nothing asked any more.
 void RemoteReset();
 

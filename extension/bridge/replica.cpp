@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "bridge/cursor.h"
+#include "bridge/remote_batch.h"
 #include "bridge/remote_reads.h"
 #include "bridge/remote_state.h"
 #include "bridge/view.h"
@@ -76,7 +77,8 @@ CcStatus Get(Lsn lsn, std::string_view key, CcView* view, std::string_view* valu
     if (rc == 0) next = {static_cast<const char*>(mdb_key.mv_data), mdb_key.mv_size - kVersionSize};
     // From where the search began, which is behind keys that merely begin with this one.
     const std::string_view from{versioned, key.size() + kVersionSize};
-    Replica::Get().absent().Learn(DatabaseOf(KeyPrefix(key)), from, next, view->horizon, view->applied);
+    if (view->applied >= lsn)
+      Replica::Get().absent().Learn(DatabaseOf(KeyPrefix(key)), from, next, view->horizon, view->applied);
     return CC_END;
   }
   if (mdb_key.mv_size == kVersionedRowKey) {
@@ -87,6 +89,16 @@ CcStatus Get(Lsn lsn, std::string_view key, CcView* view, std::string_view* valu
   *value = {static_cast<const char*>(mdb_value.mv_data), mdb_value.mv_size};
   *version_lsn = VersionLsn({static_cast<const char*>(mdb_key.mv_data), mdb_key.mv_size});
   return CC_OK;
+}
+
+// A view that has what can be read of a storage by now.
+CcStatus AcquireNow(uint64_t prefix, CcView** view) {
+  Replica& replica = Replica::Get();
+  Lsn readable;
+  CcStatus status = replica.Readable(&readable);
+  if (status == CC_OK) status = replica.AcquireFor(prefix, readable, view);
+  // What was read first is old by now.
+  return status == CC_TOO_OLD ? replica.AcquireNewest(view) : status;
 }
 
 }  // namespace
@@ -118,7 +130,7 @@ extern "C" void cc_view_unpin(CcView* view) {
 extern "C" CcStatus cc_replica_applied(uint64_t* lsn) {
   return Guard([&] {
     if (remote_state.only) return Fail(CC_UNAVAILABLE, "no storage replica of this machine is read");
-    return Replica::Get().Applied(lsn);
+    return Replica::Get().Readable(lsn);
   });
 }
 
@@ -132,7 +144,7 @@ extern "C" CcStatus cc_replica_counters_try(uint64_t prefix, uint64_t* rows, uin
     Replica& replica = Replica::Get();
     CcView* view;
     if (remote_state.only) return RemoteCounters(prefix, rows, bytes);
-    CcStatus status = replica.AcquireNewest(&view);
+    CcStatus status = CountersEstimate() ? replica.AcquireNewest(&view) : AcquireNow(prefix, &view);
     if (GoesRemote(status)) return RemoteCounters(prefix, rows, bytes);
     if (status != CC_OK) return status;
     char key[1 + kPrefixSize] = {kMetaCounter};
@@ -161,7 +173,7 @@ extern "C" CcStatus cc_replica_storages_try(uint64_t after, CcStorage* storages,
     // The system's own keys, storage 0, are nobody's table.
     after = std::max(after, Prefix(Space::kSystem, UINT32_MAX));
     if (remote_state.only) return RemoteStorages(after, storages, capacity, count);
-    CcStatus status = replica.AcquireNewest(&view);
+    CcStatus status = AcquireNow(kAllStorages, &view);
     if (GoesRemote(status)) return RemoteStorages(after, storages, capacity, count);
     if (status != CC_OK) return status;
     std::string from(1, kMetaCounter);
@@ -188,16 +200,24 @@ extern "C" CcStatus cc_replica_get_try(uint64_t lsn, const void* key, size_t key
     if (replica.absent().Covers(DatabaseOf(KeyPrefix(sought)), sought, lsn)) return CC_END;
     CcView* pinned;
     std::string_view found;
-    CcStatus status = remote_state.only ? CC_UNAVAILABLE : replica.Acquire(lsn, &pinned);
+    CcStatus status = remote_state.only ? CC_UNAVAILABLE : replica.AcquireForKey(sought, lsn, &pinned);
     if (GoesRemote(status)) [[unlikely]] {
       bool local_ready;
       status = RemoteGet(lsn, sought, &found, version_lsn, view, &local_ready);
       *value = found.data();
       *value_size = found.size();
       if (status != CC_OK || !local_ready) return status;
-      status = replica.Acquire(lsn, &pinned);
+      status = replica.AcquireForKey(sought, lsn, &pinned);
     }
     if (status != CC_OK) return status;
+    if (pinned->remote != nullptr) {
+      const BatchEntry& recent = pinned->remote->entries().front();
+      *value = recent.value.data();
+      *value_size = recent.value.size();
+      *version_lsn = recent.lsn;
+      *view = pinned;
+      return CC_OK;
+    }
     status = Get(lsn, sought, pinned, &found, version_lsn);
     if (status != CC_OK) {
       replica.Unpin(pinned);
@@ -215,6 +235,7 @@ extern "C" void cc_replica_reset(void) {
     CloseAllScans();
     CloseAllCursors();
     RemoteReset();
+    RemoteBatch::CloseAll();
     Replica::Get().Reset();
   });
 }

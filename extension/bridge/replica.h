@@ -69,10 +69,10 @@ CcStatus	cc_replica_open(const char *path);
 CcStatus	cc_view_acquire(uint64_t lsn, CcView **view);
 void		cc_view_pin(CcView *view);
 void		cc_view_unpin(CcView *view);
-/* What the replica has applied by now; a view acquired afterwards has it. CC_UNAVAILABLE without a replica on this machine, or if it is not to be read. */
+/* Up to where the replica can be read by now. CC_UNAVAILABLE without a replica on this machine, or if it is not to be read. */
 CcStatus	cc_replica_applied(uint64_t *lsn);
 /*
- * Sleeps for at most `wait_us` microseconds: until the replica has applied more, if it had not applied `lsn`; until a signal; or without a replica,
+ * Sleeps for at most `wait_us` microseconds: until the replica can be read further, if it could not be read at `lsn`; until a signal; or without a replica,
  * whole.
  */
 void		cc_replica_await(uint64_t lsn, long wait_us);

@@ -6,6 +6,8 @@
 #include <chrono>
 #include <thread>
 
+#include "bridge/remote.h"
+#include "bridge/remote_batch.h"
 #include "bridge/test_replica.h"
 #include "bridge/view.h"
 
@@ -76,6 +78,179 @@ TEST(ReplicaTest, SleepsUntilMoreIsApplied) {
   EXPECT_EQ(applied, 20u);
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(50));
   TestReplica::Wait(child);
+}
+
+// What the replica has taken and not flushed yet. LMDB stays as it is.
+class TakenTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    replica_.Apply({{kRows, RowBody(1), 10, "ten"}, {kRows, RowBody(2), 10, "two"}, {kOthers, RowBody(1), 10, "other"}},
+                   20, 5);
+    ASSERT_TRUE(memtable_.Create(replica_.path(), 20).ok());
+    ASSERT_TRUE(page_.Create(replica_.path()).ok());
+    ASSERT_TRUE(memtable_.Add(RowKey(5, 1), "thirty", 30));
+    ASSERT_TRUE(memtable_.Add(RowKey(5, 2), "", 31));
+    ASSERT_TRUE(memtable_.Add(RowKey(5, 3), "new", 32));
+    memtable_.Publish(40);
+    page_.Publish(40, 20);
+    ASSERT_EQ(cc_replica_open(replica_.path()), CC_OK) << cc_error();
+  }
+  void TearDown() override {
+    const CcRemoteOptions none = {};
+    cc_remote_setup(&none);
+  }
+  // What a scan finds, or why it does not.
+  static CcStatus Scan(uint64_t prefix, Lsn lsn, std::map<std::string, std::string>* rows) {
+    rows->clear();
+    CcCursor* cursor;
+    CcStatus status = cc_cursor_open(prefix, lsn, &cursor);
+    if (status == CC_OK) status = cc_cursor_seek(cursor, nullptr, 0, false, false);
+    CcEntry entry;
+    while (status == CC_OK && (status = cc_cursor_next(cursor, false, &entry)) == CC_OK) {
+      (*rows)[{reinterpret_cast<const char*>(entry.key), entry.key_size}] = {reinterpret_cast<const char*>(entry.value),
+                                                                             entry.value_size};
+    }
+    cc_cursor_close(cursor);
+    return status;
+  }
+  void Wait(const int* timeout_ms, const volatile int* interrupted) {
+    const CcRemoteOptions options = {nullptr, interrupted, timeout_ms, nullptr};
+    cc_remote_setup(&options);
+  }
+  // As the replica does: in one LMDB transaction of another process.
+  void Flush() const {
+    replica_.WriteHere([](TestReplica::Writer& writer) {
+      for (const TestMutation& mutation :
+           {TestMutation{kRows, RowBody(1), 30, "thirty"}, TestMutation{kRows, RowBody(2), 31, std::nullopt},
+            TestMutation{kRows, RowBody(3), 32, "new"}})
+        writer.Apply(mutation);
+      writer.PutLsn(kMetaApplied, 40);
+    });
+  }
+
+  static constexpr uint64_t kOthers = Prefix(Space::kRow, 6);
+  TestReplica replica_;
+  Memtable memtable_;
+  ReplicaPageMapping page_;
+};
+
+TEST_F(TakenTest, KeysAreReadWithoutAFlush) {
+  uint64_t readable = 0;
+  ASSERT_EQ(cc_replica_applied(&readable), CC_OK);
+  EXPECT_EQ(readable, 40u);
+  EXPECT_EQ(Get(40, RowKey(5, 1)), "thirty");
+  EXPECT_EQ(Get(29, RowKey(5, 1)), "ten");
+  EXPECT_EQ(Get(30, RowKey(5, 2)), "two");
+  EXPECT_EQ(Get(31, RowKey(5, 2)), std::nullopt);
+  EXPECT_EQ(Get(31, RowKey(5, 3)), std::nullopt);
+  EXPECT_EQ(Get(40, RowKey(5, 3)), "new");
+  EXPECT_EQ(Get(40, RowKey(6, 1)), "other");
+  EXPECT_EQ(Get(40, RowKey(6, 2)), std::nullopt);
+  EXPECT_EQ(Get(41, RowKey(5, 1), CC_NOT_APPLIED), std::nullopt);
+  EXPECT_EQ(Get(4, RowKey(5, 1), CC_TOO_OLD), std::nullopt);
+  EXPECT_EQ(Replica::Get().active_views(), 0u);
+  // What was learned of LMDB's keys says nothing of those here.
+  ASSERT_TRUE(memtable_.Add(RowKey(6, 2), "later", 45));
+  memtable_.Publish(50);
+  page_.Publish(50, 20);
+  EXPECT_EQ(Get(50, RowKey(6, 2)), "later");
+}
+
+// The row keeps its bytes as long as it is pinned, whatever becomes of the ring.
+TEST_F(TakenTest, RowsStayWhilePinned) {
+  const std::string key = RowKey(5, 1);
+  const void* value;
+  size_t size;
+  uint64_t version;
+  CcView* view;
+  ASSERT_EQ(cc_replica_get(40, key.data(), key.size(), &value, &size, &version, &view), CC_OK);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(value) % 8, 0u);
+  EXPECT_EQ(version, 30u);
+  for (Lsn lsn = 50; lsn < 50 + 2 * kMemtableRingBytes / 100'000; lsn++) {
+    memtable_.Flushed(lsn - 1);
+    ASSERT_TRUE(memtable_.Add(RowKey(7, 1), std::string(100'000, 'x'), lsn));
+  }
+  EXPECT_EQ(std::string_view(static_cast<const char*>(value), size), "thirty");
+  cc_view_unpin(view);
+  EXPECT_EQ(RemoteBatch::Live(), 0u);
+}
+
+// As after an error, when nobody gives pins back.
+TEST_F(TakenTest, WhatStaysPinnedIsFreedWithTheTransaction) {
+  const std::string key = RowKey(5, 1);
+  const void* value;
+  size_t size;
+  uint64_t version;
+  CcView* view;
+  ASSERT_EQ(cc_replica_get(40, key.data(), key.size(), &value, &size, &version, &view), CC_OK);
+  EXPECT_EQ(RemoteBatch::Live(), 1u);
+  cc_replica_reset();
+  cc_replica_reset();
+  EXPECT_EQ(RemoteBatch::Live(), 0u);
+}
+
+TEST_F(TakenTest, RangesThatHaveChangedWaitForAFlush) {
+  std::map<std::string, std::string> rows;
+  EXPECT_EQ(Scan(kOthers, 40, &rows), CC_END);
+  EXPECT_EQ(rows.size(), 1u);
+  EXPECT_EQ(memtable_.wanted(), 20u);
+  EXPECT_EQ(Scan(kRows, 20, &rows), CC_END);
+  EXPECT_EQ(rows.size(), 2u);
+  EXPECT_EQ(Scan(kRows, 40, &rows), CC_NOT_APPLIED);  // nobody told how long it may wait
+  const int timeout_ms = 60'000;
+  volatile int interrupted = 1;
+  Wait(&timeout_ms, &interrupted);
+  EXPECT_EQ(Scan(kRows, 40, &rows), CC_INTERRUPTED);
+  EXPECT_EQ(memtable_.wanted(), 40u);
+  interrupted = 0;
+  const int short_ms = 30;
+  Wait(&short_ms, &interrupted);
+  EXPECT_EQ(Scan(kRows, 40, &rows), CC_NOT_APPLIED);
+  Wait(&timeout_ms, &interrupted);
+  const pid_t child = TestReplica::Start([&] {
+    usleep(20'000);
+    Flush();
+  });
+  ASSERT_EQ(Scan(kRows, 40, &rows), CC_END) << cc_error();
+  TestReplica::Wait(child);
+  EXPECT_EQ(rows, (std::map<std::string, std::string>{{RowBody(1), "thirty"}, {RowBody(3), "new"}}));
+}
+
+// A replica that was killed has what LMDB has, and takes the rest from the journal again.
+TEST_F(TakenTest, WhatIsForgottenIsWaitedFor) {
+  const int timeout_ms = 60'000;
+  Wait(&timeout_ms, nullptr);
+  EXPECT_EQ(Get(40, RowKey(5, 1)), "thirty");
+  ASSERT_TRUE(memtable_.Create(replica_.path(), 20).ok());
+  page_.Publish(20, 20);
+  const pid_t child = TestReplica::Start([&] {
+    usleep(20'000);
+    Flush();
+  });
+  EXPECT_EQ(Get(40, RowKey(5, 1)), "thirty") << cc_error();
+  TestReplica::Wait(child);
+}
+
+TEST_F(TakenTest, OthersAreReadWhereItTakesLong) {
+  const int timeout_ms = 60'000;
+  Wait(&timeout_ms, nullptr);
+  cc_remote_set(true, false);
+  Replica& replica = Replica::Get();
+  CcView* view;
+  EXPECT_EQ(replica.AcquireFor(kRows, 40, &view), CC_NOT_APPLIED);
+  EXPECT_EQ(replica.AcquireFor(kRows, 40, &view), CC_NOT_APPLIED);  // without another wait
+  EXPECT_FALSE(replica.IsReadable(40));
+  // A scan too asks the others, here in vain, and does not come back to what cannot serve it.
+  const int short_ms = 300;
+  Wait(&short_ms, nullptr);
+  cc_remote_set(true, false);
+  std::map<std::string, std::string> rows;
+  EXPECT_EQ(Scan(kRows, 40, &rows), CC_UNAVAILABLE) << cc_error();
+  EXPECT_EQ(Get(40, RowKey(5, 1)), "thirty");
+  Flush();
+  EXPECT_EQ(replica.AcquireFor(kRows, 40, &view), CC_OK);
+  replica.Unpin(view);
+  cc_remote_set(false, false);
 }
 
 // A unique index that became deferrable has keys with and without a rowid.

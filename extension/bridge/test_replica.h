@@ -19,6 +19,7 @@
 
 #include "bridge/replica.h"
 #include "core/key.h"
+#include "core/memtable.h"
 #include "core/replica_layout.h"
 #include "core/replica_page.h"
 
@@ -117,7 +118,8 @@ class TestReplica {
     mdb_env_set_maxdbs(env, kReplicaDatabases);
     Writer::Require(mdb_env_open(env, path(), MDB_NOSYNC | MDB_NOTLS, 0600));
     ReplicaPageMapping page;
-    if (!page.Create(path_).ok()) _exit(2);
+    Memtable memtable;
+    if (!page.Create(path_).ok() || !memtable.Create(path_, kNoLsn).ok()) _exit(2);
     for (int round = 0; round < rounds; round++) {
       Writer writer;
       Writer::Require(mdb_txn_begin(env, nullptr, 0, &writer.txn));
@@ -128,7 +130,8 @@ class TestReplica {
       const Lsn applied = writer.GetLsn(kMetaApplied);
       if (tells_states_) page.Prepare(mdb_txn_id(writer.txn), applied, writer.GetLsn(kMetaHorizon));
       Writer::Require(mdb_txn_commit(writer.txn));
-      page.Publish(applied);
+      memtable.PublishFlushed(applied);
+      page.Publish(applied, applied);
     }
     mdb_env_close(env);
   }

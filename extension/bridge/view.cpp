@@ -8,6 +8,8 @@
 #include <cstring>
 #include <ctime>
 
+#include "bridge/remote_batch.h"
+#include "bridge/remote_state.h"
 #include "core/replica_layout.h"
 
 namespace concord::bridge {
@@ -15,6 +17,9 @@ namespace concord::bridge {
 namespace {
 
 constexpr int64_t kReplacedCheckMs = 100;
+constexpr int64_t kFlushPatienceMs = 100;  // until another replica is read
+constexpr int64_t kLeftMs = 1000;          // for so long
+constexpr int64_t kFlushSliceUs = 10'000;  // between looks at interrupts that came just before
 // The lock file gets its size from whoever opens it first, which is the sidecar, but for a race. So here too it must
 // have room for all; it is a sparse file.
 constexpr unsigned kMaxReaders = 1u << 17;
@@ -71,7 +76,7 @@ CcStatus Replica::Open(const char* path) {
 }
 
 CcStatus Replica::EnsureOpen() {
-  if (env_ != nullptr && !stale_) return CC_OK;
+  if (env_ != nullptr && memtable_ && !stale_) return CC_OK;
   if (env_ != nullptr) {
     if (!active_.empty()) return Fail(CC_UNAVAILABLE, "the storage replica in \"%s\" was replaced", path_.c_str());
     CloseEnvironment();
@@ -92,8 +97,6 @@ CcStatus Replica::OpenEnvironment() {
   // page and the file have to be of the same one.
   struct stat directory, directory_then;
   if (stat(path_.c_str(), &directory) != 0) return LmdbError(errno, path_.c_str());
-  if (const Status page = page_.Open(path_); !page.ok())
-    return Fail(page.code() == Code::kNotFound ? CC_UNAVAILABLE : CC_IO_ERROR, "%s", page.message().c_str());
   int rc = mdb_env_create(&env_);
   if (rc != 0) return LmdbError(rc, "mdb_env_create");
   mdb_env_set_mapsize(env_, kReplicaMapBytes);
@@ -101,8 +104,6 @@ CcStatus Replica::OpenEnvironment() {
   mdb_env_set_maxreaders(env_, kMaxReaders);
   rc = mdb_env_open(env_, path_.c_str(), MDB_RDONLY | MDB_NOTLS, 0600);
   if (rc != 0) return LmdbError(rc, data.c_str());
-  if (stat(path_.c_str(), &directory_then) != 0 || directory_then.st_ino != directory.st_ino)
-    return Fail(CC_UNAVAILABLE, "the storage replica in \"%s\" was replaced", path_.c_str());
   // Before the file's length is asked for: it only grows.
   MDB_envinfo info;
   MDB_stat pages;
@@ -118,7 +119,16 @@ CcStatus Replica::OpenEnvironment() {
   device_ = file.st_dev;
   inode_ = file.st_ino;
   checked_replaced_ms_ = NowMs();
-  return OpenDatabases();
+  const CcStatus status = OpenDatabases();
+  if (status != CC_OK) return status;
+  // Last: LMDB's lock keeps the replica from being taken back to a checkpoint, and these from being made anew.
+  Status shared = page_.Open(path_);
+  if (shared.ok()) shared = memtable_.Open(path_);
+  if (!shared.ok())
+    return Fail(shared.code() == Code::kNotFound ? CC_UNAVAILABLE : CC_IO_ERROR, "%s", shared.message().c_str());
+  if (stat(path_.c_str(), &directory_then) != 0 || directory_then.st_ino != directory.st_ino)
+    return Fail(CC_UNAVAILABLE, "the storage replica in \"%s\" was replaced", path_.c_str());
+  return CC_OK;
 }
 
 CcStatus Replica::OpenDatabases() {
@@ -182,6 +192,7 @@ void Replica::CloseEnvironment() {
   if (env_ != nullptr) mdb_env_close(env_);
   env_ = nullptr;
   page_ = ReplicaPageMapping();
+  memtable_.Close();
   stale_ = slots_lost_ = false;
   known_txn_id_ = 0;
   absent_.Forget();
@@ -242,8 +253,11 @@ CcStatus Replica::Activate(CcView** out) {
 
 CcStatus Replica::LoadState(CcView* view) {
   // LMDB knows it too, on pages that this process would have to map first.
-  if (view->txn_id != known_txn_id_ && page_.Find(view->txn_id, &known_applied_, &known_horizon_)) {
+  Lsn applied, horizon;
+  if (view->txn_id != known_txn_id_ && page_.Find(view->txn_id, &applied, &horizon)) {
     known_txn_id_ = view->txn_id;
+    known_applied_ = applied;
+    known_horizon_ = horizon;
   } else if (view->txn_id != known_txn_id_) {
     Lsn state[2] = {kNoLsn, kNoLsn};
     const char* const names[2] = {kMetaApplied, kMetaHorizon};
@@ -307,6 +321,125 @@ CcStatus Replica::AcquireFresh(Lsn lsn, CcView** out) {
   return status;
 }
 
+CcStatus Replica::Serves(const CcView& view, uint64_t prefix, Lsn lsn) const {
+  if (lsn < view.horizon) return Fail(CC_TOO_OLD, "the versions of this snapshot may have been removed");
+  if (view.applied >= lsn) return CC_OK;
+  if (prefix != kAllStorages && memtable_.FindChange(prefix, view.applied, lsn) == Memtable::Answer::kView)
+    return CC_OK;
+  return Fail(CC_NOT_APPLIED, "the storage replica has not applied the read LSN yet");
+}
+
+CcStatus Replica::AcquireFreshFor(uint64_t prefix, Lsn lsn, CcView** out) {
+  CcView* view;
+  CcStatus status = AcquireNewest(&view);
+  if (status != CC_OK) return status;
+  status = Serves(*view, prefix, lsn);
+  if (status == CC_OK)
+    *out = view;
+  else
+    Unpin(view);
+  return status;
+}
+
+CcStatus Replica::AcquireFor(uint64_t prefix, Lsn lsn, CcView** out) {
+  if (!active_.empty()) {
+    CcView* view = active_.back();
+    const CcStatus status = Serves(*view, prefix, lsn);
+    if (status == CC_OK) {
+      view->pins++;
+      *out = view;
+    }
+    if (status != CC_NOT_APPLIED) {
+      awaited_ = kNoLsn;
+      return status;
+    }
+  }
+  for (;;) {
+    CcStatus status = AcquireFreshFor(prefix, lsn, out);
+    if (status != CC_NOT_APPLIED) {
+      awaited_ = kNoLsn;
+      return status;
+    }
+    if ((status = AwaitFlush(lsn)) != CC_OK) return status;
+  }
+}
+
+CcStatus Replica::AcquireForKey(std::string_view key, Lsn lsn, CcView** out) {
+  for (int behind = 0;;) {
+    CcView* view;
+    CcStatus status = CC_OK;
+    if (!active_.empty() && active_.back()->applied >= lsn) {
+      view = active_.back();
+      view->pins++;
+    } else if ((status = AcquireNewest(&view)) != CC_OK) {
+      return status;
+    }
+    if (lsn < view->horizon) status = Fail(CC_TOO_OLD, "the versions of this snapshot may have been removed");
+    if (status != CC_OK || view->applied >= lsn) {
+      awaited_ = kNoLsn;
+      if (status != CC_OK) Unpin(view);
+      *out = view;
+      return status;
+    }
+    Memtable::Version recent{};
+    switch (memtable_.Find(key, view->applied, lsn, &recent)) {
+      case Memtable::Answer::kView:
+        awaited_ = kNoLsn;
+        *out = view;
+        return CC_OK;
+      case Memtable::Answer::kBehind:
+        Unpin(view);
+        // There is a newer one, or will be.
+        if (++behind > 1 && (status = AwaitFlush(lsn)) != CC_OK) return status;
+        break;
+      case Memtable::Answer::kFound: {
+        Unpin(view);
+        awaited_ = kNoLsn;
+        if (recent.size == 0) return CC_END;
+        RemoteBytes bytes(static_cast<char*>(malloc((recent.size + 7) / 8 * 8)));
+        if (bytes == nullptr) throw std::bad_alloc();
+        if (!memtable_.Read(recent, bytes.get())) break;  // it is in LMDB meanwhile
+        BatchEntry entry{};
+        entry.lsn = recent.lsn;
+        *out = RemoteBatch::MakeValue(std::move(bytes), entry, recent.size)->view();
+        return CC_OK;
+      }
+      case Memtable::Answer::kNotThere:
+        Unpin(view);
+        if ((status = AwaitFlush(lsn)) != CC_OK) return status;
+        break;
+    }
+  }
+}
+
+CcStatus Replica::AwaitFlush(Lsn lsn) {
+  const int64_t now = NowMs();
+  if (awaited_ != lsn) {
+    awaited_ = lsn;
+    awaited_since_ms_ = now;
+  }
+  // Where there are others they are asked, at once if this one has forgotten what it had taken.
+  const bool readable = page_.readable() >= lsn;
+  const int64_t patience_ms = remote_state.enabled ? (readable && now >= left_until_ms_ ? kFlushPatienceMs : 0)
+                              : remote_state.options.timeout_ms != nullptr ? *remote_state.options.timeout_ms
+                                                                           : 0;
+  if (now - awaited_since_ms_ >= patience_ms) {
+    awaited_ = kNoLsn;
+    if (patience_ms > 0) left_until_ms_ = now + kLeftMs;
+    return Fail(CC_NOT_APPLIED, "the storage replica has not applied the read LSN yet");
+  }
+  if (readable) {
+    memtable_.Want(lsn);
+    page_.AwaitApplied(lsn, kFlushSliceUs);
+  } else {
+    page_.AwaitReadable(lsn, kFlushSliceUs);
+  }
+  // A replica that stands still may be one that is no longer there.
+  if (NowMs() - checked_replaced_ms_ >= kReplacedCheckMs) CheckReplaced();
+  const volatile int* const interrupted = remote_state.options.interrupted;
+  return interrupted != nullptr && *interrupted != 0 ? CC_INTERRUPTED : CC_OK;
+}
+
 CcStatus Replica::AcquireNewest(CcView** out) {
   if (active_.empty() || stale_ || HasNewer(*active_.back())) {
     CcView* view;
@@ -328,6 +461,7 @@ void Replica::Unpin(CcView* view) {
 }
 
 void Replica::Reset() {
+  awaited_ = kNoLsn;
   while (!active_.empty()) {
     CcView* view = active_.back();
     active_.pop_back();
@@ -336,22 +470,26 @@ void Replica::Reset() {
   PublishViews();
 }
 
-CcStatus Replica::Applied(Lsn* lsn) {
+CcStatus Replica::Readable(Lsn* lsn) {
   const CcStatus status = EnsureOpen();
-  if (status == CC_OK) *lsn = page_.applied();
+  if (status == CC_OK) *lsn = page_.readable();
   return status;
+}
+
+bool Replica::IsReadable(Lsn lsn) {
+  if (HasApplied(lsn)) return true;
+  return page_ && NowMs() >= left_until_ms_ && page_.readable() >= lsn;
 }
 
 bool Replica::HasApplied(Lsn lsn) {
   if (!active_.empty() && active_.back()->applied >= lsn) return true;
   if (env_ == nullptr && NowMs() - tried_open_ms_ < kReplacedCheckMs) return false;
   tried_open_ms_ = NowMs();
-  Lsn applied;
-  return Applied(&applied) == CC_OK && applied >= lsn;
+  return EnsureOpen() == CC_OK && page_.applied() >= lsn;
 }
 
 void Replica::Await(Lsn lsn, int64_t wait_us) {
-  if (page_) return page_.Await(lsn, wait_us);
+  if (page_) return page_.AwaitReadable(lsn, wait_us);
   const timespec wait = {static_cast<time_t>(wait_us / 1'000'000), static_cast<long>(wait_us % 1'000'000) * 1000};
   nanosleep(&wait, nullptr);
 }

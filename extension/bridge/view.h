@@ -26,12 +26,14 @@
 #include "bridge/page_ahead.h"
 #include "core/key.h"
 #include "core/lsn.h"
+#include "core/memtable.h"
 #include "core/replica_page.h"
 
 namespace concord::bridge {
 class RemoteBatch;
 class Replica;
 inline constexpr int kVersionedDatabases = 2;  // rows, entries
+inline constexpr uint64_t kAllStorages = UINT64_MAX;
 
 // A view's cursor for point reads.
 struct PointCursor {
@@ -74,6 +76,14 @@ class Replica {
   CcStatus AcquireFresh(Lsn lsn, CcView** view);
   // The newest state, whatever it has applied.
   CcStatus AcquireNewest(CcView** view);
+  // A view that has every version of the storage (kAllStorages: of any) up to `lsn`. That may take a flush of the
+  // memtable, which is waited for; CC_INTERRUPTED: there are interrupts to serve meanwhile.
+  CcStatus AcquireFor(uint64_t prefix, Lsn lsn, CcView** view);
+  // The same without waiting, from the newest state there is: else CC_NOT_APPLIED.
+  CcStatus AcquireFreshFor(uint64_t prefix, Lsn lsn, CcView** view);
+  // A view that has the newest version of a key up to `lsn`, if there is one; or, if the memtable has it, a view of a
+  // copy (remote_batch.h), whose only entry it is. CC_END: it is a tombstone there. CC_INTERRUPTED as above.
+  CcStatus AcquireForKey(std::string_view key, Lsn lsn, CcView** view);
   void Pin(CcView* view) { view->pins++; }
   void Unpin(CcView* view);
   // Unpins everything.
@@ -81,11 +91,14 @@ class Replica {
   // Reset, and the environment closed; the next read opens it again.
   void Close();
 
-  // What the replica has applied by now: a view that is acquired after it has that too.
-  CcStatus Applied(Lsn* lsn);
-  // True if there is a replica on this machine that has applied `lsn`. Looks at the file now and then only.
+  // Up to where the replica can be read by now.
+  CcStatus Readable(Lsn* lsn);
+  // True if there is a replica on this machine that can be read at `lsn`, and was not waited for in vain lately. Looks
+  // at the file now and then only.
+  bool IsReadable(Lsn lsn);
+  // True if no read at `lsn` has to wait for it.
   bool HasApplied(Lsn lsn);
-  // Sleeps for at most so many microseconds, until a signal, or until `lsn` has perhaps been applied.
+  // Sleeps for at most so many microseconds, until a signal, or until the replica can perhaps be read at `lsn`.
   void Await(Lsn lsn, int64_t wait_us);
   // True if LMDB has committed anything since the view began.
   bool HasNewer(const CcView& view) const;
@@ -123,6 +136,9 @@ class Replica {
   void CloseEnvironment();
   // Marks the environment stale if another file has taken its place.
   void CheckReplaced();
+  CcStatus Serves(const CcView& view, uint64_t prefix, Lsn lsn) const;
+  // CC_OK: to be tried again.
+  CcStatus AwaitFlush(Lsn lsn);
   // An activated view, not yet in active_. Its pin count is 0.
   CcStatus Activate(CcView** view);
   int Begin(CcView* view);
@@ -136,13 +152,17 @@ class Replica {
   std::atomic<int64_t>* published_ = nullptr;
   std::string path_;
   MDB_env* env_ = nullptr;
-  ReplicaPageMapping page_;  // that goes with it
+  ReplicaPageMapping page_;  // these go with it
+  Memtable memtable_;
   dev_t device_ = 0;
   ino_t inode_ = 0;
   bool stale_ = false;       // replaced on disk, or its reader slots are lost
   bool slots_lost_ = false;  // transactions must not be ended: their slots may be somebody else's
   int64_t checked_replaced_ms_ = 0;
   int64_t tried_open_ms_ = 0;
+  Lsn awaited_ = kNoLsn;  // to be flushed
+  int64_t awaited_since_ms_ = 0;
+  int64_t left_until_ms_ = 0;  // others are asked at once, as it was waited for in vain
   MDB_dbi databases_[kVersionedDatabases] = {};
   MDB_dbi meta_ = 0;
   std::vector<std::unique_ptr<CcView>> views_;

@@ -18,6 +18,10 @@ constexpr int64_t kIdleTickUs = 100'000;        // horizon and checkpoints when 
 constexpr int64_t kMaintenancePauseUs = 1'000;  // between slices when there is more to do and nothing arrives
 constexpr int64_t kBusyMaintenanceUs = 10'000;  // at least so often when frames never cease,
 constexpr int64_t kBusyBacklogUs = 2'000;       // and so often when the last slice has left work
+constexpr size_t kTakeBytes = 64u << 10;        // frames that the memtable is for
+constexpr int64_t kFlushLookUs = 100'000;
+// So long after somebody has waited for a flush, all is applied at once: whatever is read there is read again.
+constexpr int64_t kEagerUs = 100'000;
 
 int64_t SteadyUs() {
   return std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now().time_since_epoch())
@@ -31,13 +35,14 @@ void Applier::Start(const std::vector<JournalPeer>& peers, journal::JournalNode*
   for (const JournalPeer& peer : peers)
     journals_.push_back(std::make_shared<Journal>(peer, local != nullptr && journals_.empty()));
   started_us_ = SteadyUs();
-  started_at_ = replica_->applied();
+  started_at_ = replica_->readable();
   if (local != nullptr) replay_to_ = local->state().last_lsn;
   // Before anybody leads: it is to be known what there is and what there is not. A failure is met again by Maintain.
   (void)CheckRoom();
   if (options_.on_applied) options_.on_applied(replica_->resume_from());
   replica_->SetOnRead([this] { OnRead(); });
   thread_ = std::thread([this] { Run(); });
+  if (replica_->has_memtable()) flusher_ = std::thread([this] { FlushLoop(); });
   reporter_ = std::thread([this] { ReportLoop(); });
 }
 
@@ -58,6 +63,7 @@ void Applier::Stop() {
   calls_.Cancel();
   wake_.notify_all();
   if (thread_.joinable()) thread_.join();
+  if (flusher_.joinable()) flusher_.join();
   if (reporter_.joinable()) reporter_.join();
 }
 
@@ -136,7 +142,7 @@ void Applier::Run() {
   while (!stopping()) {
     const size_t nodes = Journals().size();
     journal = NextJournal(journal);
-    const Lsn before = replica_->applied();
+    const Lsn before = replica_->readable();
     Status ended = Meet(journal.get());
     // One of several that is not what it should be is left out, as by a leader.
     Status status = ended.code() == Code::kInvalid && nodes == 1 ? ended : Status::Ok();
@@ -159,13 +165,17 @@ void Applier::Run() {
       if (journal->peer.meet) journal->met.store(false, std::memory_order_release);
     }
     if (stopping()) return;
+    if (status.ok()) {
+      const std::lock_guard lock(writer_mutex_);
+      status = flush_status_;
+    }
     if (!status.ok()) {
       RoleLog("storage")->critical("storage replica {} stops at LSN {}: {}", replica_->directory(),
                                    LsnText(replica_->applied()), status.ToString());
       if (options_.on_failure) options_.on_failure(status);
       return;
     }
-    if (replica_->applied() != before) {
+    if (replica_->readable() != before) {
       backoff_us = kBackoffMinUs;
       in_vain = 0;
       trimmed = false;
@@ -240,32 +250,58 @@ Status Applier::Follow(TailLink* tail, int gather_ms, bool* again) {
 }
 
 void Applier::TellCaughtUp() {
-  if (caught_up_ || replica_->applied() < replay_to_) return;
+  if (caught_up_ || replica_->readable() < replay_to_) return;
   caught_up_ = true;
   RoleLog("storage")->info("storage replica {} has caught up with the journal from LSN {} to {} in {} ms",
-                           replica_->directory(), LsnText(started_at_), LsnText(replica_->applied()),
+                           replica_->directory(), LsnText(started_at_), LsnText(replica_->readable()),
                            (SteadyUs() - started_us_) / 1000);
 }
 
 Status Applier::ApplyWithRetry(std::string_view frames) {
-  for (bool frugal = false;; frugal = true) {
-    const uint64_t from_us = MonotonicUs();
-    const uint64_t records = replica_->records();
-    const Status s = replica_->Apply(frames, frugal);
-    if (s.code() != Code::kNoSpace) {
-      if (!s.ok()) return s;
-      apply_us_.Observe(MonotonicUs() - from_us);
-      apply_records_.Observe(replica_->records() - records);
-      const Status room = CheckRoom();
-      if (options_.on_applied) options_.on_applied(replica_->resume_from());
-      return room;
-    }
+  const std::unique_lock lock(writer_mutex_);
+  if (!flush_status_.ok()) return flush_status_;
+  const Measured measured(this);
+  // What many rows come in is of no use in the memtable; and where reads have to have it flushed at once, neither.
+  const bool takes =
+      replica_->has_memtable() && GatherMs() == 0 && frames.size() <= kTakeBytes && SteadyUs() >= eager_until_us_;
+  Status s = takes ? replica_->Take(frames) : replica_->Apply(frames);
+  if (s.code() == Code::kNoSpace && !takes)
+    s = RetryFrugally(s, [&] { return replica_->Apply(frames, /*frugal=*/true); });
+  else if (s.code() == Code::kNoSpace)
+    s = RetryFrugally(s, [&] { return replica_->Flush(/*frugal=*/true); });
+  if (!s.ok() || stopping()) return s;
+  const Status room = CheckRoom();
+  if (options_.on_applied) options_.on_applied(replica_->resume_from());
+  return room;
+}
+
+template <typename Again>
+Status Applier::RetryFrugally(Status s, Again&& again) {
+  while (s.code() == Code::kNoSpace) {
     TellRoom(s, /*stuck=*/true);
     // A checkpoint sets free the pages of the one before it.
     Status c = replica_->CheckpointIfDue(/*force=*/true);
     if (c.ok()) c = replica_->FinishCheckpoint();
     if (!c.ok() && c.code() != Code::kNoSpace && c.code() != Code::kUnavailable) return c;
     if (!Sleep(kNoSpaceRetryUs)) return Status::Ok();
+    s = again();
+  }
+  return s;
+}
+
+void Applier::FlushLoop() {
+  Lsn seen = kNoLsn;
+  while (!stopping()) {
+    seen = replica_->AwaitWanted(seen, kFlushLookUs);
+    const std::unique_lock lock(writer_mutex_);
+    bool wanted;
+    if (!replica_->FlushDue(&wanted)) continue;
+    if (wanted) eager_until_us_ = SteadyUs() + kEagerUs;
+    const Measured measured(this);
+    Status s = replica_->Flush();
+    if (s.code() == Code::kNoSpace) s = RetryFrugally(s, [&] { return replica_->Flush(/*frugal=*/true); });
+    flush_status_ = s.ok() ? CheckRoom() : s;
+    if (!flush_status_.ok()) return;
   }
 }
 
@@ -300,6 +336,8 @@ void Applier::TellRoom(const Status& room, bool stuck) {
 }
 
 Status Applier::Maintain() {
+  const std::unique_lock lock(writer_mutex_);
+  if (!flush_status_.ok()) return flush_status_;
   if (Status s = CheckRoom(); !s.ok()) return s;
   Status s = replica_->Maintain(options_.maintenance_budget, &more_maintenance_);
   if (s.code() == Code::kNoSpace || s.code() == Code::kUnavailable) {
@@ -324,11 +362,11 @@ void Applier::ReportLoop() {
   do {
     RefreshMembers();
     const std::vector<JournalPtr> journals = Journals();
-    if (journals.size() > 1 && committed > applied && replica_->applied() == applied) {
+    if (journals.size() > 1 && committed > applied && replica_->readable() == applied) {
       const std::lock_guard lock(mutex_);
       if (tail_ != nullptr) tail_->Cancel();
     }
-    applied = replica_->applied();
+    applied = replica_->readable();
     committed = kNoLsn;
     AskWhetherRemoved();
     for (const JournalPtr& journal : journals) {

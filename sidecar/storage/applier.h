@@ -92,6 +92,26 @@ class Applier {
   };
   using JournalPtr = std::shared_ptr<Journal>;
 
+  // Of one LMDB transaction, or several: how long it took, and for how many records.
+  class Measured {
+   public:
+    explicit Measured(Applier* applier)
+        : applier_(applier), from_us_(MonotonicUs()), records_(applier->replica_->records()) {}
+    ~Measured() {
+      const uint64_t records = applier_->replica_->records() - records_;
+      if (records == 0) return;
+      applier_->apply_us_.Observe(MonotonicUs() - from_us_);
+      applier_->apply_records_.Observe(records);
+    }
+    Measured(const Measured&) = delete;
+    Measured& operator=(const Measured&) = delete;
+
+   private:
+    Applier* const applier_;
+    const uint64_t from_us_;
+    const uint64_t records_;
+  };
+
   void Run();
   std::vector<JournalPtr> Journals();
   // The one after `last` in their order, or the first.
@@ -107,6 +127,11 @@ class Applier {
   // The replica is read: the stream is opened anew at once, if it gathers.
   void OnRead();
   Status ApplyWithRetry(std::string_view frames);
+  // After kNoSpace: `again` until there is space, or this is stopping.
+  template <typename Again>
+  Status RetryFrugally(Status s, Again&& again);
+  // Flushes what the replica has taken when a reader waits for it, or after a while.
+  void FlushLoop();
   // Says once how long the journal took to replay, up to where it ended at the start.
   void TellCaughtUp();
   // One slice, and a checkpoint if due.
@@ -131,6 +156,9 @@ class Applier {
   std::atomic<Lsn> newest_ = kNoLsn;  // as a journal node has told
   Histogram apply_us_{Histogram::kMicroseconds};
   Histogram apply_records_{Histogram::kNumbers};
+  std::mutex writer_mutex_;     // over what the replica's writer does: the applier's thread and the flusher
+  Status flush_status_;         // under writer_mutex_: why the applier is to end
+  int64_t eager_until_us_ = 0;  // likewise
   bool more_maintenance_ = true;
   int64_t maintained_us_ = 0;
   int64_t started_us_ = 0;
@@ -155,6 +183,7 @@ class Applier {
   bool gathers_ = false;            // that one,
   bool hurried_ = false;            // and it was ended so that one that does not is opened
   std::thread thread_;
+  std::thread flusher_;
   std::thread reporter_;
 };
 

@@ -13,6 +13,7 @@
 
 #include "core/bytes.h"
 #include "core/crc32c.h"
+#include "core/memtable.h"
 #include "core/planted_bugs.h"
 #include "core/replica_page.h"
 #include "sidecar/metastore/atomic_file.h"
@@ -72,6 +73,12 @@ Status Remove(const std::string& path) {
   return Status::Ok();
 }
 
+// What processes of this machine share, and nobody syncs.
+Status RemoveShared(const std::string& directory) {
+  Status status = Remove(directory + "/" + kReplicaPageFile);
+  return status.ok() ? Remove(directory + "/" + kMemtableFile) : status;
+}
+
 // LMDB holds a shared lock on the first byte of lock.mdb as long as any process has the environment open. Taking the
 // state back under such a process would give it wrong rows.
 Status RequireNobodyElse(const std::string& directory) {
@@ -89,8 +96,8 @@ Status RequireNobodyElse(const std::string& directory) {
 
 Status Restore(const std::string& directory, const SavedMeta& meta) {
   if (Status s = RequireNobodyElse(directory); !s.ok()) return s;
-  // It speaks of a state that is gone, and nobody is to take it for that of the checkpoint.
-  if (Status s = Remove(directory + "/" + kReplicaPageFile); !s.ok()) return s;
+  // They speak of a state that is gone, and nobody is to take it for that of the checkpoint.
+  if (Status s = RemoveShared(directory); !s.ok()) return s;
   const std::string path = directory + "/data.mdb";
   Fd fd(path, O_RDWR);
   if (fd.get() < 0) return Errno(path);
@@ -189,8 +196,9 @@ Status RecoverDirectory(const std::string& directory, const std::string& boot_id
   if (Exists(directory + "/" + kCreatingFile) || (!Exists(data) && !Exists(directory + "/" + kSavedMetaFile))) {
     if (Status s = RequireNobodyElse(directory); !s.ok()) return s;
     if (Status s = CreateMark(directory, kCreatingFile); !s.ok()) return s;
-    for (const char* name : {"data.mdb", "lock.mdb", "meta.saved", kReplicaPageFile}) {
-      if (Status s = Remove(directory + "/" + name); !s.ok()) return s;
+    if (Status s = RemoveShared(directory); !s.ok()) return s;
+    for (const char* name : {"/data.mdb", "/lock.mdb", "/meta.saved"}) {
+      if (Status s = Remove(directory + name); !s.ok()) return s;
     }
     *fresh = true;
     return Status::Ok();
@@ -200,9 +208,8 @@ Status RecoverDirectory(const std::string& directory, const std::string& boot_id
   if (loaded.code() == Code::kInvalid) return loaded;
   if (!loaded.ok() || !Exists(data)) return {Code::kCorruption, loaded.ok() ? data + " is missing" : loaded.message()};
   const bool sync_failed = Exists(directory + "/" + kRestoreFile);
-  // It is never synced.
   if (meta.boot_id != boot_id) {
-    if (Status s = Remove(directory + "/" + kReplicaPageFile); !s.ok()) return s;
+    if (Status s = RemoveShared(directory); !s.ok()) return s;
   }
   if (meta.clean && !sync_failed) return Status::Ok();
   FileIdentity identity;

@@ -98,7 +98,7 @@ Status Replica::Open(ReplicaOptions options, std::unique_ptr<Replica>* out) {
   if (Status s = replica->OpenEnvironment(); !s.ok()) return s;
   if (Status s = replica->OpenDatabases(fresh); !s.ok()) return s;
   if (Status s = replica->LoadState(); !s.ok()) return s;
-  if (Status s = replica->CreatePage(); !s.ok()) return s;
+  if (Status s = replica->CreateShared(); !s.ok()) return s;
 
   // Before anything is written: a state to go back to.
   replica->checkpointer_ =
@@ -161,6 +161,7 @@ Status Replica::LoadState() {
   if (Status s = ReadMeta(txn.get(), dbs_.meta, kMetaEpoch, &epoch_); !s.ok()) return s;
   if (Status s = ReadMeta(txn.get(), dbs_.meta, kMetaStagedFrom, &staged_from_); !s.ok()) return s;
   applied_.store(applied);
+  readable_.store(applied);
   collected_ = staged_from_ < applied ? staged_from_ : kNothingStaged;
   leases_ = std::make_unique<ReaderLeases>(published_horizon_, options_.steady_us() + options_.restart_hold_us);
   txn.Abort();
@@ -168,12 +169,14 @@ Status Replica::LoadState() {
   return LoadStaged();
 }
 
-Status Replica::CreatePage() {
+Status Replica::CreateShared() {
   MDB_envinfo info;
   if (Status s = lmdb::Error(mdb_env_info(env_.get(), &info), "LMDB info"); !s.ok()) return s;
+  // Before the page, by which readers know that all is there.
+  if (Status s = memtable_.Create(options_.directory, applied(), options_.memtable); !s.ok()) return s;
   if (Status s = page_.Create(options_.directory); !s.ok()) return s;
   page_.Prepare(info.me_last_txnid, applied(), published_horizon_);
-  page_.Publish(applied());
+  page_.Publish(applied(), applied());
   return Status::Ok();
 }
 
@@ -198,9 +201,11 @@ Status Replica::LoadDropping() {
 Status Replica::Close() {
   StopWaiting();
   if (closed_) return Status::Ok();
+  const Status flushed = Flush();  // if not, the journal has it
   closed_ = true;
   // The one under way may be of an older state.
   if (Status s = FinishCheckpoint(); !s.ok() && checkpointer_->failed()) return s;
+  if (!flushed.ok() && flushed.code() != Code::kNoSpace) return flushed;
   if (Status s = checkpointer_->Begin(replay_from(), changed_bytes_, {}); !s.ok()) return s;
   return checkpointer_->MarkClean();
 }
@@ -217,6 +222,7 @@ Status Replica::WaitApplied(Lsn lsn, int64_t wait_us) {
   ExpectReads();
   std::unique_lock lock(wait_mutex_);
   waiters_++;
+  memtable_.Want(std::min(lsn, readable()));  // what comes later is flushed at once while somebody waits
   const bool reached = applied_changed_.wait_for(lock, std::chrono::microseconds(wait_us),
                                                  [&] { return stopping_ || applied() >= lsn; });
   waiters_--;
@@ -224,6 +230,8 @@ Status Replica::WaitApplied(Lsn lsn, int64_t wait_us) {
   if (reached) return {Code::kShutdown, "the storage replica is closing"};
   return {Code::kUnavailable, "the storage replica has not applied the read LSN in time"};
 }
+
+Lsn Replica::AwaitWanted(Lsn seen, int64_t wait_us) const { return memtable_.AwaitWanted(seen, wait_us); }
 
 void Replica::ExpectReads() {
   const bool known = IsRead();

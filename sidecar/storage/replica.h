@@ -29,6 +29,7 @@
 #include <vector>
 
 #include "core/frame.h"
+#include "core/memtable.h"
 #include "core/replica_layout.h"
 #include "core/replica_page.h"
 #include "core/wire.h"
@@ -60,6 +61,8 @@ struct ReplicaOptions {
   // A staged chunk goes to LMDB when so much of the journal has come behind it, or after so long.
   uint64_t staging_bytes = 256u << 20;
   int64_t staging_us = 10'000'000;
+  // Keeps what backends of this machine read in shared memory until it is flushed (Take).
+  bool memtable = false;
   // For tests; the machine's own if empty.
   std::string boot_id;
   std::function<int64_t()> unix_us;
@@ -107,14 +110,23 @@ class Replica : public std::enable_shared_from_this<Replica> {
 
   // ---- the writer ----
 
-  // After which record of the journal Apply goes on. Below applied() while staged chunks are to be found again.
-  Lsn resume_from() const { return std::min(applied(), collected_); }
+  // After which record of the journal Apply or Take goes on. Below readable() while staged chunks are to be found
+  // again.
+  Lsn resume_from() const { return std::min(readable(), collected_); }
   // After which record the journal is needed, to start again from the present state.
   Lsn replay_from() const { return std::min(applied(), staged_from_); }
   // Applies whole frames, in order. kNoSpace: nothing is lost, free space and try again. kCorruption: a gap, or bytes
   // that no adjudicator lets through; going on would make a wrong state. `frugal`: in small pieces with a checkpoint
   // after each, so that none needs more than the pages that the one before has given back; slow.
+  // What was taken and not flushed is applied before.
   Status Apply(std::string_view frames, bool frugal = false);
+  // As Apply, but rows and entries may stay in the memtable, where the backends of this machine read them, until they
+  // are flushed. After kNoSpace all of the frames count as taken: it is Flush that is to be tried again.
+  Status Take(std::string_view frames);
+  // Applies what was taken.
+  Status Flush(bool frugal = false);
+  // Whether that is to be done now: somebody waits for it, or it has waited for long. `*wanted`: the former.
+  bool FlushDue(bool* wanted) const;
   // Advances the horizon and removes up to `budget` superfluous versions. `*more`: there is more to do already.
   Status Maintain(size_t budget, bool* more);
   // Records applied by this process.
@@ -132,6 +144,11 @@ class Replica : public std::enable_shared_from_this<Replica> {
   // ---- any thread ----
 
   Lsn applied() const { return applied_.load(std::memory_order_acquire); }
+  // What can be read here: what is applied, and what was taken and will be as soon as it is asked for.
+  Lsn readable() const { return readable_.load(std::memory_order_acquire); }
+  bool has_memtable() const { return options_.memtable; }
+  // Waits for at most so many microseconds until somebody wants more than `seen` to be flushed; up to where.
+  Lsn AwaitWanted(Lsn seen, int64_t wait_us) const;
   uint64_t mutations() const { return mutations_.load(std::memory_order_relaxed); }  // by this process, as
   uint64_t pruned() const { return pruned_.load(std::memory_order_relaxed); }        // versions that were removed
   Lsn checkpoint() const { return checkpointer_->saved_lsn(); }
@@ -170,7 +187,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   Status OpenEnvironment();
   Status OpenDatabases(bool fresh);
   Status LoadState();
-  Status CreatePage();
+  Status CreateShared();
   Status LoadDropping();
   Status LoadStaged();
 
@@ -181,6 +198,10 @@ class Replica : public std::enable_shared_from_this<Replica> {
   void AbortBatch(Batch* batch);
   // After each commit: the file is never shorter than its meta pages claim, so that readers can tell one that was cut.
   void KeepLength();
+  // Puts all of a record into the memtable. False: LMDB is to have it at once.
+  bool Memorise(const Frame& frame);
+  void PublishTaken(Lsn lsn);
+  Status ApplyNow(std::string_view frames, bool frugal);
   Status ApplyFrames(std::string_view frames, Batch* batch);
   Status ApplyRecord(const Frame& frame, Batch* batch);
   Status ApplyCommit(std::string_view body, Lsn lsn, Batch* batch);
@@ -238,6 +259,10 @@ class Replica : public std::enable_shared_from_this<Replica> {
   uint64_t last_page_ = 0;  // up to which the file is known to reach
   Lsn published_horizon_ = kNoLsn;
   ReplicaPageMapping page_;
+  Memtable memtable_;
+  std::string taken_;           // frames that follow applied(), not flushed
+  int64_t taken_since_us_ = 0;  // the oldest of them
+  uint64_t taken_epoch_ = 0;    // of the newest
   CounterCache counters_;
   Garbage garbage_;
   std::vector<std::string> garbage_round_;  // keys being collected, in key order
@@ -264,6 +289,7 @@ class Replica : public std::enable_shared_from_this<Replica> {
   int64_t looked_around_us_ = 0;
 
   std::atomic<Lsn> applied_ = kNoLsn;
+  std::atomic<Lsn> readable_ = kNoLsn;
   std::atomic<uint64_t> mutations_ = 0;
   std::atomic<uint64_t> pruned_ = 0;
 

@@ -29,6 +29,11 @@ Status Damaged(Lsn lsn, const std::string& what) {
 }
 
 Status Replica::Apply(std::string_view frames, bool frugal) {
+  if (Status s = Flush(frugal); !s.ok()) return s;
+  return ApplyNow(frames, frugal);
+}
+
+Status Replica::ApplyNow(std::string_view frames, bool frugal) {
   if (closed_) return {Code::kShutdown, "the storage replica is closed"};
   cc_pause(CC_PAUSE_STORAGE_BEFORE_APPLY);
   Batch batch;
@@ -132,7 +137,12 @@ Status Replica::ContinueBatch(Batch* batch, uint64_t more) {
 
 void Replica::Publish(Lsn applied) {
   applied_.store(applied);
-  page_.Publish(applied);
+  memtable_.Flushed(applied);
+  if (applied > readable()) {  // not from the memtable
+    memtable_.PublishFlushed(applied);
+    readable_.store(applied);
+  }
+  page_.Publish(readable(), applied);
   if (waiters_.load() == 0) return;
   { std::lock_guard lock(wait_mutex_); }  // a waiter is now either asleep or yet to look
   applied_changed_.notify_all();

@@ -54,7 +54,7 @@ class RandomHistory {
   }
   // A put, whole or in parts, or a deletion.
   void AppendPut(const std::string& key, const std::string& value, Lsn explicit_lsn, std::vector<std::string>* to) {
-    const bool whole = value.empty() || Random(3) != 0;
+    const bool whole = value.empty() || Random(one_in_parts) != 0;
     if (whole)
       AppendMutation(&to->emplace_back(), value.empty() ? MutationOp::kDelete : MutationOp::kPut, key, value,
                      explicit_lsn);
@@ -146,6 +146,7 @@ class RandomHistory {
     }
   }
 
+  uint64_t one_in_parts = 3;  // one of so many values comes in parts
   FrameLog log;
   VersionModel model;
   int64_t now_us = kLsnEpochUnixUs + 1'000'000'000;
@@ -172,18 +173,86 @@ TEST_P(ReplicaRandomTest, AgreesWithTheModel) {
   transaction_bytes_ = history.Random(2) == 0 ? 300 : 64u << 20;
   staging_bytes_ = history.Random(2) == 0 ? 1000 : 64u << 20;
   staging_us_ = history.Random(2) == 0 ? 5000 : 10'000'000;
+  memtable_ = history.Random(2) == 0;
+  const uint64_t one_not_taken = memtable_ ? 20 : 2;
+  if (memtable_) history.one_in_parts = 100;
   now_us_ = history.now_us;
   Open();
   size_t applied = 0;
   Lsn lease = kNoLsn;
-  const auto catch_up = [&] {
+  const auto take = [&] {
     now_us_ = history.now_us;
     // After a start some of it is needed again.
     while (applied > 0 && history.log.lsn(applied - 1) > replica_->resume_from()) applied--;
     while (applied < history.log.size()) {
       const size_t to = std::min<size_t>(history.log.size(), applied + 1 + history.Random(6));
-      Apply(history.log.Frames(applied - std::min<size_t>(applied, history.Random(3)), to));
+      const size_t again = history.Random(one_not_taken) == 0 ? history.Random(3) : 0;
+      const std::string_view frames = history.log.Frames(applied - std::min<size_t>(applied, again), to);
+      const Status s = history.Random(one_not_taken) == 0 ? replica_->Apply(frames) : replica_->Take(frames);
+      ASSERT_TRUE(s.ok()) << s.ToString();
       applied = to;
+    }
+    ASSERT_EQ(replica_->readable(), history.log.last());
+  };
+  const auto catch_up = [&] {
+    take();
+    ASSERT_TRUE(replica_->Flush().ok());
+    ASSERT_EQ(replica_->applied(), history.log.last());
+  };
+  // As a backend reads: what the memtable has, else a view, which may be an old one.
+  std::vector<ReplicaView> views;
+  uint64_t from_memtable = 0, from_old_view = 0, ranges = 0;
+  const auto read_as_backend = [&] {
+    if (history.log.size() == 0) return;
+    if (views.empty() || history.Random(3) == 0) {
+      if (views.size() > 4) views.erase(views.begin());
+      ASSERT_TRUE(replica_->OpenView(&views.emplace_back()).ok());
+    }
+    Memtable memtable;
+    ASSERT_TRUE(memtable.Open(replica_->directory()).ok());
+    for (int i = 0; i < 8; i++) {
+      const ReplicaView& view = views[history.Random(views.size())];
+      const std::string key = history.RandomKey();
+      const uint64_t prefix = KeyPrefix(key);
+      const Lsn lsn = history.log.lsn(history.log.size() - 1 - history.Random(std::min<size_t>(history.log.size(), 5)));
+      if (lsn < view.horizon() || lsn > replica_->readable()) continue;
+      if (KeySpace(key) != Space::kSystem && history.model.Dropped(KeyStorage(key), replica_->readable())) continue;
+      const auto versions = history.model.keys().find(key);
+      const std::string* const expected =
+          versions == history.model.keys().end() ? nullptr : VersionModel::Visible(versions->second, lsn);
+      Memtable::Version version{};
+      const Memtable::Answer answer = memtable.Find(key, view.applied(), lsn, &version);
+      ASSERT_NE(answer, Memtable::Answer::kNotThere);
+      if (view.applied() < lsn && answer == Memtable::Answer::kFound) {
+        from_memtable++;
+        std::string value((version.size + 7) / 8 * 8, '\0');
+        ASSERT_TRUE(memtable.Read(version, value.data()));
+        value.resize(version.size);
+        ASSERT_EQ(value, expected == nullptr ? "" : *expected);
+      } else if (view.applied() >= lsn || answer == Memtable::Answer::kView) {
+        if (view.applied() < lsn) from_old_view++;
+        VisibleVersion visible;
+        const Status s = ReadVersion(view.txn(), view.DbFor(key), key, lsn, &visible);
+        ASSERT_EQ(s.ok(), expected != nullptr) << s.ToString();
+        if (s.ok()) ASSERT_EQ(visible.value, *expected);
+      }
+      if (view.applied() >= lsn || memtable.FindChange(prefix, view.applied(), lsn) != Memtable::Answer::kView)
+        continue;
+      ranges++;
+      std::string lower, upper;
+      AppendBe64(&lower, prefix);
+      AppendBe64(&upper, prefix + 1);
+      VersionCursor cursor(lower, upper, lsn, /*reverse=*/false);
+      ASSERT_TRUE(cursor.Open(view.txn(), view.DbFor(lower)).ok());
+      for (const VersionModel::Row& row : history.model.Scan(lower, upper, lsn, /*reverse=*/false)) {
+        VisibleVersion visible;
+        ASSERT_TRUE(cursor.Next(&visible).ok());
+        ASSERT_EQ(visible.key, row.key);
+        ASSERT_EQ(visible.lsn, row.lsn);
+      }
+      VisibleVersion visible;
+      ASSERT_EQ(cursor.Next(&visible).code(), Code::kNotFound);
+      cursor.Close();
     }
   };
   const auto maintain = [&] {
@@ -191,6 +260,10 @@ TEST_P(ReplicaRandomTest, AgreesWithTheModel) {
     bool more;
     const Status s = replica_->Maintain(1 + history.Random(40), &more);
     ASSERT_TRUE(s.ok()) << s.ToString();
+  };
+  const auto reopen = [&] {
+    views.clear();
+    Open();
   };
   for (int step = 0; step < 400 && !HasFatalFailure(); step++) {
     switch (history.Random(16)) {
@@ -203,7 +276,7 @@ TEST_P(ReplicaRandomTest, AgreesWithTheModel) {
         catch_up();
         if (history.Random(4) != 0) break;
         if (history.Random(2) == 0) {  // so that a sweep is under way
-          Open();
+          reopen();
           if (lease != kNoLsn) Report("qp", lease, 1'000'000'000);
         }
         // The copying transaction reads at `read`, which its query processor reports.
@@ -231,14 +304,17 @@ TEST_P(ReplicaRandomTest, AgreesWithTheModel) {
         if (history.Random(2) == 0) {
           ASSERT_TRUE(replica_->Close().ok());
         }
-        Open();
+        reopen();
         if (lease != kNoLsn) Report("qp", lease, 1'000'000'000);
         if (history.Random(2) == 0) Apply(history.log.Frames(0, applied));  // all of it known
         break;
       }
       default: history.Commit(); break;
     }
-    if (history.Random(3) == 0) catch_up();
+    if (history.Random(3) == 0) {
+      take();
+      read_as_backend();
+    }
     if (step % 20 != 19) continue;
     catch_up();
     ExpectSameCounters(replica_.get(), history.model);
@@ -274,6 +350,10 @@ TEST_P(ReplicaRandomTest, AgreesWithTheModel) {
   for (const uint64_t prefix : history.model.Prefixes())
     live += history.model.Counters(prefix, replica_->applied()).rows;
   EXPECT_EQ(Versions(), live);
+  if (!memtable_) return;
+  EXPECT_GT(from_memtable, 0u);
+  EXPECT_GT(from_old_view, 0u);
+  EXPECT_GT(ranges, 0u);
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, ReplicaRandomTest, testing::Range(0u, Rounds(12)));

@@ -283,6 +283,37 @@ TEST_F(ReplicaTest, DeletionsThatNeverCeaseDoNotHoldUpSupersededVersions) {
   EXPECT_FALSE(Visible(key, old));
 }
 
+class ReplicaTakeTest : public ReplicaTest, public testing::WithParamInterface<bool> {};
+
+// What was taken stays taken, whether the memtable could have it or not.
+TEST_P(ReplicaTakeTest, WaitsForSpace) {
+  memtable_ = GetParam();
+  ReplicaOptions options = Options();
+  options.map_bytes = 1u << 20;
+  ASSERT_TRUE(Replica::Open(options, &replica_).ok());
+  FrameLog log;
+  VersionModel model;
+  Status s;
+  for (uint64_t i = 0; s.ok() && i < 5000; i++) {
+    model.Write(RowKey(1, i), log.Put(RowKey(1, i), std::string(1000, 'v')), std::string(1000, 'v'));
+    s = replica_->Take(log.Frames(i, i + 1));
+    if (i % 100 == 99 && s.ok()) s = replica_->Flush();
+  }
+  EXPECT_EQ(s.code(), Code::kNoSpace) << s.ToString();
+  EXPECT_EQ(replica_->Flush().code(), Code::kNoSpace);
+  EXPECT_LT(replica_->applied(), log.last());
+  EXPECT_EQ(replica_->readable(), memtable_ ? log.last() : replica_->applied());
+  Open();  // with a larger map
+  size_t known = 0;
+  while (known < log.size() && log.lsn(known) <= replica_->resume_from()) known++;
+  EXPECT_LT(known, log.size());
+  ASSERT_TRUE(replica_->Take(log.Frames(known, log.size())).ok());
+  ASSERT_TRUE(replica_->Flush().ok());
+  ExpectSame(replica_.get(), model, log.last());
+  ExpectSameCounters(replica_.get(), model);
+}
+INSTANTIATE_TEST_SUITE_P(WithMemtable, ReplicaTakeTest, testing::Bool());
+
 TEST_F(ReplicaTest, FullMapIsAStatusAndLosesNothing) {
   ReplicaOptions options = Options();
   options.map_bytes = 1u << 20;

@@ -27,6 +27,7 @@ class ReplicaTest : public testing::Test {
     options.transaction_bytes = transaction_bytes_;
     options.staging_bytes = staging_bytes_;
     options.staging_us = staging_us_;
+    options.memtable = memtable_;
     return options;
   }
   void Open() {
@@ -66,6 +67,7 @@ class ReplicaTest : public testing::Test {
   uint64_t transaction_bytes_ = 64u << 20;
   uint64_t staging_bytes_ = 256u << 20;
   int64_t staging_us_ = 10'000'000;
+  bool memtable_ = false;
   std::unique_ptr<Replica> replica_;
 };
 

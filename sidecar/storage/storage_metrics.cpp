@@ -28,7 +28,7 @@ void StorageRole::Collect(MetricSet* to) {
   // First what it has to catch up with, so that the lag is never too large.
   const auto applier = this->applier();
   const Lsn newest = applier->newest();
-  const Lsn applied = replica_->applied();
+  const Lsn applied = replica_->readable();
   to->AddTime("concord_storage_applied_lsn_timestamp_seconds", applied);
   to->AddTime("concord_storage_checkpoint_lsn_timestamp_seconds", replica_->checkpoint());
   to->AddLag("concord_storage_lag_seconds", newest, applied);

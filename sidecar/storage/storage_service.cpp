@@ -174,7 +174,7 @@ grpc::Status StorageService::ReportReaders(grpc::ServerContext*, const proto::Re
   if (!status.ok()) return Refuse("ReportReaders", status);
   if (request->reads()) replica_->ExpectReads();
   reply->set_horizon_lsn(horizon);
-  reply->set_applied_lsn(replica_->applied());
+  reply->set_applied_lsn(replica_->readable());
   return grpc::Status::OK;
 }
 
@@ -182,7 +182,7 @@ grpc::Status StorageService::GetStatus(grpc::ServerContext*, const proto::Storag
                                        proto::StorageStatus* reply) {
   ReplicaStatistics statistics;
   if (Status s = replica_->Statistics(&statistics); !s.ok()) return ToGrpc(s);
-  reply->set_applied_lsn(statistics.applied);
+  reply->set_applied_lsn(replica_->readable());
   reply->set_checkpoint_lsn(statistics.checkpoint);
   reply->set_horizon_lsn(statistics.horizon);
   reply->set_map_bytes(statistics.map_bytes);
