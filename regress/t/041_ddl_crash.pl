@@ -217,7 +217,7 @@ foreach my $victim ($ENV{CONCORD_KILLS} ? qw(backend postmaster) : 'backend')
 	check("$victim killed in the middle of CONCURRENTLY, and dropped", 'no', @before);
 }
 
-# The drops wait for a sidecar that does not answer, and are lost with the server.
+# The drops wait for a sidecar that does not answer, and are lost with both: one that went on would find them in its socket.
 fill();
 my $sidecar = sidecar_pid($node);
 kill 'STOP', $sidecar;
@@ -225,7 +225,7 @@ $node->safe_psql('postgres', 'DROP TABLE gone, wide, rebuilt');
 my $postmaster = (split /\n/, slurp_file($node->data_dir . '/postmaster.pid'))[0];
 $node->kill9;
 wait_until(sub { !kill(0, $postmaster) }, 20);
-kill 'CONT', $sidecar;
+kill 'KILL', $sidecar;
 $node->start;
 ok(wait_ready($node), 'it commits again');
 check('drops lost', 'some', @untouched, (grep { /^(came|went|moved|view|ordered)/ } @before), 'cut 500 500 int', 'indexed 500 500 int');
