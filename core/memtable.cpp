@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -15,6 +14,7 @@
 #include <ctime>
 
 #include "core/key.h"
+#include "core/shared_file.h"
 
 namespace concord {
 namespace {
@@ -40,13 +40,6 @@ static_assert(sizeof(EntryHeader) == 24);
 constexpr size_t RoundUp(size_t size, size_t to) { return (size + to - 1) & ~(to - 1); }
 constexpr size_t EntrySize(size_t key, size_t value) {
   return RoundUp(sizeof(EntryHeader) + RoundUp(key, 8) + RoundUp(value, 8), kEntryAlign);
-}
-
-Status Errno(const std::string& path, int error) {
-  const Code code = error == ENOENT || error == ENOTDIR  ? Code::kNotFound
-                    : error == ENOSPC || error == EDQUOT ? Code::kNoSpace
-                                                         : Code::kIoError;
-  return {code, path + ": " + strerror(error)};
 }
 
 // Readers may look at bytes while they are written anew, and throw them away then: word by word, so that it is defined.
@@ -105,12 +98,12 @@ struct Memtable::Shared {
 Status Memtable::Map(const std::string& path, int fd, bool writable) {
   Close();
   void* const wishes = mmap(nullptr, kPage, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-  if (wishes == MAP_FAILED) return Errno(path, errno);
+  if (wishes == MAP_FAILED) return SharedFileError(path, errno);
   void* const shared = mmap(nullptr, sizeof(Shared), PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, kPage);
   if (shared == MAP_FAILED) {
     const int error = errno;
     munmap(wishes, kPage);
-    return Errno(path, error);
+    return SharedFileError(path, error);
   }
   wishes_ = static_cast<Wishes*>(wishes);
   shared_ = static_cast<Shared*>(shared);
@@ -128,20 +121,11 @@ void Memtable::Close() {
 Status Memtable::Create(const std::string& directory, Lsn applied, bool adds) {
   const std::string path = directory + "/" + kMemtableFile;
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return Errno(path, errno);
-  // Blocks, not merely a length: on a full disk, a page that is not there would be a SIGBUS later on. A file system
-  // that knows no fallocate is left to its luck; one that is full may refuse it for a file that has all its pages
-  // (XFS).
+  if (fd < 0) return SharedFileError(path, errno);
   constexpr off_t kSize = kPage + sizeof(Shared);
-  const off_t allocated = adds ? kSize : off_t{2 * kPage};
-  int error;
-  do {
-    error = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, allocated) == 0 ? 0 : errno;
-  } while (error == EINTR);
-  struct stat file;
-  if (error != 0 && fstat(fd, &file) == 0 && off_t{file.st_blocks} * 512 >= allocated) error = 0;
-  if (error != ENOSPC && error != EDQUOT) error = ftruncate(fd, kSize) == 0 ? 0 : errno;
-  const Status status = error != 0 ? Errno(path, error) : Map(path, fd, /*writable=*/true);
+  Status status = AllocateSharedFile(path, fd, adds ? kSize : off_t{2 * kPage});
+  if (status.ok() && ftruncate(fd, kSize) != 0) status = SharedFileError(path, errno);
+  if (status.ok()) status = Map(path, fd, /*writable=*/true);
   close(fd);
   if (!status.ok()) return status;
   Header& header = shared_->header;
@@ -166,16 +150,10 @@ Status Memtable::Create(const std::string& directory, Lsn applied, bool adds) {
 
 Status Memtable::Open(const std::string& directory) {
   const std::string path = directory + "/" + kMemtableFile;
-  const int fd = open(path.c_str(), O_RDWR | O_CLOEXEC);
-  if (fd < 0) return Errno(path, errno);
-  struct stat file;
-  Status status;
-  if (fstat(fd, &file) != 0)
-    status = Errno(path, errno);
-  else if (static_cast<size_t>(file.st_size) != kPage + sizeof(Shared))
-    status = {Code::kNotFound, path + " is not initialised yet"};
-  else
-    status = Map(path, fd, /*writable=*/false);
+  int fd;
+  Status status = OpenSharedFile(path, O_RDWR, kPage + sizeof(Shared), &fd);
+  if (!status.ok()) return status;
+  status = Map(path, fd, /*writable=*/false);
   close(fd);
   if (status.ok() && shared_->header.magic.load(std::memory_order_acquire) != kMagic) {
     Close();

@@ -1,6 +1,6 @@
 // The versions that a storage replica has taken from the journal lately, in shared memory of the machine: readers find
-// them here before LMDB has them, which then commits many at a time. (Memtable: the term of log-structured stores,
-// O'Neil et al. 1996; here what it is flushed to is a tree that is updated in place of a sorted run.) It is the file
+// them here before LMDB has them, which then commits many at a time. (Memtable: the term of log-structured merge trees,
+// O'Neil et al. 1996; this one is flushed into LMDB's tree, not to a sorted run.) It is the file
 // `memtable` beside data.mdb. Losing it loses nothing: the journal has all of it.
 //
 // A ring of versions, newest last, each in the chain of its key's hash. One writer, the replica's; any number of
@@ -9,9 +9,9 @@
 //
 // A reader has a view of LMDB with everything up to `applied`, and wants what there is up to `lsn`. What is above the
 // floor is here; what is at or below it has been given up, or went to LMDB only. So:
-//  - A key's newest version is the one that Find finds above `applied`, or, if it finds none and the floor is at or
-//  below
-//    `applied`, the view's.
+//  - The newest version of a key is the one that Find finds above `applied`. If it finds none, it is the view's, as
+//  long as
+//    the floor is at or below `applied`.
 //  - If nothing of a storage above `applied` was ever here, and the floor is at or below that, the view has all of it.
 // Each answer is of one generation: a new writer begins one, as it has only what LMDB has.
 //
@@ -25,7 +25,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "core/lsn.h"
 #include "core/status.h"

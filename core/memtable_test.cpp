@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -13,21 +12,12 @@
 #include <vector>
 
 #include "core/key.h"
+#include "core/test_directory.h"
 
 namespace concord {
 namespace {
 
-class MemtableTest : public testing::Test {
- protected:
-  MemtableTest() {
-    std::string name = (std::filesystem::temp_directory_path() / "concord-memtable-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) abort();
-    directory_ = name;
-  }
-  ~MemtableTest() override { std::filesystem::remove_all(directory_); }
-
-  std::string directory_;
-};
+using MemtableTest = DirectoryTest;
 
 std::string ValueOf(std::string_view key, Lsn lsn, size_t size) {
   std::string value(key);

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -12,17 +11,12 @@
 #include <cstring>
 #include <ctime>
 
+#include "core/shared_file.h"
+
 namespace concord {
 namespace {
 
 std::string PathIn(const std::string& directory) { return directory + "/" + kReplicaPageFile; }
-
-Status Errno(const std::string& path, int error) {
-  const Code code = error == ENOENT || error == ENOTDIR  ? Code::kNotFound
-                    : error == ENOSPC || error == EDQUOT ? Code::kNoSpace
-                                                         : Code::kIoError;
-  return {code, path + ": " + strerror(error)};
-}
 
 // The kernel knows a futex by its address as a plain word.
 uint32_t* FutexWord(const std::atomic<uint32_t>& word) {
@@ -37,7 +31,7 @@ ReplicaPageMapping::~ReplicaPageMapping() {
 
 Status ReplicaPageMapping::Map(const std::string& path, int fd, bool writable) {
   void* const mapped = mmap(nullptr, kReplicaPageSize, PROT_READ | (writable ? PROT_WRITE : 0), MAP_SHARED, fd, 0);
-  if (mapped == MAP_FAILED) return Errno(path, errno);
+  if (mapped == MAP_FAILED) return SharedFileError(path, errno);
   if (page_ != nullptr) munmap(page_, kReplicaPageSize);
   page_ = static_cast<ReplicaPage*>(mapped);
   return Status::Ok();
@@ -46,18 +40,10 @@ Status ReplicaPageMapping::Map(const std::string& path, int fd, bool writable) {
 Status ReplicaPageMapping::Create(const std::string& directory) {
   const std::string path = PathIn(directory);
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-  if (fd < 0) return Errno(path, errno);
-  // Bytes that are written, not merely a length: on a full disk, a page that is not there would be a SIGBUS later on.
+  if (fd < 0) return SharedFileError(path, errno);
   // Never a new file while there is one: readers have it mapped.
-  Status status;
-  struct stat file;
-  if (fstat(fd, &file) != 0) {
-    status = Errno(path, errno);
-  } else if (file.st_size != static_cast<off_t>(kReplicaPageSize)) {
-    const char zeros[kReplicaPageSize] = {};
-    const ssize_t written = pwrite(fd, zeros, sizeof zeros, 0);
-    if (written != static_cast<ssize_t>(sizeof zeros)) status = Errno(path, written < 0 ? errno : ENOSPC);
-  }
+  Status status = AllocateSharedFile(path, fd, kReplicaPageSize);
+  if (status.ok() && ftruncate(fd, kReplicaPageSize) != 0) status = SharedFileError(path, errno);
   if (status.ok()) status = Map(path, fd, /*writable=*/true);
   close(fd);
   if (!status.ok()) return status;
@@ -68,16 +54,10 @@ Status ReplicaPageMapping::Create(const std::string& directory) {
 
 Status ReplicaPageMapping::Open(const std::string& directory) {
   const std::string path = PathIn(directory);
-  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return Errno(path, errno);
-  struct stat file;
-  Status status;
-  if (fstat(fd, &file) != 0)
-    status = Errno(path, errno);
-  else if (file.st_size < static_cast<off_t>(kReplicaPageSize))
-    status = {Code::kNotFound, path + " is not initialised yet"};
-  else
-    status = Map(path, fd, /*writable=*/false);
+  int fd;
+  Status status = OpenSharedFile(path, O_RDONLY, kReplicaPageSize, &fd);
+  if (!status.ok()) return status;
+  status = Map(path, fd, /*writable=*/false);
   close(fd);
   if (status.ok() && page_->magic.load(std::memory_order_acquire) != kReplicaPageMagic) {
     *this = ReplicaPageMapping();

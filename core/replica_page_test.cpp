@@ -4,30 +4,22 @@
 #include <sys/stat.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <thread>
 
+#include "core/test_directory.h"
+
 namespace concord {
 namespace {
 
-class ReplicaPageTest : public testing::Test {
+class ReplicaPageTest : public DirectoryTest {
  protected:
-  ReplicaPageTest() {
-    std::string name = (std::filesystem::temp_directory_path() / "concord-page-XXXXXX").string();
-    if (mkdtemp(name.data()) == nullptr) abort();
-    directory_ = name;
-  }
-  ~ReplicaPageTest() override { std::filesystem::remove_all(directory_); }
-
   std::string file() const { return directory_ + "/" + kReplicaPageFile; }
   ino_t inode() const {
     struct stat info {};
     return stat(file().c_str(), &info) == 0 ? info.st_ino : 0;
   }
-
-  std::string directory_;
 };
 
 TEST_F(ReplicaPageTest, TellsReadersWhatATransactionHolds) {

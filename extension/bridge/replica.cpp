@@ -112,7 +112,7 @@ extern "C" CcStatus cc_replica_open(const char* path) {
 }
 
 extern "C" CcStatus cc_view_acquire(uint64_t lsn, CcView** view) {
-  return Guard([&] { return Replica::Get().Acquire(lsn, view); });
+  return Guard([&] { return Replica::Get().AcquireFor(kAllStorages, lsn, view); });
 }
 
 extern "C" void cc_view_pin(CcView* view) { view->pins++; }

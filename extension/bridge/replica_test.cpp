@@ -113,6 +113,17 @@ class TakenTest : public testing::Test {
     cc_cursor_close(cursor);
     return status;
   }
+  struct Pinned {
+    const void* value;
+    size_t size;
+    uint64_t version;
+    CcView* view;
+  };
+  // Row 1 as of 40, which the memtable has.
+  static void Pin(Pinned* row) {
+    const std::string key = RowKey(5, 1);
+    ASSERT_EQ(cc_replica_get(40, key.data(), key.size(), &row->value, &row->size, &row->version, &row->view), CC_OK);
+  }
   void Wait(const int* timeout_ms, const volatile int* interrupted) {
     const CcRemoteOptions options = {nullptr, interrupted, timeout_ms, nullptr};
     cc_remote_setup(&options);
@@ -158,31 +169,23 @@ TEST_F(TakenTest, KeysAreReadWithoutAFlush) {
 
 // The row keeps its bytes as long as it is pinned, whatever becomes of the ring.
 TEST_F(TakenTest, RowsStayWhilePinned) {
-  const std::string key = RowKey(5, 1);
-  const void* value;
-  size_t size;
-  uint64_t version;
-  CcView* view;
-  ASSERT_EQ(cc_replica_get(40, key.data(), key.size(), &value, &size, &version, &view), CC_OK);
-  EXPECT_EQ(reinterpret_cast<uintptr_t>(value) % 8, 0u);
-  EXPECT_EQ(version, 30u);
+  Pinned row;
+  Pin(&row);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(row.value) % 8, 0u);
+  EXPECT_EQ(row.version, 30u);
   for (Lsn lsn = 50; lsn < 50 + 2 * kMemtableRingBytes / 100'000; lsn++) {
     memtable_.Flushed(lsn - 1);
     ASSERT_TRUE(memtable_.Add(RowKey(7, 1), std::string(100'000, 'x'), lsn));
   }
-  EXPECT_EQ(std::string_view(static_cast<const char*>(value), size), "thirty");
-  cc_view_unpin(view);
+  EXPECT_EQ(std::string_view(static_cast<const char*>(row.value), row.size), "thirty");
+  cc_view_unpin(row.view);
   EXPECT_EQ(RemoteBatch::Live(), 0u);
 }
 
 // As after an error, when nobody gives pins back.
 TEST_F(TakenTest, WhatStaysPinnedIsFreedWithTheTransaction) {
-  const std::string key = RowKey(5, 1);
-  const void* value;
-  size_t size;
-  uint64_t version;
-  CcView* view;
-  ASSERT_EQ(cc_replica_get(40, key.data(), key.size(), &value, &size, &version, &view), CC_OK);
+  Pinned row;
+  Pin(&row);
   EXPECT_EQ(RemoteBatch::Live(), 1u);
   cc_replica_reset();
   cc_replica_reset();

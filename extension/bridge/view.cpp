@@ -292,35 +292,6 @@ void Replica::Deactivate(CcView* view) {
   std::erase_if(views_, [&](const auto& owned) { return owned.get() == view; });
 }
 
-CcStatus Replica::Acquire(Lsn lsn, CcView** out) {
-  if (active_.empty() || active_.back()->applied < lsn) return AcquireFresh(lsn, out);
-  CcView* view = active_.back();
-  if (lsn < view->horizon) return Fail(CC_TOO_OLD, "the versions of this snapshot may have been removed");
-  view->pins++;
-  *out = view;
-  return CC_OK;
-}
-
-CcStatus Replica::AcquireFresh(Lsn lsn, CcView** out) {
-  CcView* view;
-  CcStatus status = AcquireNewest(&view);
-  if (status != CC_OK) return status;
-  if (view->applied < lsn) {
-    status = Fail(CC_NOT_APPLIED, "the storage replica has not applied the read LSN yet");
-  } else if (lsn < view->horizon) {
-    status = Fail(CC_TOO_OLD, "the versions of this snapshot may have been removed");
-  }
-  if (status == CC_OK) {
-    *out = view;
-    return CC_OK;
-  }
-  Unpin(view);
-  // A replica that stands still may be one that is no longer there.
-  if (status == CC_NOT_APPLIED && env_ != nullptr && NowMs() - checked_replaced_ms_ >= kReplacedCheckMs)
-    CheckReplaced();
-  return status;
-}
-
 CcStatus Replica::Serves(const CcView& view, uint64_t prefix, Lsn lsn) const {
   if (lsn < view.horizon) return Fail(CC_TOO_OLD, "the versions of this snapshot may have been removed");
   if (view.applied >= lsn) return CC_OK;
@@ -414,6 +385,8 @@ CcStatus Replica::AcquireForKey(std::string_view key, Lsn lsn, CcView** out) {
 
 CcStatus Replica::AwaitFlush(Lsn lsn) {
   const int64_t now = NowMs();
+  // A replica that stands still may be one that is no longer there.
+  if (now - checked_replaced_ms_ >= kReplacedCheckMs) CheckReplaced();
   if (awaited_ != lsn) {
     awaited_ = lsn;
     awaited_since_ms_ = now;
@@ -434,8 +407,6 @@ CcStatus Replica::AwaitFlush(Lsn lsn) {
   } else {
     page_.AwaitReadable(lsn, kFlushSliceUs);
   }
-  // A replica that stands still may be one that is no longer there.
-  if (NowMs() - checked_replaced_ms_ >= kReplacedCheckMs) CheckReplaced();
   const volatile int* const interrupted = remote_state.options.interrupted;
   return interrupted != nullptr && *interrupted != 0 ? CC_INTERRUPTED : CC_OK;
 }

@@ -70,10 +70,8 @@ class Replica {
   static Replica& Get();
 
   CcStatus Open(const char* path);
-  // A view that has applied `lsn`, pinned once for the caller.
-  CcStatus Acquire(Lsn lsn, CcView** view);
-  // The same from the newest state there is.
-  CcStatus AcquireFresh(Lsn lsn, CcView** view);
+  // These pin the view once for the caller.
+
   // The newest state, whatever it has applied.
   CcStatus AcquireNewest(CcView** view);
   // A view that has every version of the storage (kAllStorages: of any) up to `lsn`. That may take a flush of the

@@ -12,6 +12,7 @@
 #include <cstring>
 
 #include "core/bytes.h"
+#include "core/shared_file.h"
 #include "sidecar/lsn_text.h"
 #include "sidecar/rpc/log.h"
 #include "sidecar/storage/free_pages.h"
@@ -41,24 +42,17 @@ uint64_t ReadersInUse(MDB_env* env) {
   return count;
 }
 
-// Room for LMDB's table of readers, which is written through a map: on a full disk, a page that is not there would be a
-// SIGBUS, in a backend as well, because LMDB only makes the file longer. Its size is LMDB's to set. A file system that
-// knows no fallocate is left to its luck. One that is full may refuse it for a file that has all its pages (XFS).
+// Room for LMDB's table of readers, which is written through a map, in a backend as well: LMDB only makes the file
+// longer. Its size is LMDB's to set.
 Status AllocateReaders(const std::string& directory, unsigned readers) {
   const std::string path = directory + "/lock.mdb";
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) return lmdb::Error(errno, "open " + path);
   constexpr off_t kReaderBytes = 64;
   constexpr off_t kHeaderBytes = 4096;  // at most
-  const off_t size = kHeaderBytes + kReaderBytes * static_cast<off_t>(readers);
-  int error;
-  do {
-    error = fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, size) == 0 ? 0 : errno;
-  } while (error == EINTR);
-  struct stat info;
-  if (error != 0 && fstat(fd, &info) == 0 && off_t{info.st_blocks} * 512 >= size) error = 0;
+  const Status status = AllocateSharedFile(path, fd, kHeaderBytes + kReaderBytes * static_cast<off_t>(readers));
   close(fd);  // LMDB has no lock on it yet, which this would take away
-  return error == ENOSPC || error == EDQUOT ? lmdb::Error(error, "allocate " + path) : Status::Ok();
+  return status;
 }
 
 }  // namespace
