@@ -1,9 +1,12 @@
 // A page of shared memory by which an adjudicator leader on the same machine tells a query processor the newest
 // committed LSN without a round trip. The query processor makes the file in its own data directory and offers it with
-// the RPC Adjudicator.OfferPage; the leader maps it and is its only writer. The leader publishes an LSN here before it
-// answers any client with it, so a reader of a page with a valid lease has a strong read.
+// the RPC Adjudicator.OfferPage; the leader maps it and publishes an LSN here before it answers any client with it, so
+// a reader of a page with a valid lease has a strong read.
 //
-// Thread and process safety: fields are lock-free atomics; a reader takes `committed` first, then checks the lease.
+// Thread and process safety: fields are lock-free atomics. Several adjudicators of a machine may have the page mapped,
+// and one that does not know yet that it is deposed may still write what it has committed, late: so `committed` only
+// grows. While there is a lease, nobody else can have committed anything; a reader checks it first, then, and what it
+// loads afterwards is as new or newer. The other way round, what it had loaded could be older than the lease.
 #pragma once
 
 #include <atomic>
@@ -33,10 +36,15 @@ inline int64_t BoottimeUs() {
 
 // kNoLsn if the page is not vouched for by a leader now.
 inline Lsn ReadCommitted(const LsnPage& page) {
-  const Lsn committed = page.committed.load(std::memory_order_acquire);
   if (page.magic.load(std::memory_order_relaxed) != kLsnPageMagic) return kNoLsn;
   if (BoottimeUs() >= page.lease_until_us.load(std::memory_order_acquire)) return kNoLsn;
-  return committed;
+  return page.committed.load(std::memory_order_acquire);
+}
+
+inline void RaiseCommitted(LsnPage* page, Lsn committed) {
+  Lsn seen = page->committed.load(std::memory_order_relaxed);
+  while (seen < committed && !page->committed.compare_exchange_weak(seen, committed, std::memory_order_release)) {
+  }
 }
 
 }  // namespace concord

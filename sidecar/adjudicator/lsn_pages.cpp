@@ -99,7 +99,7 @@ void LsnPages::Publish(Lsn committed) {
   const std::lock_guard lock(mutex_);
   if (!leading_) return;
   committed_ = committed;
-  for (const auto& [path, mapping] : pages_) mapping->page->committed.store(committed, std::memory_order_release);
+  for (const auto& [path, mapping] : pages_) RaiseCommitted(mapping->page, committed);
 }
 
 void LsnPages::Renew(int64_t until_us) {
@@ -122,7 +122,7 @@ void LsnPages::Withdraw() {
 void LsnPages::Vouch(const Mapping& mapping) {
   LsnPage* page = mapping.page;
   page->epoch.store(epoch_, std::memory_order_relaxed);
-  page->committed.store(committed_, std::memory_order_relaxed);
+  RaiseCommitted(page, committed_);
   page->magic.store(kLsnPageMagic, std::memory_order_release);
   page->lease_until_us.store(LeaseUntilUs(), std::memory_order_release);
 }

@@ -63,5 +63,22 @@ TEST_F(LsnPagesTest, NoMoreThanSoMany) {
   EXPECT_TRUE(pages.Offer(directory_ + "/0").ok()) << "one that is known already";
 }
 
+// Two adjudicators of one machine: the first hears late of what it has committed, when the second leads already.
+TEST_F(LsnPagesTest, ADeposedLeaderTakesNothingBack) {
+  const std::string path = File("page");
+  LsnPages first(""), second("");
+  ASSERT_TRUE(first.Offer(path).ok());
+  ASSERT_TRUE(second.Offer(path).ok());
+  first.Lead(1, 10);
+  second.Lead(2, 20);
+  second.Publish(25);
+  first.Publish(15);
+  const std::string content = Content(path);
+  const auto* page = reinterpret_cast<const LsnPage*>(content.data());
+  EXPECT_EQ(ReadCommitted(*page), 25);
+  second.Renew();
+  EXPECT_EQ(ReadCommitted(*page), 25);
+}
+
 }  // namespace
 }  // namespace concord
