@@ -9,6 +9,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
+#include "storage/pmsignal.h"
 #include "storage/proc.h"
 #include "stats/stats.h"
 #include "utils/lsyscache.h"
@@ -20,6 +21,8 @@
 #define HAND_OVER_SPIN_US 50
 /* Pause before asking a leader again that could not decide. */
 #define RETRY_PAUSE_MS 20
+/* How often a session that waits without a gateway wakes the postmaster. */
+#define REMIND_MS 1000
 /* How long a session that is told to end still waits for a verdict that may be on its way. */
 #define TERMINATION_GRACE_MS 2000
 /* The same for one whose statement is cancelled; enough for a sidecar that was killed to come back and be asked again. */
@@ -80,9 +83,29 @@ wait_of(const Request *request)
 	}
 }
 
+/*
+ * Before 16 a postmaster that hears of a worker's end while it forks for a connection goes to sleep for up to a minute before it thinks of
+ * starting that worker again, unless something wakes it: it has looked at the clock already. Who waits for the worker does.
+ */
+static void
+remind_postmaster(void)
+{
+	static TimestampTz reminded = 0;
+	TimestampTz now;
+
+	if (cc_channel_connected(concord_channel))
+		return;
+	now = GetCurrentTimestamp();
+	if (!TimestampDifferenceExceeds(reminded, now, REMIND_MS))
+		return;
+	reminded = now;
+	SendPostmasterSignal(PMSIGNAL_BACKGROUND_WORKER_CHANGE);
+}
+
 static void
 wait_latch(ConcordWait wait, int timeout_ms)
 {
+	remind_postmaster();
 	concord_wait_begin(wait, 0);
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout_ms, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);

@@ -1,6 +1,6 @@
 /*
  * fault_shim.c
- *		Makes file operations of one process fail on demand; loaded by LD_PRELOAD. For tests only.
+ *		Makes file operations of a process fail on demand, and its forks wait; loaded by LD_PRELOAD. For tests only.
  *
  * The environment variable CONCORD_FAULTS names a control file, which is read anew at every call, so a test switches faults on and
  * off while the process runs. No file, or an empty one: no faults. One rule on a line:
@@ -14,6 +14,7 @@
  *						Not ftruncate, which makes a hole.
  *				sync	fsync and fdatasync, of directories too
  *				rename	by the old path
+ *				fork	of the path /: waits until the rule is gone
  *		error	ENOSPC, EDQUOT, EIO; LOG to tell and not to fail; SEGV to die
  *
  * Each is told as a line "<call> <path>" at the end of the file named by CONCORD_FAULTS with ".hits" behind.
@@ -238,6 +239,14 @@ open(const char *path, int flags,...)
 			FAIL_IF(fault_of_path("write", path, 1));
 	}
 	return REAL(open) (path, flags, mode);
+}
+
+pid_t
+fork(void)
+{
+	while (fault_of_path("fork", "/", 0) != 0)
+		usleep(10000);
+	return REAL(fork) ();
 }
 
 /* On 64-bit Linux the names for large files are the same functions. */

@@ -29,7 +29,8 @@ sub new_cluster
 }
 
 # A wrapper of concordd whose file operations fail on demand (regress/fault/fault_shim.c); `conf` is the line of configuration
-# that makes a server use it. Options given here are added, and take the place of those that the launcher gives.
+# that makes a server use it. Options given here are added, and take the place of those that the launcher gives. `env` makes other programs
+# fail in the same way.
 sub faulty_sidecar
 {
 	my (%options) = @_;
@@ -52,7 +53,10 @@ export LD_PRELOAD=$dir/fault_shim.so CONCORD_FAULTS=$dir/faults
 exec $concordd/concordd "\$@" $own
 EOT
 	chmod 0755, "$dir/concordd";
-	return { control => "$dir/faults", conf => "concord.daemon_path = '$dir/concordd'\n" };
+	return {
+		control => "$dir/faults",
+		conf => "concord.daemon_path = '$dir/concordd'\n",
+		env => { LD_PRELOAD => "$dir/fault_shim.so", CONCORD_FAULTS => "$dir/faults" } };
 }
 
 # Replaces the rules; none: nothing fails any more.
