@@ -62,7 +62,7 @@ check-systemd: install ## the unit of concordd under a systemd of its own: kills
 # Each proof once: check-assert leaves out the unit tests, which know no PostgreSQL.
 check-long:      ## all long proofs: check with more kills and larger loads, tsan, fuzz, check-postgres, check-assert, check-valgrind, check-systemd; about 100 min on 2 cores
 	@CONCORD_KILLS=50 CONCORD_SECONDS=30 CONCORD_CRASH_SEEDS=200 CONCORD_SERVER_CRASHES=10 CONCORD_MATRIX=full \
-		CONCORD_TORTURE_KILLS=60 CONCORD_ROUNDS=3 MODEL=long CONCORD_SIM_SEEDS=2000 CONCORD_SIM_BUGS=all scripts/check.sh
+		CONCORD_TORTURE_KILLS=60 CONCORD_LARGE_MB=100 CONCORD_ROUNDS=3 MODEL=long CONCORD_SIM_SEEDS=2000 CONCORD_SIM_BUGS=all scripts/check.sh
 	@$(MAKE) --no-print-directory tsan
 	@$(MAKE) --no-print-directory fuzz SECONDS=10
 	@$(MAKE) --no-print-directory check-postgres

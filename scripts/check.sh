@@ -62,7 +62,7 @@ build_simulation() {
 run_sim() {
   local simulation=$BUILD/sidecar/simulation/concord_simulation line
   say "simulation"
-  if "$simulation" --seeds "${CONCORD_SIM_SEEDS:-80}" --twice 5; then count 1 0; else count 0 1; fi
+  if "$simulation" --seeds "${CONCORD_SIM_SEEDS:-40}" --twice 5; then count 1 0; else count 0 1; fi
   say "planted bugs"
   while read -r line; do
     case $line in ok*) count 1 0 ;; not*) say "$line"; count 0 1 ;; *) say "$line" ;; esac

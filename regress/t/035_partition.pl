@@ -80,26 +80,33 @@ is_well('all is well');
 	goes_on('by themselves when it is healed');
 }
 
-# A thin wire to a journal node: 64 MB are committed while less than 1 MB goes through it.
+# A thin wire to a journal node: 64 MB are committed while less than 1 MB goes through it. A machine that is too busy to renew a lease of half a
+# second changes the leader too, so there are three tries.
 {
-	is_well('all is well before');
-	my $leader = $cluster->leader;
-	my $before = $cluster->memory_kb($leader);
-	$net->limit('j3', 20_000);
 	my $text = "(SELECT string_agg(md5((1000 * i + j)::text), '') FROM generate_series(1, 1000) j)";
-	foreach my $part (0 .. 15)
+	my ($leader, $before, $tries) = ('', 0, 0);
+	while ($tries < 3 && $cluster->leader ne $leader)
 	{
-		$node->safe_psql('postgres', "INSERT INTO wide SELECT i, $text FROM generate_series($part * 128 + 1, $part * 128 + 128) i");
+		$net->heal('j3');
+		is_well('all is well before');
+		$leader = $cluster->leader;
+		$before = $cluster->memory_kb($leader);
+		$net->limit('j3', 20_000);
+		foreach my $part (0 .. 15)
+		{
+			$node->safe_psql('postgres', "INSERT INTO wide SELECT i, $text FROM generate_series(2048 * $tries + $part * 128 + 1, 2048 * $tries + $part * 128 + 128) i");
+		}
+		pass('64 MB are committed beside a slow node');
+		goes_on('while a journal node is slow');
+		$tries++;
 	}
-	pass('64 MB are committed beside a slow node');
-	goes_on('while a journal node is slow');
 	is($cluster->leader, $leader, '... under the same leader');
 	my $grown = $cluster->memory_kb($leader) - $before;
 	note("memory of the leader grew by $grown kB");
 	cmp_ok($grown, '<', 150_000, '... which does not keep all that for it');
 	$net->heal('j3');
 	is_well('it catches up from what the others have on disk');
-	is($node->safe_psql('postgres', 'SELECT count(*), sum(length(b)) FROM wide'), 2048 . '|' . 2048 * 32000, 'the rows are there');
+	is($node->safe_psql('postgres', 'SELECT count(*), sum(length(b)) FROM wide'), 2048 * $tries . '|' . 2048 * $tries * 32000, 'the rows are there');
 }
 
 # What it has is what the others have: any two of three are enough.

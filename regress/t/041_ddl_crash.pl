@@ -60,17 +60,19 @@ sub state
 {
 	my @tables = split /\n/, $node->safe_psql('postgres', "SELECT relname FROM pg_class WHERE relkind IN ('r', 'm') AND relname IN ('"
 		  . join("','", keys %statements, keys %inside) . "')");
-	return map {
-		my $table = $_;
-		join ' ', $table,
-		  (map { $node->safe_psql('postgres', "SET enable_indexscan = $_; SET enable_bitmapscan = $_; SET enable_indexonlyscan = $_; "
-				. 'SET enable_seqscan = ' . ($_ eq 'on' ? 'off' : 'on') . "; SELECT count(b) FROM $table WHERE a > 0") } qw(off on)),
-		  substr($node->safe_psql('postgres', "SELECT atttypid::regtype FROM pg_attribute WHERE attrelid = '$table'::regclass AND attname = 'b'"), 0, 3),
-		  $table =~ /came|went/ ? $node->safe_psql('postgres', "SELECT amname FROM pg_class JOIN pg_am ON pg_am.oid = relam WHERE relname = '$table'") : (),
-		  $node->safe_psql('postgres', "SELECT 'dropped' FROM (SELECT '$table'::regclass AS r UNION SELECT indexrelid FROM pg_index
+	my $script = '';
+	foreach my $table (@tables)
+	{
+		$script .= "SELECT '$table';\n";
+		$script .= "SET enable_indexscan = $_; SET enable_bitmapscan = $_; SET enable_indexonlyscan = $_; SET enable_seqscan = "
+		  . ($_ eq 'on' ? 'off' : 'on') . "; SELECT count(b) FROM $table WHERE a > 0;\n" foreach qw(off on);
+		$script .= "SELECT substr(atttypid::regtype::text, 1, 3) FROM pg_attribute WHERE attrelid = '$table'::regclass AND attname = 'b';\n";
+		$script .= "SELECT amname FROM pg_class JOIN pg_am ON pg_am.oid = relam WHERE relname = '$table';\n" if $table =~ /came|went/;
+		$script .= "SELECT 'dropped' FROM (SELECT '$table'::regclass AS r UNION SELECT indexrelid FROM pg_index
 			WHERE indisready AND indrelid = '$table'::regclass) AS x JOIN pg_class ON pg_class.oid = r JOIN pg_am ON pg_am.oid = relam
-			WHERE CASE WHEN amname LIKE 'concord%' THEN concord.relation_size(r) = 0 END LIMIT 1") || ();
-	} @tables;
+			WHERE CASE WHEN amname LIKE 'concord%' THEN concord.relation_size(r) = 0 END LIMIT 1;\nSELECT ';';\n";
+	}
+	return map { s/\n/ /gr } split /\n;\n?/, @tables ? $node->safe_psql('postgres', $script) : '';
 }
 
 # Every statement in a session of its own, held where $end makes it wait.

@@ -1,4 +1,4 @@
-# Values of 100 MB with the default settings: in and out by every way, with the sidecar killed in the middle of a commit, on a full
+# Values of 32 MB (in the long tests, 100) with the default settings: in and out by every way, with the sidecar killed in the middle of a commit, on a full
 # disk, and what reading other rows and columns costs beside them.
 use strict;
 use warnings;
@@ -8,7 +8,7 @@ use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Test::More;
 
-my $megabytes = $ENV{CONCORD_LARGE_MB} // 100;
+my $megabytes = $ENV{CONCORD_LARGE_MB} // 32;
 my $size = $megabytes << 20;
 my $dir = PostgreSQL::Test::Utils::tempdir();
 my $faulty = faulty_sidecar();
@@ -32,7 +32,7 @@ sql("INSERT INTO t VALUES (1, 'small', 'x'), (3, 'small', 'y')");
 sql("INSERT INTO t VALUES (2, 'large', pg_read_binary_file('$file'))");
 my $contents = "SELECT id, note, length(body), encode(sha256(body), 'hex') FROM t WHERE id = 2";
 is(sql($contents), "2|large|$size|$sha", 'INSERT: it is there, whole');
-is(sql("SELECT octet_length(substring(body from 100000000 for 1000)), count(*) OVER () FROM t WHERE id = 2"), '1000|1', 'substring');
+is(sql("SELECT octet_length(substring(body from $size - 1000000 for 1000)), count(*) OVER () FROM t WHERE id = 2"), '1000|1', 'substring');
 
 # What is only passed over is not copied, not even touched.
 my $read_only = start_session($node, 'reader', "SET enable_indexscan = off;\nSET enable_bitmapscan = off;\nSELECT count(*) FROM t WHERE note = 'none';\n"
@@ -131,7 +131,7 @@ is(sql("SELECT count(*), count(DISTINCT encode(sha256(body), 'hex')) FROM fillin
 sql('DROP TABLE filling');
 
 # Limits.
-($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSET concord.max_write_set = '64MB'; INSERT INTO t VALUES (31, 'limit', pg_read_binary_file('$file'))");
+($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nSET concord.max_write_set = '" . int($megabytes / 2) . "MB'; INSERT INTO t VALUES (31, 'limit', pg_read_binary_file('$file'))");
 like($err, qr/ERROR:  54000: .*write set.*HINT: .*concord\.max_write_set/s, 'over concord.max_write_set: 54000');
 sql("CREATE TABLE wide (a text, b text); ALTER TABLE wide ALTER a SET STORAGE EXTERNAL, ALTER b SET STORAGE EXTERNAL; INSERT INTO wide VALUES ('a', 'b')");
 ($status, $out, $err) = $node->psql('postgres', "\\set VERBOSITY verbose\nUPDATE wide SET a = repeat('a', 550000000), b = repeat('b', 550000000)");
