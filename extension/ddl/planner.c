@@ -9,7 +9,6 @@
 #include "concord.h"
 
 #include "access/genam.h"
-#include "access/xact.h"
 #include "bridge/remote.h"
 #include "catalog/pg_am.h"
 #include "ddl/ddl.h"
@@ -24,10 +23,11 @@
 #define FANOUT 256
 
 /*
- * As Postgres assumes of a table that was never analyzed. A SERIALIZABLE transaction depends on all that it reads, so also of a table that is
- * known to be small it should rather read a row by an index than all of them.
+ * As Postgres assumes of a table that was never analyzed. One of a page would be scanned for each row that is looked up. Heap's grows when its
+ * rows are changed often, and gets out of that; here a scan waits until the replica has flushed such changes (sidecar/storage/README.md, "The
+ * memtable"), which a look-up does not. And a SERIALIZABLE transaction depends on all that it reads.
  */
-#define SERIALIZABLE_MIN_PAGES 10
+#define INDEXED_PAGES_MIN 10
 
 static planner_hook_type previous_planner = NULL;
 static get_relation_info_hook_type previous_relation_info = NULL;
@@ -80,8 +80,7 @@ concord_get_relation_info(PlannerInfo *root, Oid relid, bool inhparent, RelOptIn
 		if (info->relam != concord_index_am_oid())
 			continue;
 		describe_index(info, rel);
-		if (IsolationIsSerializable() && rel->pages < SERIALIZABLE_MIN_PAGES)
-			rel->pages = SERIALIZABLE_MIN_PAGES;
+		rel->pages = Max(rel->pages, INDEXED_PAGES_MIN);
 	}
 }
 
