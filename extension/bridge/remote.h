@@ -19,12 +19,19 @@
 extern "C" {
 #endif
 
+typedef enum CcReadWait
+{
+	CC_WAITS_NOT,
+	CC_WAITS_FLUSH,				/* of the map's replica: what it has taken is not there for scans yet */
+	CC_WAITS_REMOTE,			/* another machine's replica */
+} CcReadWait;
+
 typedef struct CcRemoteOptions
 {
 	const char *socket;			/* the gateway's; a path, which may be relative */
 	const volatile int *interrupted;	/* not 0: there are interrupts to serve; NULL: never */
 	const int  *timeout_ms;		/* for an answer */
-	void		(*waiting) (bool begins);	/* may be NULL; must not raise */
+	void		(*waiting) (CcReadWait wait);	/* may be NULL; must not raise */
 } CcRemoteOptions;
 
 void		cc_remote_setup(const CcRemoteOptions *options);

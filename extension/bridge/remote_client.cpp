@@ -41,15 +41,10 @@ bool HasInterrupts() { return remote_state.options.interrupted != nullptr && *re
 // Tells for as long as it lives that the process waits.
 class Waiting {
  public:
-  Waiting() { Tell(true); }
-  ~Waiting() { Tell(false); }
+  Waiting() { TellWaiting(CC_WAITS_REMOTE); }
+  ~Waiting() { TellWaiting(CC_WAITS_NOT); }
   Waiting(const Waiting&) = delete;
   Waiting& operator=(const Waiting&) = delete;
-
- private:
-  static void Tell(bool begins) {
-    if (remote_state.options.waiting != nullptr) remote_state.options.waiting(begins);
-  }
 };
 
 }  // namespace

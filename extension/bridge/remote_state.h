@@ -13,6 +13,10 @@ struct RemoteState {
 };
 extern RemoteState remote_state;
 
+inline void TellWaiting(CcReadWait wait) {
+  if (remote_state.options.waiting != nullptr) remote_state.options.waiting(wait);
+}
+
 // Whether a read that this status ended goes on at another machine's replica.
 inline bool GoesRemote(CcStatus status) {
   return remote_state.enabled && (status == CC_NOT_APPLIED || status == CC_UNAVAILABLE);

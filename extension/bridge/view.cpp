@@ -321,14 +321,14 @@ CcStatus Replica::AcquireFor(uint64_t prefix, Lsn lsn, CcView** out) {
       *out = view;
     }
     if (status != CC_NOT_APPLIED) {
-      awaited_ = kNoLsn;
+      EndAwait();
       return status;
     }
   }
   for (;;) {
     CcStatus status = AcquireFreshFor(prefix, lsn, out);
     if (status != CC_NOT_APPLIED) {
-      awaited_ = kNoLsn;
+      EndAwait();
       return status;
     }
     if ((status = AwaitFlush(lsn)) != CC_OK) return status;
@@ -347,7 +347,7 @@ CcStatus Replica::AcquireForKey(std::string_view key, Lsn lsn, CcView** out) {
     }
     if (lsn < view->horizon) status = Fail(CC_TOO_OLD, "the versions of this snapshot may have been removed");
     if (status != CC_OK || view->applied >= lsn) {
-      awaited_ = kNoLsn;
+      EndAwait();
       if (status != CC_OK) Unpin(view);
       *out = view;
       return status;
@@ -355,7 +355,7 @@ CcStatus Replica::AcquireForKey(std::string_view key, Lsn lsn, CcView** out) {
     Memtable::Version recent{};
     switch (memtable_.Find(key, view->applied, lsn, &recent)) {
       case Memtable::Answer::kView:
-        awaited_ = kNoLsn;
+        EndAwait();
         *out = view;
         return CC_OK;
       case Memtable::Answer::kBehind:
@@ -365,7 +365,7 @@ CcStatus Replica::AcquireForKey(std::string_view key, Lsn lsn, CcView** out) {
         break;
       case Memtable::Answer::kFound: {
         Unpin(view);
-        awaited_ = kNoLsn;
+        EndAwait();
         if (recent.size == 0) return CC_END;
         RemoteBytes bytes(static_cast<char*>(malloc((recent.size + 7) / 8 * 8)));
         if (bytes == nullptr) throw std::bad_alloc();
@@ -383,6 +383,12 @@ CcStatus Replica::AcquireForKey(std::string_view key, Lsn lsn, CcView** out) {
   }
 }
 
+void Replica::EndAwait() {
+  if (awaited_ == kNoLsn) return;
+  awaited_ = kNoLsn;
+  TellWaiting(CC_WAITS_NOT);
+}
+
 CcStatus Replica::AwaitFlush(Lsn lsn) {
   const int64_t now = NowMs();
   // A replica that stands still may be one that is no longer there.
@@ -397,10 +403,11 @@ CcStatus Replica::AwaitFlush(Lsn lsn) {
                               : remote_state.options.timeout_ms != nullptr ? *remote_state.options.timeout_ms
                                                                            : 0;
   if (now - awaited_since_ms_ >= patience_ms) {
-    awaited_ = kNoLsn;
+    EndAwait();
     if (patience_ms > 0) left_until_ms_ = now + kLeftMs;
     return Fail(CC_NOT_APPLIED, "the storage replica has not applied the read LSN yet");
   }
+  TellWaiting(CC_WAITS_FLUSH);
   if (readable) {
     memtable_.Want(lsn);
     page_.AwaitApplied(lsn, kFlushSliceUs);
@@ -432,7 +439,7 @@ void Replica::Unpin(CcView* view) {
 }
 
 void Replica::Reset() {
-  awaited_ = kNoLsn;
+  EndAwait();
   while (!active_.empty()) {
     CcView* view = active_.back();
     active_.pop_back();

@@ -137,6 +137,7 @@ class Replica {
   CcStatus Serves(const CcView& view, uint64_t prefix, Lsn lsn) const;
   // CC_OK: to be tried again.
   CcStatus AwaitFlush(Lsn lsn);
+  void EndAwait();
   // An activated view, not yet in active_. Its pin count is 0.
   CcStatus Activate(CcView** view);
   int Begin(CcView* view);

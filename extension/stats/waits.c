@@ -57,6 +57,8 @@ concord_wait_name(ConcordWait wait)
 			return "sweeper";
 		case CONCORD_WAIT_REMOTE_READ:
 			return "remote read";
+		case CONCORD_WAIT_FLUSH:
+			return "replica flush";
 	}
 	return NULL;
 }

@@ -45,11 +45,11 @@ serve_interrupts(void)
 
 /* Called by C++; raises nothing. */
 static void
-tell_waiting(bool begins)
+tell_waiting(CcReadWait wait)
 {
-	if (begins)
+	if (wait != CC_WAITS_NOT)
 	{
-		concord_wait_begin(CONCORD_WAIT_REMOTE_READ, 0);
+		concord_wait_begin(wait == CC_WAITS_FLUSH ? CONCORD_WAIT_FLUSH : CONCORD_WAIT_REMOTE_READ, 0);
 		pgstat_report_wait_start(PG_WAIT_EXTENSION);
 	}
 	else

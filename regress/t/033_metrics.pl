@@ -136,10 +136,33 @@ like($err, qr/127\.0\.0\.1:${\ $taken->sockport} for metrics cannot be bound/, '
 my $cluster = ConcordCluster->new(journals => 3, write_quorum => 2, adjudicators => 2, metrics => \&port);
 my $node = $cluster->start_server('main', "concord.metrics_listen = '127.0.0.1:" . port('main') . "'\n");
 $node->safe_psql('postgres', 'CREATE TABLE t (worker int, n int, PRIMARY KEY (worker, n))');
+# A replica that stands still: what it has taken, and not flushed, is found by the key of a row, and a scan waits.
+{
+	my ($waits, $seen) = ('', '');
+	$node->safe_psql('postgres', 'CREATE TABLE f (a int PRIMARY KEY, b int); INSERT INTO f VALUES (1, 0)');
+	ok(wait_until(sub { defined scrape('main') }), 'the gateway serves');
+	foreach my $b (1 .. 20)
+	{
+		$node->safe_psql('postgres', "UPDATE f SET b = $b WHERE a = 1; SELECT b FROM f WHERE a = 1");
+		$cluster->signal('s1', 'STOP');
+		my $session = start_session($node, 'scan', 'SELECT sum(b) FROM f;');
+		my $is_done = sub { eval { $session->{handle}->pump_nb }; $session->{out} ne '' };
+		# It may have been flushed just before.
+		wait_until(sub { $is_done->() || ($waits = $node->safe_psql('postgres', "SELECT wait FROM concord.stat_activity WHERE application_name = 'scan'")) eq 'replica flush' }, 20);
+		$seen = total(scrape('main'), 'concord_qp_backends_waiting', qr/for="replica flush"/) // '' if $waits ne '';
+		$cluster->signal('s1', 'CONT');
+		$session->{handle}->finish;
+		last if $waits ne '';
+	}
+	is($waits, 'replica flush', 'a scan waits for the flush');
+	cmp_ok($seen, '>=', 1, '... which the metrics count');
+	is(total(scrape('main'), 'concord_qp_backends_waiting', qr/for="remote read"/), 0, '... and nobody waits for another machine');
+	is($node->safe_psql('postgres', 'SELECT sum(b) > 0 FROM f'), 't', '... and goes on with the replica');
+}
+
 my $workers = start_workers($node, 't', 2);
 $cluster->goes_on($node, 't', 'under the eyes of Prometheus');
 my @members = ('a1', 'a2', 'j1', 'j2', 'j3', 's1', 'main');
-ok(wait_until(sub { defined scrape('main') }), 'the gateway serves');
 my %first = map { $_ => scrape($_, 1) } @members;
 
 my %rises = (

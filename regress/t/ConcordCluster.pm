@@ -15,14 +15,17 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes ();
 
+my @clusters;
+
 sub new
 {
 	my ($class, %options) = @_;
 	chomp(my $bin = `pg_config --pkglibdir`);
-	my $self = bless { base => PostgreSQL::Test::Utils::tempdir_short(), bin => $bin, handles => {}, commands => {}, %options }, $class;
+	my $self = bless { owner => $$, base => PostgreSQL::Test::Utils::tempdir_short(), bin => $bin, handles => {}, commands => {}, %options }, $class;
 	my $etcd = '127.0.0.1:' . PostgreSQL::Test::Cluster::get_free_port();
 	my $peer = 'http://127.0.0.1:' . PostgreSQL::Test::Cluster::get_free_port();
 	$self->{etcd} = $etcd;
+	push @clusters, $self;
 	$self->{net} = ConcordNet->new("$self->{base}/net") if $self->{net};
 	$self->{commands}{etcd} = [ 'etcd', '--data-dir', "$self->{base}/etcd", '--listen-client-urls', "http://$etcd",
 		'--advertise-client-urls', "http://$etcd", '--listen-peer-urls', $peer, '--initial-advertise-peer-urls', $peer,
@@ -234,12 +237,17 @@ sub stop
 	}
 }
 
-sub DESTROY
+# Also of a test that dies; not as destructors, which come in any order then.
+END
 {
-	my ($self) = @_;
-	foreach my $handle (values %{ $self->{handles} })
+	local $?;
+	foreach my $cluster (grep { $_->{owner} == $$ } @clusters)
 	{
-		eval { $handle->signal('CONT'); $handle->kill_kill(grace => 1); };
+		foreach my $handle (values %{ $cluster->{handles} })
+		{
+			eval { $handle->signal('CONT'); $handle->kill_kill(grace => 1); };
+		}
+		$cluster->{net}->stop if $cluster->{net};
 	}
 }
 

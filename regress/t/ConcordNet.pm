@@ -60,14 +60,17 @@ sub cut { my ($self, $name, @pids) = @_; $self->set($name, join '', map { "cut $
 sub limit { my ($self, $name, $rate) = @_; $self->set($name, "rate $rate\n"); }
 sub heal { my ($self, @names) = @_; $self->set($_, '') foreach @names; }
 
-sub DESTROY
+sub stop
 {
 	my ($self) = @_;
 	return if $self->{owner} != $$;
 	local $?;
 	kill 'KILL', @{ $self->{pids} };
 	waitpid($_, 0) foreach @{ $self->{pids} };
+	$self->{pids} = [];
 }
+
+sub DESTROY { $_[0]->stop; }
 
 sub dial
 {

@@ -148,6 +148,7 @@ sub start_workers
 	my ($node, $table, $count) = @_;
 	my $dir = PostgreSQL::Test::Utils::tempdir();
 	my %workers;
+	my $owner = $$;    # a test that dies does not stop them
 	foreach my $worker (1 .. $count)
 	{
 		my $pid = fork() // die "fork: $!";
@@ -161,7 +162,7 @@ sub start_workers
 			$_->autoflush(1) foreach $log, $refused;
 			my ($out, $in, $psql);
 			my $n = 0;
-			while (!$stop)
+			while (!$stop && getppid() == $owner)
 			{
 				if (!$psql)
 				{
