@@ -304,6 +304,16 @@ TEST(ReplicaTest, WhatWasAbsentIsAskedAnewWhenMoreIsApplied) {
   EXPECT_EQ(Get(50, RowKey(5, 7), CC_TOO_OLD), std::nullopt);  // learned at 60, when all below 55 may have gone
 }
 
+// Storage that is loaded has versions of LSNs before it was there.
+TEST(ReplicaTest, WhatIsAbsentIsNotSoInStorageThatComesLater) {
+  TestReplica replica;
+  replica.Apply({{kRows, RowBody(1), 10, "one"}}, 20, 5);
+  ASSERT_EQ(cc_replica_open(replica.path()), CC_OK);
+  EXPECT_EQ(Get(20, RowKey(5, 2)), std::nullopt);
+  replica.Apply({{Prefix(Space::kRow, 6), RowBody(1), 10, "loaded"}}, 30, 5);
+  EXPECT_EQ(Get(20, RowKey(6, 1)), "loaded");
+}
+
 TEST(ReplicaTest, Counters) {
   TestReplica replica;
   replica.Write([](TestReplica::Writer& writer) {
