@@ -444,6 +444,7 @@ void CcGateway::Keep() {
     due = now + std::chrono::milliseconds(report_ms_);
     if (!cc_channel_connected(&channel_)) continue;
     LookForNewLeader();
+    LearnCommitted();
     SendDrops();
     // A new epoch's leader does not know the page; nor does one that was restarted.
     if (page_ != nullptr && concord::ReadCommitted(*page_) == concord::kNoLsn && !page_refused_ &&
@@ -452,10 +453,22 @@ void CcGateway::Keep() {
   }
 }
 
+// Where nobody vouches for the page, whoever leads is asked.
+void CcGateway::LearnCommitted() {
+  concord::Lsn newest = page_ != nullptr ? concord::ReadCommitted(*page_) : concord::kNoLsn;
+  proto::ReadLsnReply reply;
+  Adjudicator& from = leader();
+  if (newest == concord::kNoLsn && from.met && AskReadLsn(&from, kAskMs, &reply)) newest = reply.committed_lsn();
+  uint64_t known = known_committed_;
+  while (known < newest && !known_committed_.compare_exchange_weak(known, newest)) {
+  }
+}
+
 concord::Lsn CcGateway::LowestReadLsn() {
-  // The page first: who registers too late for this report reads the page after that, and so at this LSN or above. Up
-  // to there nothing goes before the next report, however late it is.
-  const concord::Lsn newest = page_ != nullptr ? concord::ReadCommitted(*page_) : concord::kNoLsn;
+  // What is committed first: who registers too late for this report asks again after that (xact/snapshot.c), and so
+  // reads at this LSN or above. Up to there nothing goes before the next report, however late it is.
+  concord::Lsn newest = page_ != nullptr ? concord::ReadCommitted(*page_) : concord::kNoLsn;
+  if (newest == concord::kNoLsn) newest = known_committed_;
   const uint64_t lowest = cc_channel_lowest_read_lsn(&channel_, max_age_ms_);
   return lowest == 0 || (newest != concord::kNoLsn && newest < lowest) ? newest : lowest;
 }
@@ -532,6 +545,11 @@ void CcGateway::SendDrops() {
 }
 
 void CcGateway::OnDropVerdict(const OutRequestPtr& request, const proto::Verdict& verdict) {
+  // Under this token that is the answer for good. Dropping once more does no harm: under another one, at the next tick.
+  if (verdict.outcome() == proto::OUTCOME_UNKNOWN) {
+    drops_in_flight_ = false;
+    return;
+  }
   if (verdict.outcome() != proto::COMMITTED && verdict.outcome() != proto::INVALID) {
     outbox_.Retry(request, NowUs() + kDropRetryMs * 1000);
     return;

@@ -110,6 +110,7 @@ struct CcGateway {
   // keeper
   void Keep();
   concord::Lsn LowestReadLsn();
+  void LearnCommitted();
   void LookForNewLeader();
   void OfferPage();
   std::string StatusText();
@@ -142,11 +143,11 @@ struct CcGateway {
   std::shared_ptr<Session> session_;  // null while there is none
   std::vector<Waiter> read_lsn_waiters_;
   std::vector<Waiter> status_waiters_;
-  std::atomic<bool> stopping_ = false;      // stop_, for the pump
-  std::atomic<bool> page_refused_ = false;  // by this session's leader
-  std::atomic<uint64_t> known_committed_ = 0;
-  std::atomic<uint64_t> epoch_ = 0;  // of the leader that the last session was begun with
-  std::string cluster_;              // that one's; under mutex_
+  std::atomic<bool> stopping_ = false;         // stop_, for the pump
+  std::atomic<bool> page_refused_ = false;     // by this session's leader
+  std::atomic<uint64_t> known_committed_ = 0;  // learned anew for each report
+  std::atomic<uint64_t> epoch_ = 0;            // of the leader that the last session was begun with
+  std::string cluster_;                        // that one's; under mutex_
   std::atomic<bool> drops_in_flight_ = false;
   int64_t page_offered_us_ = 0;                  // keeper only
   uint64_t drop_sequence_ = 0;                   // of who set drops_in_flight_

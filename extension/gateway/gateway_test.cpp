@@ -608,6 +608,35 @@ TEST_F(GatewayTest, ManyDropsAreAllSentBeforeTheChannelIsIdle) {
   EXPECT_EQ(adjudicator_.drops(), kDrops);
 }
 
+// Tokens are remembered for so many commits: what was seen before them cannot be told from a commit that is forgotten.
+TEST_F(GatewayTest, DropsGoOnWhenTheSessionIsOld) {
+  StartServer();
+  StartGateway();
+  AwaitConnected();
+  std::atomic<uint64_t> floor = 0;
+  std::set<std::string> undecided;  // as an adjudicator does, by token
+  adjudicator_.Follow([&](const proto::CommitRequest& commit, proto::Verdict* verdict) {
+    WriteSetView view;
+    EXPECT_TRUE(WriteSetView::Parse(commit.write_set(), &view).ok());
+    const std::string token(view.token().begin(), view.token().end());
+    if (view.read_lsn() >= floor && !undecided.contains(token)) return adjudicator_.Decide(commit.write_set(), verdict);
+    undecided.insert(token);
+    verdict->set_outcome(proto::OUTCOME_UNKNOWN);
+    return true;
+  });
+  adjudicator_.last_lsn = 1000;
+  floor = 900;
+  for (uint32_t id = 1; id <= 3; id++) {
+    ASSERT_TRUE(cc_channel_drop_storage(channel(), id));
+    EXPECT_TRUE(Eventually([this] { return cc_channel_idle(channel()); }));
+    EXPECT_EQ(adjudicator_.drops(), id);
+    // A drop that is on its way when all that is known is forgotten.
+    adjudicator_.last_lsn += 1000;
+    floor += 1000;
+  }
+  adjudicator_.Follow({});
+}
+
 TEST_F(GatewayTest, DropsAbandonsReadersAndPage) {
   StartGateway();
   for (uint32_t id = 1; id <= 150; id++) ASSERT_TRUE(cc_channel_drop_storage(channel(), id));
@@ -639,7 +668,13 @@ TEST_F(GatewayTest, WithoutReadersTheNewestLsnIsReported) {
   page->committed = 501;
   EXPECT_TRUE(Eventually([this] { return storage_.lowest == 501; }));
   page->lease_until_us = 0;  // nobody vouches for it
-  EXPECT_TRUE(Eventually([this] { return storage_.lowest == 0; }));
+  // Who asks for the newest one registers it later than that, and has to find its versions.
+  adjudicator_.last_lsn = 600;
+  EXPECT_TRUE(Eventually([this] { return storage_.lowest == 600; }));
+  adjudicator_.last_lsn = 700;
+  EXPECT_TRUE(Eventually([this] { return storage_.lowest == 700; }));
+  cc_channel_set_read_lsn(channel(), 5, 650);
+  EXPECT_TRUE(Eventually([this] { return storage_.lowest == 650; }));
   munmap(page, kLsnPageSize);
 }
 
