@@ -185,6 +185,10 @@ bool Adjudicator::NeverCommitted(const WriteSetView& write_set) const {
   return tokens_.Find(write_set.token()) == nullptr && NewestSeen(write_set) >= tokens_.floor();
 }
 
+bool Adjudicator::SawMore(const WriteSetView& write_set, const ReadsView& reads) const {
+  return std::max(NewestSeen(write_set), reads.read_lsn()) > last_lsn_ && tokens_.Find(write_set.token()) == nullptr;
+}
+
 // A load of a million rows has as many checks, and everybody else waits for them.
 void Adjudicator::Prefetch(const WriteSetView& write_set, uint32_t check) const {
   constexpr uint32_t kAhead = 16;

@@ -58,6 +58,8 @@ class Adjudicator {
   Ruling Abandon(const Token& token, int64_t now_unix_us);
   // True if the journal as far as it is known has no commit of this token, and would know.
   bool NeverCommitted(const WriteSetView& write_set) const;
+  // Under a token that is not known, something was observed that the journal as far as it is known does not have.
+  bool SawMore(const WriteSetView& write_set, const ReadsView& reads) const;
   // The LSN of a record that needs no decision (the start of an epoch).
   Lsn AssignLsn(int64_t now_unix_us) { return last_lsn_ = NextLsn(last_lsn_, now_unix_us); }
 

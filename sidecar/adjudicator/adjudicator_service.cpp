@@ -127,6 +127,8 @@ void AdjudicatorService::HandleCommit(const SessionPtr& session, const proto::Co
       chunks.Probe(write_set.token(), write_set.chunk_count(), CutBefore(write_set.mutations())) ==
           ChunkTable::Result::kComplete)
     return Answer(waiter, kNotStaged);
+  // There may be another leader, of whose commits a page of this machine tells.
+  if (core_->SawMore(write_set, reads) && !MayVouch()) return Answer(waiter, kUnavailable);
   const Lsn prev = core_->last_lsn();
   const auto [decision, fresh] = core_->Commit(write_set, NowUnixUs(), reads);
   if (fresh) Count(decision);

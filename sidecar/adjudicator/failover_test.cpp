@@ -234,5 +234,25 @@ TEST_F(LeaseTest, ALeaderVouchesForNothingWhenItsLeaseIsOver) {
   EXPECT_TRUE(become(true));
 }
 
+// The page of this machine may tell of commits under the next leader already, while sessions with this one last.
+TEST_F(LeaseTest, WhatWasReadUnderTheNextLeaderIsNotRefusedByThisOne) {
+  Process process(&metastore_, One());
+  ASSERT_TRUE(process.service.WaitUntilLeading(20'000));
+  LsnPageFile page;
+  ASSERT_EQ(Offer(&process, page.path()), grpc::StatusCode::OK);
+  std::string mutations;
+  AppendMutation(&mutations, MutationOp::kPut, RowKey(1, 7), "v");
+  const auto commit = [&](uint64_t token) {
+    Gateway gateway(&process);
+    return gateway.Commit(EncodeWriteSet(MakeToken(token), Lsn{1} << 63, 0, 0, {}, 1, mutations)).outcome();
+  };
+  EXPECT_EQ(commit(1), proto::INVALID) << "there is no other leader";
+  journal_.Hold(true);
+  for (const auto begin = Clock::now(); page.committed() != kNoLsn && MsSince(begin) < 20'000;)
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  EXPECT_EQ(commit(2), proto::UNAVAILABLE);
+  journal_.Hold(false);
+}
+
 }  // namespace
 }  // namespace concord
