@@ -453,8 +453,10 @@ void AdjudicatorService::StepDown(const Status& reason) {
       // What is durable is committed, whoever leads next; only the local replica was still waited for.
       touched = Release(durable_);
       AnswerChunks(&touched);
-      // With it, what was never in flight can be told from what was.
-      if (trouble_ == Code::kOk || (!ours && state_ != State::kStarting)) core_.reset();
+      // With it, what was never in flight can be told from what was: once all of the journal has been read. Of several
+      // nodes one that did not answer may have more.
+      const bool all_read = ours || (state_ == State::kStarting && ensemble_.nodes.size() == 1);
+      if (trouble_ == Code::kOk || !all_read) core_.reset();
       if (state_ == State::kStarting && Vouching()) pages_.Lead(epoch_, committed_);
       state_ = State::kDown;
       down_reason_ = reason.code() == Code::kShutdown || full
