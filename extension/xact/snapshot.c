@@ -117,6 +117,7 @@ wait_applied(uint64 lsn)
 
 		CHECK_FOR_INTERRUPTS();
 		concord_check_trouble();
+		concord_remind_postmaster();
 		if (start == 0)
 			start = GetCurrentTimestamp();
 		else if (TimestampDifferenceExceeds(start, GetCurrentTimestamp(), concord_read_timeout_ms))
@@ -158,11 +159,15 @@ static uint64
 newest_lsn_registered(bool may_wait)
 {
 	uint64		lsn = may_wait ? concord_committed_lsn() : concord_page_committed();
+	uint64		newer;
 
 	if (lsn == 0 || registered_lsn != 0)
 		return lsn;
 	register_read_lsn(lsn);
-	return Max(lsn, may_wait ? concord_committed_lsn() : concord_page_committed());
+	newer = may_wait ? concord_committed_lsn() : concord_page_committed();
+	if (newer == 0)				/* nobody vouches any more: it is asked for when it is needed */
+		return 0;
+	return Max(lsn, newer);
 }
 
 /*
