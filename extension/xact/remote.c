@@ -17,6 +17,7 @@
 #include "storage/ipc.h"
 #include "storage/pmsignal.h"
 #include "utils/wait_event.h"
+#include "xact/request.h"
 
 /*
  * How long the map may take to apply a read LSN before another machine is asked that is known to have it, and any other: normally it is a
@@ -41,6 +42,7 @@ serve_interrupts(void)
 	if (!PostmasterIsAlive())
 		proc_exit(1);
 	concord_check_trouble();
+	concord_remind_postmaster();
 }
 
 /* Called by C++; raises nothing. */

@@ -83,12 +83,8 @@ wait_of(const Request *request)
 	}
 }
 
-/*
- * Before 16 a postmaster that hears of a worker's end while it forks for a connection goes to sleep for up to a minute before it thinks of
- * starting that worker again, unless something wakes it: it has looked at the clock already. Who waits for the worker does.
- */
-static void
-remind_postmaster(void)
+void
+concord_remind_postmaster(void)
 {
 	static TimestampTz reminded = 0;
 	TimestampTz now;
@@ -105,7 +101,7 @@ remind_postmaster(void)
 static void
 wait_latch(ConcordWait wait, int timeout_ms)
 {
-	remind_postmaster();
+	concord_remind_postmaster();
 	concord_wait_begin(wait, 0);
 	(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, timeout_ms, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);

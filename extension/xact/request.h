@@ -32,6 +32,13 @@ void		concord_request_forget_chunks(void);	/* at the end of the transaction */
 /* The newest committed LSN by RPC, for when the LSN page has no valid lease. Raises 08006 after concord.read_timeout. */
 uint64		concord_request_read_lsn(void);
 
+/*
+ * To be called, however often, by who waits for something that the gateway does. Before 16 a postmaster that hears of a worker's end while it
+ * forks for a connection goes to sleep for up to a minute before it thinks of starting that worker again, unless something wakes it: it has
+ * looked at the clock already.
+ */
+void		concord_remind_postmaster(void);
+
 /* Raises the error that an outcome other than CC_COMMITTED stands for. */
 void		concord_raise_outcome(const CcAnswer *answer) pg_attribute_noreturn();
 

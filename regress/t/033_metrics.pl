@@ -138,7 +138,7 @@ my $node = $cluster->start_server('main', "concord.metrics_listen = '127.0.0.1:"
 $node->safe_psql('postgres', 'CREATE TABLE t (worker int, n int, PRIMARY KEY (worker, n))');
 # A replica that stands still: what it has taken, and not flushed, is found by the key of a row, and a scan waits.
 {
-	my ($waits, $seen) = ('', '');
+	my ($waits, $seen) = ('', 0);
 	$node->safe_psql('postgres', 'CREATE TABLE f (a int PRIMARY KEY, b int); INSERT INTO f VALUES (1, 0)');
 	ok(wait_until(sub { defined scrape('main') }), 'the gateway serves');
 	foreach my $b (1 .. 20)
@@ -149,7 +149,7 @@ $node->safe_psql('postgres', 'CREATE TABLE t (worker int, n int, PRIMARY KEY (wo
 		my $is_done = sub { eval { $session->{handle}->pump_nb }; $session->{out} ne '' };
 		# It may have been flushed just before.
 		wait_until(sub { $is_done->() || ($waits = $node->safe_psql('postgres', "SELECT wait FROM concord.stat_activity WHERE application_name = 'scan'")) eq 'replica flush' }, 20);
-		$seen = total(scrape('main'), 'concord_qp_backends_waiting', qr/for="replica flush"/) // '' if $waits ne '';
+		wait_until(sub { $seen = total(scrape('main'), 'concord_qp_backends_waiting', qr/for="replica flush"/) // 0 }, 20) if $waits ne '';
 		$cluster->signal('s1', 'CONT');
 		$session->{handle}->finish;
 		last if $waits ne '';
