@@ -96,6 +96,26 @@ TEST_F(AdjudicatorServiceTest, ABrokenAppendIsSettledFromTheJournal) {
   EXPECT_GT(process.GetStatus().epoch(), 20u);
 }
 
+// Of three nodes two are full; the third one has the commit, and is not there when the journal is read again.
+TEST_F(AdjudicatorServiceTest, AFullDiskIsNotToldWhileAnotherNodeMayHaveTheCommit) {
+  TestJournal second, third;
+  Process process(&metastore_,
+                  {{JournalPeer(journal_.stub()), JournalPeer(second.stub()), JournalPeer(third.stub())}, 2, nullptr});
+  ASSERT_TRUE(process.service.WaitUntilLeading(60000));
+  Gateway gateway(&process);
+  const size_t before = third.log().size();
+  for (TestJournal* full : {&journal_, &second}) full->FailAfter(0, {Code::kNoSpace, "planted"});
+  const std::string write_set = MakeWriteSet(1, {});
+  const uint64_t sent = gateway.Send(write_set);
+  while (third.log().size() == before) std::this_thread::sleep_for(std::chrono::microseconds(100));
+  third.SetUnreachable(true);
+  EXPECT_NE(gateway.Wait(sent).outcome(), proto::NO_SPACE);
+  EXPECT_NE(gateway.Commit(write_set).outcome(), proto::NO_SPACE);
+  third.SetUnreachable(false);
+  for (TestJournal* full : {&journal_, &second}) full->Heal();
+  EXPECT_EQ(gateway.CommitUntilDecided(write_set).outcome(), proto::COMMITTED);
+}
+
 TEST_F(AdjudicatorServiceTest, AFullDiskIsToldOnceItIsCertain) {
   Process process(&metastore_, One());
   ASSERT_TRUE(process.service.WaitUntilLeading(60000));
