@@ -51,7 +51,7 @@ my $analyze = start_session($node, 'analyze', "SELECT 'memory ' || pg_read_file(
 	  . "SELECT 'memory ' || pg_read_file('/proc/' || pg_backend_pid() || '/status');");
 $analyze->{handle}->finish;
 is($analyze->{err}, '', 'ANALYZE');
-($before_kb) = $analyze->{out} =~ /memory .*?RssAnon:\s+(\d+) kB/s;
+($before_kb) = $analyze->{out} =~ /memory .*?VmRSS:\s+(\d+) kB/s;
 ($peak_kb) = $analyze->{out} =~ /memory .*memory .*?VmHWM:\s+(\d+) kB/s;
 cmp_ok($peak_kb, '<', $before_kb + ($size >> 10) / 2, 'it takes no memory of the size of the value');
 is(sql("SELECT attname, null_frac, n_distinct FROM pg_stats WHERE tablename = 't' ORDER BY attname"), "body|0|-1\nid|0|-1\nnote|0|-0.6666667", 'its statistics');
