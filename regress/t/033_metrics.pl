@@ -139,6 +139,9 @@ $node->safe_psql('postgres', 'CREATE TABLE t (worker int, n int, PRIMARY KEY (wo
 # A replica that stands still: what it has taken, and not flushed, is found by the key of a row, and a scan waits.
 {
 	my ($waits, $seen) = ('', 0);
+	# So the planner prefers the key, however small the table is.
+	$node->safe_psql('postgres', 'CREATE TABLE small (a int PRIMARY KEY, b int); INSERT INTO small SELECT i, 0 FROM generate_series(1, 30) i; ANALYZE small');
+	like($node->safe_psql('postgres', 'EXPLAIN (COSTS OFF) UPDATE small SET b = b + 1 WHERE a = 7'), qr/Index Scan using small_pkey/, 'a row of a small table is looked up');
 	$node->safe_psql('postgres', 'CREATE TABLE f (a int PRIMARY KEY, b int); INSERT INTO f VALUES (1, 0)');
 	ok(wait_until(sub { defined scrape('main') }), 'the gateway serves');
 	foreach my $b (1 .. 20)
