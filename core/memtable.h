@@ -9,9 +9,8 @@
 //
 // A reader has a view of LMDB with everything up to `applied`, and wants what there is up to `lsn`. What is above the
 // floor is here; what is at or below it has been given up, or went to LMDB only. So:
-//  - The newest version of a key is the one that Find finds above `applied`. If it finds none, it is the view's, as
-//  long as
-//    the floor is at or below `applied`.
+//  - The newest version of a key is the one that Find finds above `applied`. If it finds none, it is the view's, if the
+//    floor is at or below `applied`.
 //  - If nothing of a storage above `applied` was ever here, and the floor is at or below that, the view has all of it.
 // Each answer is of one generation: a new writer begins one, as it has only what LMDB has.
 //
