@@ -43,6 +43,7 @@ extern "C" {
 	X(ADJUDICATOR_CHUNK, "adjudicator_chunk")               /* the adjudicator has it; before the append */ \
 	X(STORAGE_STAGED, "storage_staged")                     /* the replica has staged it; not yet published */ \
 	/* not of a commit */ \
+	X(SNAPSHOT_LSN_READ, "snapshot_lsn_read")               /* a snapshot's LSN is known, and not registered */ \
 	X(SWEEP_CATALOG_READ, "sweep_catalog_read")             /* the sweep knows a catalog's files, and has not looked at them */ \
 	X(STORAGE_COPYING, "storage_copying")                   /* a part of another replica has come, which is being copied */
 /* clang-format on */

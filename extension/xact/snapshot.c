@@ -15,6 +15,7 @@
 
 #include "access/parallel.h"
 #include "access/xact.h"
+#include "core/pause_points.h"
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/ipc.h"
@@ -163,6 +164,7 @@ newest_lsn_registered(bool may_wait)
 
 	if (lsn == 0 || registered_lsn != 0)
 		return lsn;
+	cc_pause(CC_PAUSE_SNAPSHOT_LSN_READ);
 	register_read_lsn(lsn);
 	newer = may_wait ? concord_committed_lsn() : concord_page_committed();
 	if (newer == 0)				/* nobody vouches any more: it is asked for when it is needed */

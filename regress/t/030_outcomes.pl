@@ -15,7 +15,7 @@ my $full = ($ENV{CONCORD_MATRIX} // '') eq 'full';
 my $dir = PostgreSQL::Test::Utils::tempdir();
 $ENV{CONCORD_PAUSE_DIR} = $dir;
 
-my @all_points = grep { !/^sweep|_copying$/ } slurp_file("$ENV{TESTDIR}/pause_points.h") =~ /X\(\w+, "(\w+)"\)/g;
+my @all_points = grep { !/^sweep|^snapshot|_copying$/ } slurp_file("$ENV{TESTDIR}/pause_points.h") =~ /X\(\w+, "(\w+)"\)/g;
 my @large_points = grep { /chunk|staged/ } @all_points;	# of a transaction that sends chunks ahead
 my @points = grep { !/chunk|staged/ } @all_points;	# of any commit
 is(scalar @large_points, 3, 'the points of chunks are there');
